@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/log.h"
+
+#include <openssl/err.h>
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096
+
+static const char *log_role = "escrow";
+static enum log_level log_max = LOG_LEVEL_INFO;
+
+void log_init(const char *role, enum log_level level)
+{
+    log_role = role;
+    log_max = level;
+}
+
+static size_t append_printable(char *line, size_t used, const char *text)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    for (; *text && used + 5 < LINE_MAX_BYTES; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c >= 0x20 && c != 0x7f) {
+            line[used++] = (char)c;
+            continue;
+        }
+        line[used++] = '\\';
+        line[used++] = 'x';
+        line[used++] = hex[c >> 4];
+        line[used++] = hex[c & 15];
+    }
+    return used;
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    char text[LINE_MAX_BYTES], line[LINE_MAX_BYTES];
+    int saved_errno = errno, prefix;
+    size_t used;
+    va_list args;
+
+    if (level > log_max)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    prefix = snprintf(line, sizeof(line), "<%d>%s: ", (int)level, log_role);
+    used = append_printable(line, prefix > 0 ? (size_t)prefix : 0, text);
+    line[used++] = '\n';
+    while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR) {
+    }
+    errno = saved_errno;
+}
+
+void log_openssl(const char *what)
+{
+    unsigned long code;
+    char text[256];
+
+    while ((code = ERR_get_error()) != 0) {
+        ERR_error_string_n(code, text, sizeof(text));
+        log_error("%s: %s", what, text);
+    }
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/err.h"
+#include "libescrow/sql.h"
+#include "libescrow/tsql.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What escrowd's probers and the agent ask one SQL Server instance: a fixed list of questions,
+ * never text from a peer. A probe keeps one connection, made anew when it breaks. Every call blocks
+ * for at most the deadline of its instance plus what a hung driver takes, so it runs in a process
+ * of its own that may be killed.
+ */
+
+#define PROBE_NAME_MAX 256 /* bytes with NUL, of server names */
+#define PROBE_TEXT_MAX 512 /* bytes with NUL, of a diagnosis */
+
+enum probe_outcome {
+    PROBE_ANSWERED = 1,
+    PROBE_REFUSED,       /* the address refuses connections: nothing listens there (dead) */
+    PROBE_UNREACHABLE,   /* no answer within the deadline, no route */
+    PROBE_TLS_FAILED,    /* not the server it should be, or no TLS: see diagnosis */
+    PROBE_LOGIN_REFUSED, /* 18456 and its family */
+    PROBE_SQL_ERROR,     /* an error number: see sql_error */
+    PROBE_NO_ROW,        /* no such availability group or database here, or no right to see it */
+};
+
+/* Everything of one replica that a decision rests on; fields beyond outcome count only if ANSWERED.
+ */
+struct probe_state {
+    enum probe_outcome outcome;
+    int32_t sql_error;                /* SQL Server's number, 0 if none */
+    char diagnosis[PROBE_TEXT_MAX];   /* one line for a DBA; empty if ANSWERED */
+    char server_name[PROBE_NAME_MAX]; /* replica_server_name of the local row */
+    int32_t cluster_type;             /* 0 WSFC, 1 EXTERNAL, 2 NONE */
+    int32_t role;                     /* 0 RESOLVING, 1 PRIMARY, 2 SECONDARY */
+    int32_t operational_state;        /* -1 for NULL, here and below */
+    int32_t recovery_health;
+    int32_t synchronization_health;
+    int32_t synchronization_state;
+    int32_t database_state;
+    bool is_read_write;
+    bool is_forwarder;   /* in a distributed group and not its writable side */
+    bool has_quorum_row; /* sys.dm_hadr_cluster has a row */
+    int32_t quorum_state;
+    char primary_replica[PROBE_NAME_MAX]; /* empty for NULL */
+    bool has_sequence_number;
+    int64_t sequence_number;
+    char recovery_lsn[48]; /* decimal text, empty for NULL */
+};
+
+struct probe_config {
+    struct sql_instance instance; /* where and how to connect: sql.h */
+    const char *availability_group;
+    const char *database;
+};
+
+struct probe;
+
+/* A probe of one instance; connects lazily. config is copied. Owned by the caller. */
+MUST_CHECK enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_probe);
+void probe_free(struct probe *probe);
+CLEANUP_FUNCTION(probe_free_p, struct probe, probe_free)
+
+/* Fills *ret_state whatever happens; what failed is in outcome, sql_error and diagnosis. */
+void probe_ask_state(struct probe *probe, struct probe_state *ret_state);
+
+/* Only role, updateability and outcome: the agent's cheap poll. */
+void probe_ask_local(struct probe *probe, struct probe_state *ret_state);
+
+/* *ret_found: a session with this nonce under this login is on the instance (design rule 2). */
+enum probe_outcome probe_ask_session(struct probe *probe,
+                                     const uint8_t nonce[static TSQL_NONCE_BYTES],
+                                     const char *login, bool *ret_found);
+
+enum probe_opens {
+    PROBE_OPENS_UNKNOWN,        /* could not be asked: outcome of the connection says why */
+    PROBE_OPENS_YES,            /* a signature came back */
+    PROBE_OPENS_NO,             /* anything else: the master key does not open by itself */
+    PROBE_OPENS_NO_CERTIFICATE, /* the certificate escrowd_probe is missing: run sql-grants */
+};
+/* Whether the database's master key opens by itself, by a signature with the probe certificate. */
+enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error);
