@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "libescrow/key.h"
+
+/*
+ * JSON Web Signatures, compact serialization (RFC 7515), one algorithm: ES256 (RFC 7518, 3.4).
+ * Strict where the RFCs leave room: exactly three parts of strict base64url; header and payload are
+ * JSON objects without duplicate members, NUL or trailing bytes; alg must be ES256; "crit" and every
+ * header member not in the caller's list is refused; kid is the TPM Name of the signing key.
+ */
+
+#define JWS_BYTES_MAX (192 * 1024)
+
+struct jws {
+    json_t *header;
+    json_t *payload;
+    struct tpm_name kid;
+};
+
+void jws_deinit(struct jws *jws);
+
+/*
+ * Signs. header gets alg and kid added and must hold typ. Both are only read. Text owned by the
+ * caller; JSON is written compact with sorted members.
+ */
+MUST_CHECK enum escrow_err jws_sign(EVP_PKEY *key, json_t *header, json_t *payload,
+                                    char **ret_compact);
+
+/* The public key for a kid; borrowed until the lookup's owner changes. NULL if it is not known. */
+typedef EVP_PKEY *(*jws_key_fn)(const struct tpm_name *kid, void *argument);
+
+/*
+ * Verifies a compact JWS of len bytes whose header's typ is typ and whose header members are among
+ * alg, kid, typ and the NULL-terminated list more (each of those must be present, as a string).
+ * ESCROW_ERR_MALFORMED (form), ESCROW_ERR_NOT_FOUND (key), ESCROW_ERR_CRYPTO (signature). *ret_jws
+ * is filled only on success; jws_deinit it.
+ */
+MUST_CHECK enum escrow_err jws_verify(const char *compact, size_t len, const char *typ,
+                                      const char *const *more, jws_key_fn find, void *argument,
+                                      struct jws *ret_jws);
