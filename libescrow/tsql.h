@@ -8,8 +8,9 @@
 
 /*
  * Every T-SQL text that this project can send, and nothing else builds one. Each is one SQLBatch.
- * Names and values enter only as quoted literals. All functions return a text owned by the caller,
- * or NULL without memory.
+ * Names and values (UTF-8) enter only as quoted literals. All functions return a text owned by the
+ * caller, or NULL without memory, and for a value that no T-SQL literal can hold: one with a NUL,
+ * or with a backslash before a line end. Where the facts come from stands in tsql.c.
  */
 
 #define TSQL_NONCE_BYTES 32
@@ -35,7 +36,7 @@ enum tsql_state_column {
     TSQL_STATE_RECOVERY_HEALTH,        /* 1 ONLINE */
     TSQL_STATE_SYNCHRONIZATION_HEALTH, /* 2 HEALTHY */
     TSQL_STATE_PRIMARY_REPLICA,        /* as this replica sees it, or NULL */
-    TSQL_STATE_DATABASE_STATE,         /* sys.databases.state, 0 ONLINE; NULL: no such database */
+    TSQL_STATE_DATABASE_STATE,         /* sys.databases.state, 0 ONLINE; NULL: not in the group */
     TSQL_STATE_UPDATEABILITY,          /* READ_WRITE | READ_ONLY, or NULL */
     TSQL_STATE_SYNCHRONIZATION_STATE,  /* local row of dm_hadr_database_replica_states, or NULL */
     TSQL_STATE_RECOVERY_LSN,           /* numeric(25,0) as text, or NULL */
@@ -46,13 +47,14 @@ enum tsql_state_column {
 char *tsql_quorum(void);
 
 /*
- * The agent's poll: ROLE and UPDATEABILITY of the local replica only, in-memory state.
+ * The agent's poll: one row, the role and updateability of the local replica, from memory.
  */
 char *tsql_local(const char *availability_group, const char *database);
 
 /* Binds a nonce to the agent's own session: SET CONTEXT_INFO 0x... */
 char *tsql_set_context(const uint8_t nonce[static TSQL_NONCE_BYTES]);
-/* A row per session with that nonce under that login (VIEW SERVER [PERFORMANCE] STATE). */
+/* A row per session with that nonce that was made by that login (VIEW SERVER [PERFORMANCE] STATE).
+ */
 char *tsql_find_session(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *login);
 
 char *tsql_use(const char *database);
@@ -70,8 +72,8 @@ struct secret *tsql_open_master_key(const struct secret *password_utf8);
 char *tsql_add_service_master_key(void);
 char *tsql_close_master_key(void);
 
-/* EXEC [SSISDB].[catalog].[startup] */
+/* EXEC [database].[catalog].[startup] */
 char *tsql_catalog_startup(const char *database);
 
-/* @@VERSION, and who this login is: server_name, product_version, login_name. */
+/* One row: server_name, product_version, and login_name as which this connection was made. */
 char *tsql_identity(void);
