@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/err.h"
+
 #include <openssl/evp.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-
-#include "libescrow/err.h"
 
 /*
  * P-256 keys and TPM Names. A key is known by its Name: nameAlg (SHA-256, 0x000b) and the hash of
@@ -32,6 +33,8 @@ struct ec_point {
 
 CLEANUP_FUNCTION(key_free_p, EVP_PKEY, EVP_PKEY_free)
 
+bool key_is_p256(const EVP_PKEY *key);
+
 bool tpm_name_equal(const struct tpm_name *a, const struct tpm_name *b);
 
 /* A new P-256 key pair; NULL on failure. */
@@ -53,27 +56,44 @@ MUST_CHECK enum escrow_err key_read_public(const char *path, EVP_PKEY **ret_key)
 
 /* The point of a P-256 key. */
 MUST_CHECK enum escrow_err key_point(const EVP_PKEY *key, struct ec_point *ret_point);
-/* A public key from a point. ESCROW_ERR_CRYPTO unless the point is on the curve (SP 800-56A 5.6.2.3). */
+/* A public key from a point. ESCROW_ERR_CRYPTO unless it is on the curve (SP 800-56A 5.6.2.3). */
 MUST_CHECK enum escrow_err key_from_point(const struct ec_point *point, EVP_PKEY **ret_key);
 
 /*
- * The Name of a signer: TPMT_PUBLIC {ECC, SHA256, attributes sign only, empty authPolicy,
- * symmetric NULL, scheme ECDSA-SHA256, NIST_P256, kdf NULL, point}.
+ * The public areas (TPMT_PUBLIC) in which a TPM loads the public part of a software key:
+ * a *signer* {ECC, SHA256, attributes sign only, empty authPolicy, symmetric NULL, scheme
+ * ECDSA-SHA256, NIST_P256, kdf NULL, point}; a *recipient* of a duplication (also the recovery
+ * key) {ECC, SHA256, restricted | decrypt | userWithAuth, empty authPolicy, AES-128-CFB, scheme
+ * NULL, NIST_P256, kdf NULL, point}.
  */
+enum key_kind { KEY_SIGNER = 1, KEY_RECIPIENT };
+#define KEY_PUBLIC_MAX 256 /* bytes of a marshalled TPMT_PUBLIC, ours or a member's */
+MUST_CHECK enum escrow_err key_public_marshal(enum key_kind kind, const struct ec_point *point,
+                                              uint8_t ret_public[static KEY_PUBLIC_MAX],
+                                              size_t *ret_len);
+
+/* The Names of those public areas. */
 MUST_CHECK enum escrow_err key_signer_name(const struct ec_point *point, struct tpm_name *ret_name);
-/*
- * The Name of a storage key that only has a point: TPMT_PUBLIC {ECC, SHA256, attributes
- * restricted | decrypt | userWithAuth, empty authPolicy, AES-128-CFB, scheme NULL, NIST_P256,
- * kdf NULL, point}: how recipients and the recovery key are dressed.
- */
 MUST_CHECK enum escrow_err key_recipient_name(const struct ec_point *point,
                                               struct tpm_name *ret_name);
+
+/* The Name of any marshalled public area with nameAlg SHA-256 (TPM 2.0 Part 1, 16). */
+MUST_CHECK enum escrow_err key_public_name(const uint8_t *public_area, size_t len,
+                                           struct tpm_name *ret_name);
+/*
+ * Point and Name of a member's key, from its marshalled TPMT_PUBLIC: P-256, SHA-256, fixedTPM,
+ * fixedParent, restricted, and decrypt with AES-128-CFB (storage) or sign (audit).
+ * ESCROW_ERR_MALFORMED for anything else or trailing bytes, ESCROW_ERR_CRYPTO for a bad point.
+ */
+enum key_tpm_kind { KEY_TPM_STORAGE = 1, KEY_TPM_AUDIT };
+MUST_CHECK enum escrow_err key_public_parse(enum key_tpm_kind kind, const uint8_t *public_area,
+                                            size_t len, struct ec_point *ret_point,
+                                            struct tpm_name *ret_name);
 
 /* ECDSA P-256 over a SHA-256 digest; r || s, 64 bytes, as JWS and the TPM want them. */
 #define ECDSA_SIGNATURE_BYTES 64
 MUST_CHECK enum escrow_err key_sign_digest(EVP_PKEY *key, const uint8_t digest[static 32],
                                            uint8_t ret_signature[static ECDSA_SIGNATURE_BYTES]);
 /* ESCROW_ERR_CRYPTO unless the signature is right. */
-MUST_CHECK enum escrow_err
-key_verify_digest(EVP_PKEY *key, const uint8_t digest[static 32],
-                  const uint8_t signature[static ECDSA_SIGNATURE_BYTES]);
+MUST_CHECK enum escrow_err key_verify_digest(EVP_PKEY *key, const uint8_t digest[static 32],
+                                             const uint8_t signature[static ECDSA_SIGNATURE_BYTES]);

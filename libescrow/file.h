@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/err.h"
+#include "libescrow/secret.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * Small files, whole: configuration, keys, certificates, state. What is written has its final mode
+ * from the first instant and is on disk when the call returns; what is read is a regular file of a
+ * bounded size. A failure has a log line that names the file.
+ */
+
+/*
+ * Writes a file that must not exist yet. ESCROW_ERR_EXISTS if it does, ESCROW_ERR_SYSTEM; after a
+ * failure there is no file.
+ */
+MUST_CHECK enum escrow_err file_create(const char *path, mode_t mode, const void *bytes,
+                                       size_t len);
+
+/* Replaces a file or makes it: whoever reads it sees the old or the new bytes, never a part. */
+MUST_CHECK enum escrow_err file_replace(const char *path, mode_t mode, const void *bytes,
+                                        size_t len);
+
+/*
+ * Reads a file of at most max bytes; a NUL follows the bytes; owned by the caller.
+ * ESCROW_ERR_NOT_FOUND (no log line), ESCROW_ERR_CONFIG (larger, or not a regular file),
+ * ESCROW_ERR_SYSTEM.
+ */
+MUST_CHECK enum escrow_err file_read(const char *path, size_t max, char **ret_text,
+                                     size_t *ret_len);
+
+/*
+ * Reads a file that holds a secret (1 ..= max bytes). ESCROW_ERR_CONFIG also if group or others
+ * have any right on it.
+ */
+MUST_CHECK enum escrow_err file_read_secret(const char *path, size_t max,
+                                            struct secret **ret_secret);
