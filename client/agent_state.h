@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "client/worker_result.h"
+#include "libescrow/probe.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * When the agent asks, acts and waits, for one database of one instance: a pure module, whose clock
+ * and randomness come from the caller. It is level-triggered: what counts is what the instance says
+ * now, so an event that was missed costs one poll and never a promotion.
+ *
+ *   PRIMARY and READ_WRITE, and the master key does not open by itself  ->  a worker
+ *
+ * It never gives up while that holds and never hammers: attempts are spaced by a backoff with
+ * jitter, by how soon what stopped the last one may change. A refused login holds back every
+ * question to the instance, because the account may be locked by too many of them.
+ */
+
+enum agent_step {
+    AGENT_WAIT,      /* nothing to do until until_ms */
+    AGENT_ASK_LOCAL, /* role and updateability */
+    AGENT_ASK_OPENS, /* does the master key open by itself? */
+    AGENT_START_WORKER,
+};
+
+struct agent_next {
+    enum agent_step step;
+    int64_t until_ms; /* of AGENT_WAIT; INT64_MAX: until the next event */
+};
+
+/* Whether the agent's database should open here. */
+enum agent_role {
+    AGENT_ROLE_UNKNOWN, /* the instance did not say */
+    AGENT_ROLE_OTHER,   /* not primary, or not writable */
+    AGENT_ROLE_PRIMARY, /* primary and READ_WRITE */
+};
+
+/* Read freely; written only by the functions below. Times are milliseconds of one clock. */
+struct agent_state {
+    int64_t poll_ms;    /* between questions for the role */
+    int64_t recheck_ms; /* between checks of a primary whose master key opens */
+    uint32_t random;
+    bool is_prober_up;
+    bool is_asking;       /* a question is out */
+    bool is_working;      /* a worker runs */
+    bool is_outrun;       /* the role changed under the worker: its end says nothing about now */
+    enum agent_role role; /* now */
+    enum agent_role last_known; /* the last that was not unknown */
+    enum probe_opens opens;     /* last answer; unknown after a change */
+    int64_t local_due_ms;
+    int64_t check_due_ms;           /* when a primary is next asked whether it opens */
+    int64_t worker_not_before_ms;   /* the spacing of attempts */
+    int64_t instance_not_before_ms; /* after refused logins: no question, no worker */
+    unsigned attempts;              /* since the master key last opened or the role changed */
+    unsigned logins_refused;        /* in a row */
+};
+
+/* seed spreads the agents of one group; any value. Everything is due at now_ms. */
+void agent_state_init(struct agent_state *state, int64_t poll_ms, int64_t recheck_ms, uint32_t seed,
+                      int64_t now_ms);
+
+/*
+ * The next step. A step other than AGENT_WAIT counts as begun: the caller carries it out and
+ * reports its end by one of the functions below. Call again until it is AGENT_WAIT.
+ */
+struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms);
+
+/* A prober started (it may be asked), or ended (an open question will not be answered). */
+void agent_state_on_prober(struct agent_state *state, bool is_up, int64_t now_ms);
+
+/* The answers to AGENT_ASK_LOCAL and AGENT_ASK_OPENS. */
+void agent_state_on_local(struct agent_state *state, const struct probe_state *answer,
+                          int64_t now_ms);
+void agent_state_on_opens(struct agent_state *state, enum probe_opens answer, int64_t now_ms);
+
+/* The end of AGENT_START_WORKER, whatever it was. */
+void agent_state_on_worker(struct agent_state *state, const struct worker_result *result,
+                           int64_t now_ms);
+
+/*
+ * Somebody asks for an immediate check (escrow-agent notify). The spacing of attempts gives way;
+ * that of refused logins does not.
+ */
+void agent_state_on_notify(struct agent_state *state, int64_t now_ms);
