@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/key.h"
+
 #include <jansson.h>
+
 #include <stdbool.h>
 #include <stddef.h>
-
-#include "libescrow/key.h"
+#include <stdint.h>
 
 /*
  * JSON Web Signatures, compact serialization (RFC 7515), one algorithm: ES256 (RFC 7518, 3.4).
  * Strict where the RFCs leave room: exactly three parts of strict base64url; header and payload are
- * JSON objects without duplicate members, NUL or trailing bytes; alg must be ES256; "crit" and every
- * header member not in the caller's list is refused; kid is the TPM Name of the signing key.
+ * JSON objects without duplicate members, NUL or trailing bytes; alg must be ES256; "crit" and
+ * every header member not in the caller's list is refused; kid is the TPM Name of the signing key.
  */
 
 #define JWS_BYTES_MAX (192 * 1024)
@@ -25,11 +27,24 @@ struct jws {
 void jws_deinit(struct jws *jws);
 
 /*
+ * Who signs: a private key that is somewhere else (a TPM), as its Name and a function that signs a
+ * SHA-256 digest as r || s.
+ */
+struct jws_signer {
+    struct tpm_name kid;
+    enum escrow_err (*sign)(const uint8_t digest[static 32],
+                            uint8_t ret_signature[static ECDSA_SIGNATURE_BYTES], void *argument);
+    void *argument;
+};
+/* The signer of a key in memory; it borrows the key. */
+MUST_CHECK enum escrow_err jws_signer_from_key(EVP_PKEY *key, struct jws_signer *ret_signer);
+
+/*
  * Signs. header gets alg and kid added and must hold typ. Both are only read. Text owned by the
  * caller; JSON is written compact with sorted members.
  */
-MUST_CHECK enum escrow_err jws_sign(EVP_PKEY *key, json_t *header, json_t *payload,
-                                    char **ret_compact);
+MUST_CHECK enum escrow_err jws_sign(const struct jws_signer *signer, json_t *header,
+                                    json_t *payload, char **ret_compact);
 
 /* The public key for a kid; borrowed until the lookup's owner changes. NULL if it is not known. */
 typedef EVP_PKEY *(*jws_key_fn)(const struct tpm_name *kid, void *argument);

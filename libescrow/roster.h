@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/identity.h"
+#include "libescrow/key.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "libescrow/key.h"
 
 /*
  * The roster: who belongs to an escrow, in one document signed by the policy authority: a JWS with
@@ -17,25 +18,27 @@
  *    "keys": [{"identity": SAN URI, "role": "agent" | "admin" | "auditor", "key": {"x","y"},
  *              "groups": [name | "*"], "instances": [name]}]}
  *
- * x and y are base64url of 32 bytes. Clients wrap only to keys found here and believe only answers
- * that a member's answer key signed. A roster is immutable once parsed.
+ * x and y are base64url of 32 bytes; an agent has at least one instance, the others have none. No
+ * key stands in two places, no label, storage key or counter twice. Clients wrap only to keys found
+ * here and believe only answers that a member's answer key signed. A roster is immutable once
+ * parsed.
  */
 
 enum roster_role { ROSTER_AGENT = 1, ROSTER_ADMIN, ROSTER_AUDITOR };
 
 #define ROSTER_MEMBERS_MAX 16
-#define ROSTER_KEYS_MAX 4096
-#define ROSTER_PUBLIC_MAX 256
+#define ROSTER_KEYS_MAX 512
+#define ROSTER_GROUPS_MAX 64 /* groups, or instances, of one key */
 
 struct roster_member {
     const char *label;
-    uint8_t storage_public[ROSTER_PUBLIC_MAX]; /* marshalled TPMT_PUBLIC */
+    uint8_t storage_public[KEY_PUBLIC_MAX]; /* marshalled TPMT_PUBLIC */
     size_t storage_public_len;
     struct ec_point storage_point;
     struct tpm_name storage; /* its Name: what acts name as aud */
     struct ec_point answer_point;
     struct tpm_name answer;
-    uint8_t audit_public[ROSTER_PUBLIC_MAX];
+    uint8_t audit_public[KEY_PUBLIC_MAX];
     size_t audit_public_len;
     struct tpm_name counter; /* Name of the epoch counter */
     bool is_ek_verified;
