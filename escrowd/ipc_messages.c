@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/ipc_messages.h"
+
+#include <string.h>
+
+void ipc_put_request(struct ipc_writer *writer, const struct ipc_request *request)
+{
+    ipc_put_u32(writer, request->route);
+    ipc_put_string(writer, request->identity);
+    ipc_put_bytes(writer, request->fingerprint, sizeof(request->fingerprint));
+    ipc_put_u64(writer, request->wait_ms);
+    ipc_put_u64(writer, request->from);
+    ipc_put_u64(writer, request->limit);
+    ipc_put_bytes(writer, request->body, request->body_len);
+}
+
+enum escrow_err ipc_get_request(const struct ipc_message *message, struct ipc_request *ret_request)
+{
+    struct ipc_request request = {0};
+    struct ipc_reader reader;
+    const uint8_t *fingerprint;
+    enum escrow_err err;
+    size_t len;
+
+    ipc_reader_init(&reader, message);
+    request.route = (enum route)ipc_get_enum(&reader, ROUTE_HEALTH, ROUTE_COUNT - 1);
+    request.identity = ipc_get_string(&reader, IPC_IDENTITY_MAX);
+    fingerprint = ipc_get_bytes(&reader, sizeof(request.fingerprint), &len);
+    request.wait_ms = ipc_get_u64(&reader);
+    request.from = ipc_get_u64(&reader);
+    request.limit = ipc_get_u64(&reader);
+    request.body = ipc_get_bytes(&reader, IPC_BODY_MAX, &request.body_len);
+    err = ipc_reader_end(&reader);
+    if (err)
+        return err;
+    if (len != sizeof(request.fingerprint))
+        return ESCROW_ERR_MALFORMED;
+    memcpy(request.fingerprint, fingerprint, len);
+    *ret_request = request;
+    return ESCROW_OK;
+}
+
+void ipc_put_reply(struct ipc_writer *writer, const struct ipc_reply *reply)
+{
+    ipc_put_u32(writer, reply->reason);
+    ipc_put_u32(writer, reply->http_status);
+    ipc_put_u32(writer, reply->retry_after_s);
+    ipc_put_u32(writer, reply->content);
+    ipc_put_bytes(writer, reply->body, reply->body_len);
+}
+
+enum escrow_err ipc_get_reply(const struct ipc_message *message, struct ipc_reply *ret_reply)
+{
+    struct ipc_reply reply = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    reply.reason = (enum reason)ipc_get_enum(&reader, REASON_NONE, REASON_COUNT - 1);
+    reply.http_status = ipc_get_enum(&reader, 200, 599);
+    reply.retry_after_s = ipc_get_enum(&reader, 0, 3600);
+    reply.content = (enum ipc_content)ipc_get_enum(&reader, IPC_CONTENT_JSON, IPC_CONTENT_LINES);
+    reply.body = ipc_get_bytes(&reader, IPC_PAYLOAD_MAX, &reply.body_len);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_reply = reply;
+    return err;
+}
+
+void ipc_put_peer(struct ipc_writer *writer, const struct ipc_peer *peer)
+{
+    ipc_put_u32(writer, peer->kind);
+    ipc_put_string(writer, peer->instance);
+}
+
+enum escrow_err ipc_get_peer(const struct ipc_message *message, struct ipc_peer *ret_peer)
+{
+    struct ipc_peer peer = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    peer.kind = (enum ipc_peer_kind)ipc_get_enum(&reader, IPC_PEER_KEEPER, IPC_PEER_PROBER);
+    peer.instance = ipc_get_string(&reader, IPC_INSTANCE_MAX);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_peer = peer;
+    return err;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/ipc.h"
+#include "libescrow/reason.h"
+
+/*
+ * What the roles of escrowd say to each other. A number belongs to one pair of roles, so a message
+ * on the wrong channel is never permitted there. Between keeper and prober: libescrow/ipc_probe.h.
+ */
+
+/* Supervisor and every role. */
+enum ipc_supervisor_type {
+    IPC_PEER = 0x001,     /* to a role: kind, instance; the descriptor is the channel to it */
+    IPC_PING = 0x002,     /* to keeper and front; they answer IPC_PONG with its id */
+    IPC_SHUTDOWN = 0x003, /* to keeper and front: finish what is in flight, then exit 0 */
+    IPC_RELOAD = 0x004,   /* to keeper and front: SIGHUP came */
+
+    IPC_READY = 0x010,        /* from a role: port (front; 0 of others) */
+    IPC_PONG = 0x011,         /* from keeper and front */
+    IPC_RESTART_ROLE = 0x012, /* from the keeper: the instance whose prober is overdue */
+    IPC_STATUS = 0x013,       /* from the keeper: one line for the service manager */
+};
+
+enum ipc_peer_kind { IPC_PEER_KEEPER = 1, IPC_PEER_FRONT, IPC_PEER_PROBER };
+
+#define IPC_INSTANCE_MAX 64 /* bytes of an instance name */
+#define IPC_STATUS_MAX 256  /* bytes of a status line */
+
+/* Front and keeper: one REQUEST, one REPLY with its id, or none if the keeper dies. */
+enum ipc_front_type {
+    IPC_REQUEST = 0x100,
+    IPC_REPLY = 0x101,
+    IPC_GONE = 0x102, /* to the keeper: nobody waits for the reply to this id any more */
+};
+
+enum route {
+    ROUTE_HEALTH = 1, /* GET /v1/health */
+    ROUTE_ROSTER,     /* GET /v1/roster */
+    ROUTE_CHALLENGE,  /* POST /v1/challenge */
+    ROUTE_DEPOSIT,    /* POST /v1/deposit */
+    ROUTE_RELEASE,    /* POST /v1/release */
+    ROUTE_RECEIPT,    /* POST /v1/receipt */
+    ROUTE_ORDERS,     /* GET /v1/orders?wait=SECONDS */
+    ROUTE_ORDER,      /* POST /v1/orders */
+    ROUTE_PUBLISH,    /* POST /v1/publish */
+    ROUTE_SECRETS,    /* GET /v1/secrets */
+    ROUTE_STATUS,     /* GET /v1/status */
+    ROUTE_AUDIT,      /* GET /v1/audit?from=SEQUENCE&limit=N */
+    ROUTE_COUNT,
+};
+
+#define IPC_IDENTITY_MAX 256 /* bytes of a SAN URI */
+#define IPC_FINGERPRINT_BYTES 32
+#define IPC_BODY_MAX ((size_t)192 * 1024)
+
+/* Everything that front knows of a request; identity and body are borrowed from the message. */
+struct ipc_request {
+    enum route route;
+    const char *identity; /* SAN URI of the client certificate, verified for this request */
+    uint8_t fingerprint[IPC_FINGERPRINT_BYTES]; /* SHA-256 of the client certificate */
+    uint64_t wait_ms;                           /* ROUTE_ORDERS: answer within this time */
+    uint64_t from;                              /* ROUTE_AUDIT: first sequence number */
+    uint64_t limit;                             /* ROUTE_AUDIT: at most so many records */
+    const uint8_t *body;                        /* JSON as sent, not looked at by front */
+    size_t body_len;
+};
+
+enum ipc_content {
+    IPC_CONTENT_JSON = 1, /* application/json: body is the reply */
+    IPC_CONTENT_PROBLEM,  /* front writes problem+json of reason; body is its "detail", may be "" */
+    IPC_CONTENT_LINES,    /* application/x-ndjson: audit records */
+};
+
+struct ipc_reply {
+    enum reason reason;     /* REASON_NONE on plain success */
+    uint32_t http_status;   /* 200 ..= 599 */
+    uint32_t retry_after_s; /* 0: no Retry-After */
+    enum ipc_content content;
+    const uint8_t *body; /* borrowed */
+    size_t body_len;
+};
+
+void ipc_put_request(struct ipc_writer *writer, const struct ipc_request *request);
+void ipc_put_reply(struct ipc_writer *writer, const struct ipc_reply *reply);
+/* ESCROW_ERR_MALFORMED if the payload is not exactly one. */
+MUST_CHECK enum escrow_err ipc_get_request(const struct ipc_message *message,
+                                           struct ipc_request *ret_request);
+MUST_CHECK enum escrow_err ipc_get_reply(const struct ipc_message *message,
+                                         struct ipc_reply *ret_reply);
+
+/* IPC_PEER: who is at the other end of the passed descriptor; instance is "" unless a prober. */
+struct ipc_peer {
+    enum ipc_peer_kind kind;
+    const char *instance;
+};
+
+void ipc_put_peer(struct ipc_writer *writer, const struct ipc_peer *peer);
+MUST_CHECK enum escrow_err ipc_get_peer(const struct ipc_message *message,
+                                        struct ipc_peer *ret_peer);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/ipc_probe.h"
+
+#include <string.h>
+
+#define LOGIN_MAX 512 /* bytes of a sysname */
+
+void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
+                            const struct ipc_probe_question *question)
+{
+    ipc_put_u32(writer, question->target);
+    if (type != IPC_PROBE_ASK_SESSION)
+        return;
+    ipc_put_bytes(writer, question->nonce, sizeof(question->nonce));
+    ipc_put_string(writer, question->login);
+}
+
+enum escrow_err ipc_get_probe_question(const struct ipc_message *message,
+                                       struct ipc_probe_question *ret_question)
+{
+    struct ipc_probe_question question = {.login = ""};
+    struct ipc_reader reader;
+    const uint8_t *nonce;
+    enum escrow_err err;
+    size_t len;
+
+    ipc_reader_init(&reader, message);
+    question.target = ipc_get_u32(&reader);
+    if (message->type == IPC_PROBE_ASK_SESSION) {
+        nonce = ipc_get_bytes(&reader, sizeof(question.nonce), &len);
+        question.login = ipc_get_string(&reader, LOGIN_MAX);
+        if (len != sizeof(question.nonce))
+            return ESCROW_ERR_MALFORMED;
+        memcpy(question.nonce, nonce, len);
+    }
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_question = question;
+    return err;
+}
+
+static void get_text(struct ipc_reader *reader, char *ret_text, size_t cap)
+{
+    const char *text = ipc_get_string(reader, cap - 1);
+
+    memcpy(ret_text, text, strlen(text) + 1);
+}
+
+void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *state)
+{
+    ipc_put_u32(writer, state->outcome);
+    ipc_put_i32(writer, state->sql_error);
+    ipc_put_string(writer, state->diagnosis);
+    ipc_put_string(writer, state->server_name);
+    ipc_put_i32(writer, state->cluster_type);
+    ipc_put_i32(writer, state->role);
+    ipc_put_i32(writer, state->operational_state);
+    ipc_put_i32(writer, state->recovery_health);
+    ipc_put_i32(writer, state->synchronization_health);
+    ipc_put_i32(writer, state->synchronization_state);
+    ipc_put_i32(writer, state->database_state);
+    ipc_put_bool(writer, state->is_read_write);
+    ipc_put_bool(writer, state->is_forwarder);
+    ipc_put_bool(writer, state->has_quorum_row);
+    ipc_put_i32(writer, state->quorum_state);
+    ipc_put_string(writer, state->primary_replica);
+    ipc_put_bool(writer, state->has_sequence_number);
+    ipc_put_i64(writer, state->sequence_number);
+    ipc_put_string(writer, state->recovery_lsn);
+}
+
+enum escrow_err ipc_get_probe_state(const struct ipc_message *message,
+                                    struct probe_state *ret_state)
+{
+    struct probe_state state = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    state.outcome = (enum probe_outcome)ipc_get_enum(&reader, PROBE_ANSWERED, PROBE_NO_ROW);
+    state.sql_error = ipc_get_i32(&reader);
+    get_text(&reader, state.diagnosis, sizeof(state.diagnosis));
+    get_text(&reader, state.server_name, sizeof(state.server_name));
+    state.cluster_type = ipc_get_i32(&reader);
+    state.role = ipc_get_i32(&reader);
+    state.operational_state = ipc_get_i32(&reader);
+    state.recovery_health = ipc_get_i32(&reader);
+    state.synchronization_health = ipc_get_i32(&reader);
+    state.synchronization_state = ipc_get_i32(&reader);
+    state.database_state = ipc_get_i32(&reader);
+    state.is_read_write = ipc_get_bool(&reader);
+    state.is_forwarder = ipc_get_bool(&reader);
+    state.has_quorum_row = ipc_get_bool(&reader);
+    state.quorum_state = ipc_get_i32(&reader);
+    get_text(&reader, state.primary_replica, sizeof(state.primary_replica));
+    state.has_sequence_number = ipc_get_bool(&reader);
+    state.sequence_number = ipc_get_i64(&reader);
+    get_text(&reader, state.recovery_lsn, sizeof(state.recovery_lsn));
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_state = state;
+    return err;
+}
+
+void ipc_put_probe_session(struct ipc_writer *writer, const struct ipc_probe_session *session)
+{
+    ipc_put_u32(writer, session->outcome);
+    ipc_put_bool(writer, session->is_found);
+}
+
+enum escrow_err ipc_get_probe_session(const struct ipc_message *message,
+                                      struct ipc_probe_session *ret_session)
+{
+    struct ipc_probe_session session = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    session.outcome = (enum probe_outcome)ipc_get_enum(&reader, PROBE_ANSWERED, PROBE_NO_ROW);
+    session.is_found = ipc_get_bool(&reader);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_session = session;
+    return err;
+}
+
+void ipc_put_probe_opens(struct ipc_writer *writer, const struct ipc_probe_opens *opens)
+{
+    ipc_put_u32(writer, opens->opens);
+    ipc_put_i32(writer, opens->sql_error);
+}
+
+enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
+                                    struct ipc_probe_opens *ret_opens)
+{
+    struct ipc_probe_opens opens = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    opens.opens =
+        (enum probe_opens)ipc_get_enum(&reader, PROBE_OPENS_UNKNOWN, PROBE_OPENS_NO_CERTIFICATE);
+    opens.sql_error = ipc_get_i32(&reader);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_opens = opens;
+    return err;
+}
