@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/config.h"
+#include "libescrow/sql.h"
+
+/*
+ * escrowd.yaml, read by each role for itself before its sandbox closes (escrowd(8)). What is
+ * trusted (groups, replicas, rules) stands in the policy; here is where things are found and who
+ * runs them. It names secrets' files and never holds a secret.
+ */
+
+#define ESCROWD_INSTANCES_MAX 256
+#define ESCROWD_PCRS_MAX 24
+
+/* How to reach one SQL Server instance of the policy. */
+struct escrowd_instance {
+    const char *name; /* as the policy calls it */
+    const char *address;
+    int64_t port;
+    const char *tls_name;
+    const char *ca_file;
+    const char *login;         /* NULL with a keytab */
+    const char *password_file; /* NULL with a keytab */
+    const char *keytab;
+    int64_t login_timeout_ms; /* whole seconds */
+    int64_t query_timeout_ms;
+};
+
+struct escrowd_listen {
+    const char *address; /* IPv4 or IPv6 */
+    int64_t port;        /* 0: any free one, said in the readiness line */
+};
+
+/* What to do when the revocation list is past its next update. */
+enum escrowd_crl_stale { ESCROWD_CRL_STALE_WARN, ESCROWD_CRL_STALE_REFUSE };
+
+struct escrowd_tls {
+    const char *ca_file;  /* who may issue client certificates */
+    const char *crl_file; /* NULL: none is checked */
+    enum escrowd_crl_stale crl_stale;
+    const char *certificate; /* PEM, the leaf only */
+    const char *key;
+};
+
+struct escrowd_tpm {
+    const char *tcti; /* "device:/dev/tpm0", "swtpm:path=..." */
+    size_t pcr_count;
+    const char *const *pcr_names;
+    uint32_t pcrs; /* bit n: PCR n of the SHA-256 bank */
+};
+
+/* Names or numbers; used only where the supervisor is started as root. */
+struct escrowd_users {
+    const char *keeper;
+    const char *front;
+    const char *prober;
+};
+
+struct escrowd_limits {
+    int64_t connections;              /* open at once */
+    int64_t connections_per_identity; /* of one certificate identity */
+    int64_t requests;                 /* waiting for the keeper at once */
+    int64_t request_ms;               /* from the connection or the last reply to the whole reply */
+    int64_t shutdown_ms;              /* for what is in flight */
+    int64_t ping_ms;                  /* a role that does not answer for so long is killed */
+};
+
+struct escrowd_config {
+    const char *member; /* this escrowd's label in the roster */
+    struct escrowd_listen listen;
+    struct escrowd_tls tls;
+    struct escrowd_tpm tpm;
+    const char *state;     /* folder of the keeper's store */
+    const char *audit;     /* folder of the audit log */
+    const char *policy;    /* file */
+    const char *authority; /* file: the policy authority's public key, PEM */
+    struct escrowd_users users;
+    struct escrowd_limits limits;
+    size_t instance_count;
+    const struct escrowd_instance *instances;
+    struct config *file; /* owns every text above */
+};
+
+/* ESCROW_ERR_CONFIG: everything that is wrong was logged, with file, line and column. */
+MUST_CHECK enum escrow_err escrowd_config_load(const char *path,
+                                               struct escrowd_config **ret_config);
+void escrowd_config_free(struct escrowd_config *config);
+CLEANUP_FUNCTION(escrowd_config_free_p, struct escrowd_config, escrowd_config_free)
+
+/* NULL if there is none. */
+const struct escrowd_instance *escrowd_config_find(const struct escrowd_config *config,
+                                                   const char *instance);
+/* What sql.h wants; borrows from config. */
+struct sql_instance escrowd_instance_sql(const struct escrowd_instance *instance);

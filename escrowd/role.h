@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/ipc_messages.h"
+
+#include <event2/event.h>
+
+/*
+ * A role's end of its channel to the supervisor, for roles with an event loop (keeper, front):
+ * answers pings, hands on the channels to other roles, and says when the role is ready. A role
+ * whose supervisor is gone, or says what it must not, leaves its loop: it never runs on alone.
+ */
+
+struct role;
+
+struct role_events {
+    /*
+     * The channel to another role; fd is the handler's. Comes again whenever that role was
+     * restarted: the new channel replaces the old one of the same kind and instance.
+     */
+    void (*on_peer)(const struct ipc_peer *peer, int fd, void *argument);
+    /* Finish what is in flight, then leave the loop; the supervisor kills after its deadline. */
+    void (*on_shutdown)(void *argument);
+    /* SIGHUP: read again what may change while running. */
+    void (*on_reload)(void *argument);
+};
+
+/* Takes fd. events must outlive the role. */
+MUST_CHECK enum escrow_err role_new(struct event_base *base, int fd,
+                                    const struct role_events *events, void *argument,
+                                    struct role **ret_role);
+void role_free(struct role *role);
+CLEANUP_FUNCTION(role_free_p, struct role, role_free)
+
+/* Once, when the role can do its work. port: what front listens on, else 0. */
+MUST_CHECK enum escrow_err role_ready(struct role *role, uint16_t port);
+/* One line for the service manager: what keeps escrowd from serving, or that it serves. */
+void role_status(struct role *role, const char *text);
+/* Keeper only: the prober of this instance is overdue; it is killed and started again. */
+void role_restart_prober(struct role *role, const char *instance);
+/* True if the loop was left because the supervisor is gone. */
+bool role_is_orphaned(const struct role *role);
