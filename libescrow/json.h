@@ -63,13 +63,14 @@ uint64_t json_read_number(struct json_reader *reader, const char *name, uint64_t
 int32_t json_read_int32(struct json_reader *reader, const char *name);
 /* Text of at most cap - 1 bytes without control characters, copied. */
 void json_read_text(struct json_reader *reader, const char *name, char *ret_text, size_t cap);
-/* The same, and null leaves ret_text empty (and an empty text is a fault). */
-void json_read_text_or_null(struct json_reader *reader, const char *name, char *ret_text,
-                            size_t cap);
 /* A name (identity.h) of at most NAME_MAX_BYTES bytes. */
 void json_read_name(struct json_reader *reader, const char *name, char *ret_text, size_t cap);
-/* The index of the text in a NULL-terminated list of words, of which empty ones never match. */
-size_t json_read_word(struct json_reader *reader, const char *name, const char *const *words);
+/* The same, and null leaves ret_text empty. */
+void json_read_name_or_null(struct json_reader *reader, const char *name, char *ret_text,
+                            size_t cap);
+/* The index of the text among count words, of which NULL ones never match; 0 after a fault. */
+size_t json_read_word(struct json_reader *reader, const char *name, const char *const *words,
+                      size_t count);
 /* Hexadecimal Name; the second kind is false for null. */
 void json_read_tpm_name(struct json_reader *reader, const char *name, struct tpm_name *ret_name);
 bool json_read_tpm_name_or_null(struct json_reader *reader, const char *name,
@@ -80,9 +81,9 @@ size_t json_read_bytes_up_to(struct json_reader *reader, const char *name, void 
                              size_t cap);
 /* {"x", "y"}; not checked to be on the curve. */
 void json_read_point(struct json_reader *reader, const char *name, struct ec_point *ret_point);
-/* An array of at most max values; borrowed; an empty array after a fault is NULL. */
+/* An array of at most max values, borrowed; NULL (which jansson takes for empty) after a fault. */
 const json_t *json_read_array(struct json_reader *reader, const char *name, size_t max);
-/* An object; borrowed. */
+/* An object, borrowed; NULL after a fault. */
 const json_t *json_read_object(struct json_reader *reader, const char *name);
 
 /* Values for documents that we write; NULL without memory (json_object_set_new refuses NULL). */
