@@ -44,9 +44,9 @@ void config_report_deinit(struct config_report *report);
 
 enum config_type {
     CONFIG_TYPE_STRING = 1,   /* const char *: printable UTF-8, not empty, at most max bytes */
-    CONFIG_TYPE_NAME,         /* const char *: [A-Za-z0-9._-], at most max bytes */
+    CONFIG_TYPE_NAME,         /* const char *: [A-Za-z0-9._-], not starting with . or - */
     CONFIG_TYPE_PATH,         /* const char *: absolute */
-    CONFIG_TYPE_INTEGER,      /* int64_t: decimal, min ..= max */
+    CONFIG_TYPE_INTEGER,      /* int64_t: decimal without sign, min ..= max */
     CONFIG_TYPE_DURATION,     /* int64_t: 300ms, 5s, 10m, 24h, 7d, as milliseconds min ..= max */
     CONFIG_TYPE_BOOLEAN,      /* bool: true or false */
     CONFIG_TYPE_ENUM,         /* an enum: the index of the word in words */
@@ -61,19 +61,20 @@ struct config_schema;
 /* One key of a mapping. Written by the macros below, which check the member's type. */
 struct config_field {
     const char *key;
-    enum config_type type;
     size_t offset;       /* of the member in the mapping's struct */
     size_t count_offset; /* lists: of the size_t */
     int64_t min, max;    /* by type; for lists, of the number of items */
+    size_t item_max;     /* lists of texts: bytes of an item */
     const char *const *words;
     size_t word_count;
     const struct config_schema *schema;
-    bool is_required;
     /*
      * What an absent key means, as it would stand in the file. Without: NULL, 0, false, no items;
      * an absent mapping is filled from the fallbacks of its own fields.
      */
     const char *fallback;
+    enum config_type type;
+    bool is_required;
 };
 
 struct config_schema {
@@ -98,9 +99,10 @@ struct config_schema {
 #define CONFIG_NUMBER(kind, structure, member, least, most)                                        \
     .type = (kind), .offset = CONFIG_OFFSET(structure, member, int64_t), .min = (least),           \
     .max = (most)
-#define CONFIG_TEXTS(kind, structure, member, count, least, most)                                  \
+#define CONFIG_TEXTS(kind, structure, member, count, bytes, least, most)                           \
     .type = (kind), .offset = CONFIG_OFFSET(structure, member, const char *const *),               \
-    .count_offset = CONFIG_OFFSET(structure, count, size_t), .min = (least), .max = (most)
+    .count_offset = CONFIG_OFFSET(structure, count, size_t), .item_max = (bytes), .min = (least),  \
+    .max = (most)
 
 #define CONFIG_STRING(structure, member, most)                                                     \
     CONFIG_TEXT(CONFIG_TYPE_STRING, structure, member, most)
@@ -120,10 +122,10 @@ struct config_schema {
     .words = (table), .word_count = ARRAY_LEN(table)
 #define CONFIG_MAPPING(structure, member, of)                                                      \
     .type = CONFIG_TYPE_MAPPING, .offset = offsetof(structure, member), .schema = (of)
-#define CONFIG_STRING_LIST(structure, member, count, least, most)                                  \
-    CONFIG_TEXTS(CONFIG_TYPE_STRING_LIST, structure, member, count, least, most)
-#define CONFIG_NAME_LIST(structure, member, count, least, most)                                    \
-    CONFIG_TEXTS(CONFIG_TYPE_NAME_LIST, structure, member, count, least, most)
+#define CONFIG_STRING_LIST(structure, member, count, bytes, least, most)                           \
+    CONFIG_TEXTS(CONFIG_TYPE_STRING_LIST, structure, member, count, bytes, least, most)
+#define CONFIG_NAME_LIST(structure, member, count, bytes, least, most)                             \
+    CONFIG_TEXTS(CONFIG_TYPE_NAME_LIST, structure, member, count, bytes, least, most)
 #define CONFIG_MAPPING_LIST(structure, member, count, of, least, most)                             \
     .type = CONFIG_TYPE_MAPPING_LIST, .offset = offsetof(structure, member),                       \
     .count_offset = CONFIG_OFFSET(structure, count, size_t), .schema = (of), .min = (least),       \
