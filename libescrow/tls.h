@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/identity.h"
+#include "libescrow/reason.h"
+
+#include <openssl/ssl.h>
+
+#include <stdint.h>
+
+/*
+ * Both ends of a channel of escrowd: TLS 1.3 with certificates on both sides, and who is at the
+ * other end. A peer counts only if its certificate chains to our own CA file, has the extended key
+ * usage of its side, exactly one SAN URI in the form of identity.h, and is not on the revocation
+ * list of its issuer; all of that at the handshake, and validity and revocation again on every
+ * request, since connections outlive lists. No tickets: a resumed session would skip the check.
+ * Host names and IP addresses are never looked at: identity is the SAN URI.
+ */
+
+enum tls_crl_stale {
+    TLS_CRL_STALE_WARN,  /* use a list past its next update, and say so */
+    TLS_CRL_STALE_REFUSE /* refuse every peer until there is a newer list */
+};
+
+struct tls_config {
+    const char *ca_file;          /* PEM: those who may issue the peers' certificates */
+    const char *crl_file;         /* PEM: their revocation lists; NULL: none is checked */
+    enum tls_crl_stale crl_stale; /* with crl_file */
+    const char *certificate;      /* PEM: our own; only the first one is sent */
+    const char *key;              /* PEM, mode 0600, P-256 */
+    const char *server_identity;  /* of a client: the SAN URI that the server must have */
+};
+
+struct tls;
+
+/*
+ * Reads the files and makes the context of a server, or of clients of one server. config is copied.
+ * ESCROW_ERR_CONFIG with a log line that names the file.
+ */
+MUST_CHECK enum escrow_err tls_server_new(const struct tls_config *config, struct tls **ret_tls);
+MUST_CHECK enum escrow_err tls_client_new(const struct tls_config *config, struct tls **ret_tls);
+void tls_free(struct tls *tls);
+CLEANUP_FUNCTION(tls_free_p, struct tls, tls_free)
+
+/* For SSL_new; owned by tls, which must outlive every SSL made from it. */
+SSL_CTX *tls_context(const struct tls *tls);
+
+/* Sets up a context that somebody else made (libcurl's) exactly as tls_context is. */
+MUST_CHECK enum escrow_err tls_apply(struct tls *tls, SSL_CTX *context);
+
+/*
+ * Reads the revocation lists again if their file has changed (cheap if it has not): at SIGHUP, and
+ * from a timer. ESCROW_ERR_CONFIG with a log line if the new file is wrong: the lists in use stay.
+ */
+MUST_CHECK enum escrow_err tls_refresh_crl(struct tls *tls);
+
+/* Who is at the other end. */
+struct tls_peer {
+    char identity[IDENTITY_MAX + 1];
+    uint8_t fingerprint[32]; /* SHA-256 of the certificate (DER) */
+};
+
+/*
+ * To be asked on every request, before anything else of it. REASON_NONE with *ret_peer, or why the
+ * peer must not be served: REASON_NOT_TLS (no handshake, no verified certificate; ssl may be NULL),
+ * REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_REVOKED, REASON_CRL_STALE,
+ * REASON_IDENTITY_UNKNOWN (no usable SAN URI, or not the server's).
+ */
+MUST_CHECK enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret_peer);
+
+/* The SAN URI of our own certificate. */
+const char *tls_own_identity(const struct tls *tls);
