@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/agent_config.h"
+
+#include "libescrow/act.h"
+
+#include <string.h>
+
+#define ESCROWDS_MAX 8
+#define INSTANCES_MAX 32
+#define DATABASES_MAX 32
+#define HOOKS_MAX 8
+#define TEXT_MAX 512
+
+/* Whole seconds: FreeTDS has no finer ones. */
+#define LOGIN_TIMEOUT_S 5
+#define QUERY_TIMEOUT_S 5
+
+#define SECOND_MS 1000
+
+static const char *const crl_stale_words[] = {
+    [TLS_CRL_STALE_WARN] = "warn",
+    [TLS_CRL_STALE_REFUSE] = "refuse",
+};
+
+static const struct config_field escrowd_fields[] = {
+    {"address", CONFIG_STRING(struct agent_escrowd, address, 253), .is_required = true},
+    {"port", CONFIG_INTEGER(struct agent_escrowd, port, 1, 65535), .is_required = true},
+    {"server_id", CONFIG_STRING(struct agent_escrowd, server_id, IDENTITY_MAX),
+     .is_required = true},
+    {"ca_file", CONFIG_PATH(struct agent_escrowd, ca_file), .is_required = true},
+    {"crl_file", CONFIG_PATH(struct agent_escrowd, crl_file)},
+    {"crl_stale", CONFIG_ENUM(struct agent_escrowd, crl_stale, crl_stale_words),
+     .fallback = "warn"},
+};
+static const struct config_schema escrowd_schema =
+    CONFIG_SCHEMA(struct agent_escrowd, escrowd_fields);
+
+static const struct config_field instance_fields[] = {
+    {"name", CONFIG_NAME(struct agent_instance, name, NAME_MAX_BYTES), .is_required = true},
+    {"group", CONFIG_NAME(struct agent_instance, group, NAME_MAX_BYTES), .is_required = true},
+    {"certificate_file", CONFIG_PATH(struct agent_instance, certificate_file), .is_required = true},
+    {"key_file", CONFIG_PATH(struct agent_instance, key_file), .is_required = true},
+    {"act_key_file", CONFIG_PATH(struct agent_instance, act_key_file), .is_required = true},
+    {"address", CONFIG_STRING(struct agent_instance, address, 253), .is_required = true},
+    {"port", CONFIG_INTEGER(struct agent_instance, port, 1, 65535), .fallback = "1433"},
+    {"tls_name", CONFIG_STRING(struct agent_instance, tls_name, 253), .is_required = true},
+    {"ca_file", CONFIG_PATH(struct agent_instance, ca_file), .is_required = true},
+    {"login", CONFIG_STRING(struct agent_instance, login, TEXT_MAX)},
+    {"password_file", CONFIG_PATH(struct agent_instance, password_file)},
+    {"keytab", CONFIG_PATH(struct agent_instance, keytab)},
+    {"availability_group", CONFIG_STRING(struct agent_instance, availability_group, TEXT_MAX),
+     .is_required = true},
+    {"databases",
+     CONFIG_STRING_LIST(struct agent_instance, databases, database_count, TEXT_MAX, 1,
+                        DATABASES_MAX),
+     .is_required = true},
+    {"catalog_startup", CONFIG_BOOLEAN(struct agent_instance, is_catalog)},
+};
+static const struct config_schema instance_schema =
+    CONFIG_SCHEMA(struct agent_instance, instance_fields);
+
+static const struct config_field hook_fields[] = {
+    {"path", CONFIG_PATH(struct agent_hook, path), .is_required = true},
+    {"timeout", CONFIG_DURATION(struct agent_hook, timeout_ms, SECOND_MS, 600 * SECOND_MS),
+     .fallback = "30s"},
+};
+static const struct config_schema hook_schema = CONFIG_SCHEMA(struct agent_hook, hook_fields);
+
+static const struct config_field agent_fields[] = {
+    {"escrowds",
+     CONFIG_MAPPING_LIST(struct agent_config, escrowds, escrowd_count, &escrowd_schema, 1,
+                         ESCROWDS_MAX),
+     .is_required = true},
+    {"authority_file", CONFIG_PATH(struct agent_config, authority_file), .is_required = true},
+    {"state_file", CONFIG_PATH(struct agent_config, state_file),
+     .fallback = "/var/lib/escrow-agent/roster-version"},
+    {"runtime_folder", CONFIG_PATH(struct agent_config, runtime_folder),
+     .fallback = "/run/escrow-agent"},
+    {"notify_socket", CONFIG_PATH(struct agent_config, notify_socket),
+     .fallback = "/run/escrow-agent/notify.sock"},
+    {"poll", CONFIG_DURATION(struct agent_config, poll_ms, 100, 60 * SECOND_MS), .fallback = "1s"},
+    {"recheck", CONFIG_DURATION(struct agent_config, recheck_ms, SECOND_MS, 3600 * SECOND_MS),
+     .fallback = "60s"},
+    {"worker_deadline",
+     CONFIG_DURATION(struct agent_config, worker_deadline_ms, 5 * SECOND_MS, 300 * SECOND_MS),
+     .fallback = "30s"},
+    {"instances",
+     CONFIG_MAPPING_LIST(struct agent_config, instances, instance_count, &instance_schema, 1,
+                         INSTANCES_MAX),
+     .is_required = true},
+    {"hooks",
+     CONFIG_MAPPING_LIST(struct agent_config, hooks, hook_count, &hook_schema, 0, HOOKS_MAX)},
+};
+static const struct config_schema agent_schema = CONFIG_SCHEMA(struct agent_config, agent_fields);
+
+static void check_instance(const struct config *config, const struct agent_config *root,
+                           const struct agent_instance *instance, struct config_report *report)
+{
+    bool is_kerberos = instance->keytab && !instance->login && !instance->password_file;
+    bool is_sql_login = instance->login && instance->password_file && !instance->keytab;
+
+    if (!is_kerberos && !is_sql_login)
+        config_complain(config, report, instance,
+                        "an instance needs either login and password_file, or keytab alone");
+    if (agent_config_instance(root, instance->name) != instance)
+        config_complain(config, report, &instance->name, "the name %s is used twice",
+                        instance->name);
+}
+
+enum escrow_err agent_config_load(const char *path, struct config **ret_config,
+                                  const struct agent_config **ret_root)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    CLEANUP(config_free_p) struct config *config = NULL;
+    const struct agent_config *root;
+    enum escrow_err err = config_load(path, &agent_schema, &report, &config);
+
+    if (err) {
+        config_report_log(&report);
+        return err;
+    }
+    root = config_root(config);
+    for (size_t i = 0; i < root->instance_count; i++)
+        check_instance(config, root, &root->instances[i], &report);
+    if (report.count > 0) {
+        config_report_log(&report);
+        return ESCROW_ERR_CONFIG;
+    }
+    *ret_config = TAKE(config);
+    *ret_root = root;
+    return ESCROW_OK;
+}
+
+const struct agent_instance *agent_config_instance(const struct agent_config *config,
+                                                   const char *name)
+{
+    for (size_t i = 0; i < config->instance_count; i++)
+        if (strcmp(config->instances[i].name, name) == 0)
+            return &config->instances[i];
+    return NULL;
+}
+
+struct sql_instance agent_config_sql(const struct agent_instance *instance)
+{
+    return (struct sql_instance){
+        .name = instance->name,
+        .address = instance->address,
+        .port = (uint16_t)instance->port,
+        .tls_name = instance->tls_name,
+        .ca_file = instance->ca_file,
+        .login = instance->login,
+        .password_file = instance->password_file,
+        .keytab = instance->keytab,
+        .login_timeout_s = LOGIN_TIMEOUT_S,
+        .query_timeout_s = QUERY_TIMEOUT_S,
+    };
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/config.h"
+#include "libescrow/sql.h"
+#include "libescrow/tls.h"
+
+/*
+ * The configuration of escrow-agent: agent.yaml, explained in escrow-agent(8). Parent, probers and
+ * workers each read it for themselves, so it never travels between them. Holds paths of secrets,
+ * never a secret.
+ */
+
+/* An escrowd that may be asked. */
+struct agent_escrowd {
+    const char *address;
+    int64_t port;
+    const char *server_id; /* the SAN URI its certificate must have */
+    const char *ca_file;
+    const char *crl_file; /* NULL: revocation is not checked */
+    enum tls_crl_stale crl_stale;
+};
+
+/* An instance of SQL Server, and the identity that acts for it. */
+struct agent_instance {
+    const char *name; /* as the escrow's policy and roster call it */
+    const char *group;
+    const char *certificate_file, *key_file, *act_key_file;
+    const char *address;
+    int64_t port;
+    const char *tls_name, *ca_file;
+    const char *login, *password_file, *keytab;
+    const char *availability_group;
+    const char *const *databases;
+    size_t database_count;
+    bool is_catalog; /* runs catalog.startup after a promotion */
+};
+
+/* An executable that is told of each promotion. */
+struct agent_hook {
+    const char *path;
+    int64_t timeout_ms;
+};
+
+struct agent_config {
+    const struct agent_escrowd *escrowds;
+    size_t escrowd_count;
+    const char *authority_file; /* public key of the policy authority */
+    const char *state_file;     /* the highest roster version that was seen */
+    const char *runtime_folder;
+    const char *notify_socket;
+    int64_t poll_ms, recheck_ms, worker_deadline_ms;
+    const struct agent_instance *instances;
+    size_t instance_count;
+    const struct agent_hook *hooks;
+    size_t hook_count;
+};
+
+/*
+ * Reads agent.yaml. ESCROW_ERR_CONFIG after a log line for everything that is wrong. *ret_root
+ * points into *ret_config, which owns it.
+ */
+MUST_CHECK enum escrow_err agent_config_load(const char *path, struct config **ret_config,
+                                             const struct agent_config **ret_root);
+
+/* The instance with this name; NULL if there is none. */
+const struct agent_instance *agent_config_instance(const struct agent_config *config,
+                                                   const char *name);
+
+/* Where and how to connect, for sql.h; borrows every text. */
+struct sql_instance agent_config_sql(const struct agent_instance *instance);
