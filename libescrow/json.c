@@ -144,6 +144,13 @@ void json_read_text(struct json_reader *reader, const char *name, char *ret_text
     snprintf(ret_text, cap, "%s", text ? text : "");
 }
 
+const char *json_borrow_text(struct json_reader *reader, const char *name, size_t max)
+{
+    const char *text = member_text(reader, name, 1, max);
+
+    return text ? text : "";
+}
+
 static bool is_null(const struct json_reader *reader, const char *name)
 {
     return json_is_null(json_object_get(reader->object, name));

@@ -63,6 +63,8 @@ uint64_t json_read_number(struct json_reader *reader, const char *name, uint64_t
 int32_t json_read_int32(struct json_reader *reader, const char *name);
 /* Text of at most cap - 1 bytes without control characters, copied. */
 void json_read_text(struct json_reader *reader, const char *name, char *ret_text, size_t cap);
+/* Text of 1 ..= max bytes without control characters, borrowed from the object. */
+const char *json_borrow_text(struct json_reader *reader, const char *name, size_t max);
 /* A name (identity.h) of at most NAME_MAX_BYTES bytes. */
 void json_read_name(struct json_reader *reader, const char *name, char *ret_text, size_t cap);
 /* The same, and null leaves ret_text empty. */

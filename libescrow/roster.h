@@ -4,6 +4,8 @@
 #include "libescrow/identity.h"
 #include "libescrow/key.h"
 
+#include <jansson.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -76,10 +78,28 @@ size_t roster_keys(const struct roster *roster, const struct roster_key **ret_ke
 /* NULL if there is none. */
 const struct roster_member *roster_find_member(const struct roster *roster,
                                                const struct tpm_name *storage);
+const struct roster_member *roster_find_answerer(const struct roster *roster,
+                                                 const struct tpm_name *answer);
 const struct roster_key *roster_find_key(const struct roster *roster, const struct tpm_name *kid);
 bool roster_knows_identity(const struct roster *roster, const char *identity);
+/* The group is one of the key's, or the key has "*". */
 bool roster_key_covers(const struct roster_key *key, const char *group);
+
+/* The key is of an agent and names the instance. */
+bool roster_key_has_instance(const struct roster_key *key, const char *instance);
 
 /* jws_key_fn over the act keys, and over the members' answer keys; argument is a struct roster. */
 EVP_PKEY *roster_act_key(const struct tpm_name *kid, void *roster);
 EVP_PKEY *roster_answer_key(const struct tpm_name *kid, void *roster);
+
+/* On the authority's machine: the payload of a roster, to be edited; owned by the caller. */
+json_t *roster_payload(const struct roster *roster);
+/*
+ * Signs a payload and parses the result, so that nothing is ever signed that would not be accepted:
+ * ESCROW_ERR_MALFORMED with a log line that names the member of the document.
+ */
+MUST_CHECK enum escrow_err roster_sign(json_t *payload, EVP_PKEY *authority,
+                                       struct roster **ret_roster);
+
+/* "agent", "admin", "auditor"; never NULL. */
+const char *roster_role_word(enum roster_role role);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+#include "libescrow/roster_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Indexed by enum roster_role; the first never matches. */
+static const char *const role_words[] = {
+    NULL, [ROSTER_AGENT] = "agent", [ROSTER_ADMIN] = "admin", [ROSTER_AUDITOR] = "auditor"};
+
+const char *roster_role_word(enum roster_role role)
+{
+    size_t index = (size_t)role;
+
+    return index > 0 && index < ARRAY_LEN(role_words) ? role_words[index] : "unknown";
+}
+
+/* A point that must be on the curve, its signer Name and its key. */
+static void read_signer(struct json_reader *reader, const char *name, struct ec_point *ret_point,
+                        struct tpm_name *ret_name, EVP_PKEY **ret_key)
+{
+    json_read_point(reader, name, ret_point);
+    if (key_from_point(ret_point, ret_key) != ESCROW_OK ||
+        key_signer_name(ret_point, ret_name) != ESCROW_OK)
+        json_reader_fault(reader, name);
+}
+
+static size_t read_public(struct json_reader *reader, const char *name, enum key_tpm_kind kind,
+                          uint8_t ret_bytes[static KEY_PUBLIC_MAX], struct ec_point *ret_point,
+                          struct tpm_name *ret_name)
+{
+    size_t len = json_read_bytes_up_to(reader, name, ret_bytes, KEY_PUBLIC_MAX);
+
+    if (key_public_parse(kind, ret_bytes, len, ret_point, ret_name) != ESCROW_OK)
+        json_reader_fault(reader, name);
+    return len;
+}
+
+static enum escrow_err read_member(const json_t *item, size_t index, struct roster_member *member,
+                                   EVP_PKEY **ret_answer_key)
+{
+    static const char *const ek_words[] = {"none", "verified"};
+    struct json_reader reader;
+    struct ec_point audit_point;
+    struct tpm_name audit;
+
+    json_reader_init(&reader, item, "roster: members[%zu]", index);
+    member->label = json_borrow_text(&reader, "label", NAME_MAX_BYTES);
+    if (!name_is_valid(member->label))
+        json_reader_fault(&reader, "label");
+    member->storage_public_len =
+        read_public(&reader, "storage", KEY_TPM_STORAGE, member->storage_public,
+                    &member->storage_point, &member->storage);
+    member->audit_public_len =
+        read_public(&reader, "audit", KEY_TPM_AUDIT, member->audit_public, &audit_point, &audit);
+    read_signer(&reader, "answer", &member->answer_point, &member->answer, ret_answer_key);
+    json_read_tpm_name(&reader, "counter", &member->counter);
+    member->is_ek_verified = json_read_word(&reader, "ek", ek_words, ARRAY_LEN(ek_words)) == 1;
+    return json_reader_end(&reader);
+}
+
+/* Fills ret_texts with the borrowed texts of an array of names, or "*" where that is allowed. */
+static void check_names(struct json_reader *reader, const char *name, const json_t *array,
+                        bool may_be_all, const char **ret_texts)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(array, i, item)
+    {
+        const char *text = json_string_value(item);
+
+        ret_texts[i] = text ? text : "";
+        if (!name_is_valid(ret_texts[i]) && !(may_be_all && strcmp(ret_texts[i], "*") == 0))
+            json_reader_fault(reader, name);
+    }
+}
+
+static enum escrow_err read_names(struct json_reader *reader, struct roster_key *key,
+                                  const char ***ret_names)
+{
+    const json_t *groups = json_read_array(reader, "groups", ROSTER_GROUPS_MAX);
+    const json_t *instances = json_read_array(reader, "instances", ROSTER_GROUPS_MAX);
+    size_t group_count = json_array_size(groups), instance_count = json_array_size(instances);
+    const char **texts = calloc(group_count + instance_count + 1, sizeof(*texts));
+
+    if (!texts)
+        return ESCROW_ERR_NO_MEMORY;
+    *ret_names = texts;
+    key->groups = texts;
+    key->group_count = group_count;
+    key->instances = texts + group_count;
+    key->instance_count = instance_count;
+    check_names(reader, "groups", groups, true, texts);
+    check_names(reader, "instances", instances, false, texts + group_count);
+    if ((key->role == ROSTER_AGENT) != (instance_count > 0))
+        json_reader_fault(reader, "instances");
+    return ESCROW_OK;
+}
+
+static enum escrow_err read_key(const json_t *item, size_t index, struct roster *roster)
+{
+    struct roster_key *key = &roster->keys[index];
+    struct json_reader reader;
+    enum escrow_err err;
+
+    json_reader_init(&reader, item, "roster: keys[%zu]", index);
+    key->identity = json_borrow_text(&reader, "identity", IDENTITY_MAX);
+    if (!identity_is_valid(key->identity))
+        json_reader_fault(&reader, "identity");
+    key->role =
+        (enum roster_role)json_read_word(&reader, "role", role_words, ARRAY_LEN(role_words));
+    read_signer(&reader, "key", &key->point, &key->name, &roster->act_keys[index]);
+    err = read_names(&reader, key, &roster->names[index]);
+    return err ? err : json_reader_end(&reader);
+}
+
+static enum escrow_err complain(const char *what, const char *name)
+{
+    log_notice("roster: %s '%s' stands there twice", what, name);
+    return ESCROW_ERR_MALFORMED;
+}
+
+static enum escrow_err check_members_differ(const struct roster *roster)
+{
+    for (size_t i = 0; i < roster->member_count; i++) {
+        const struct roster_member *one = &roster->members[i];
+
+        if (tpm_name_equal(&one->answer, &roster->authority))
+            return complain("the authority's key", one->label);
+        for (size_t j = 0; j < i; j++) {
+            const struct roster_member *other = &roster->members[j];
+
+            if (strcmp(one->label, other->label) == 0)
+                return complain("the label of member", one->label);
+            if (tpm_name_equal(&one->storage, &other->storage) ||
+                tpm_name_equal(&one->answer, &other->answer) ||
+                tpm_name_equal(&one->counter, &other->counter))
+                return complain("a key or counter of member", one->label);
+        }
+    }
+    return ESCROW_OK;
+}
+
+/* An answer key that were an act key could sign for both sides of one conversation. */
+static enum escrow_err check_keys_differ(const struct roster *roster)
+{
+    for (size_t i = 0; i < roster->key_count; i++) {
+        const struct roster_key *one = &roster->keys[i];
+
+        if (tpm_name_equal(&one->name, &roster->authority) ||
+            roster_find_answerer(roster, &one->name) || roster_find_key(roster, &one->name) != one)
+            return complain("the act key of", one->identity);
+    }
+    return ESCROW_OK;
+}
+
+static enum escrow_err read_members(struct roster *roster, const json_t *array)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(array, i, item)
+    {
+        enum escrow_err err;
+
+        roster->member_count = i + 1;
+        err = read_member(item, i, &roster->members[i], &roster->answer_keys[i]);
+        if (err)
+            return err;
+    }
+    return check_members_differ(roster);
+}
+
+static enum escrow_err read_keys(struct roster *roster, const json_t *array)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(array, i, item)
+    {
+        enum escrow_err err;
+
+        roster->key_count = i + 1;
+        err = read_key(item, i, roster);
+        if (err)
+            return err;
+    }
+    return check_keys_differ(roster);
+}
+
+enum escrow_err roster_fill(struct roster *roster, EVP_PKEY *authority)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recovery = NULL;
+    struct ec_point pinned, authority_point;
+    const json_t *members, *keys;
+    struct json_reader reader;
+    enum escrow_err err = key_point(authority, &pinned);
+
+    if (err)
+        return err;
+    json_reader_init(&reader, roster->payload, "roster");
+    json_read_v1(&reader);
+    roster->version = json_read_number(&reader, "version", 1, INT64_MAX);
+    json_read_point(&reader, "authority", &authority_point);
+    if (memcmp(&authority_point, &pinned, sizeof(pinned)) != 0)
+        json_reader_fault(&reader, "authority");
+    json_read_point(&reader, "recovery", &roster->recovery);
+    if (key_from_point(&roster->recovery, &recovery) != ESCROW_OK ||
+        memcmp(&roster->recovery, &pinned, sizeof(pinned)) == 0)
+        json_reader_fault(&reader, "recovery");
+    members = json_read_array(&reader, "members", ROSTER_MEMBERS_MAX);
+    keys = json_read_array(&reader, "keys", ROSTER_KEYS_MAX);
+    err = json_reader_end(&reader);
+    if (!err)
+        err = key_signer_name(&pinned, &roster->authority);
+    if (!err)
+        err = key_recipient_name(&roster->recovery, &roster->recovery_name);
+    if (!err)
+        err = read_members(roster, members);
+    return err ? err : read_keys(roster, keys);
+}
