@@ -44,7 +44,7 @@ void config_report_deinit(struct config_report *report);
 
 enum config_type {
     CONFIG_TYPE_STRING = 1,   /* const char *: printable UTF-8, not empty, at most max bytes */
-    CONFIG_TYPE_NAME,         /* const char *: [A-Za-z0-9._-], not starting with . or - */
+    CONFIG_TYPE_NAME,         /* const char *: a name as in identity.h, at most max bytes */
     CONFIG_TYPE_PATH,         /* const char *: absolute */
     CONFIG_TYPE_INTEGER,      /* int64_t: decimal without sign, min ..= max */
     CONFIG_TYPE_DURATION,     /* int64_t: 300ms, 5s, 10m, 24h, 7d, as milliseconds min ..= max */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/config_value.h"
 
+#include "libescrow/identity.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,16 +47,6 @@ static bool is_printable(const struct config_scalar *scalar)
     return true;
 }
 
-/* Not "." or "..", nor what a command would take for an option. */
-static bool is_name(const struct config_scalar *scalar)
-{
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                  "._-";
-
-    return scalar->text[0] != '.' && scalar->text[0] != '-' &&
-           strspn(scalar->text, allowed) == scalar->len;
-}
-
 bool config_value_is_text(const struct config_field *field, const struct config_scalar *scalar)
 {
     bool is_path = field->type == CONFIG_TYPE_PATH;
@@ -66,7 +58,7 @@ bool config_value_is_text(const struct config_field *field, const struct config_
         return false;
     if (is_path)
         return scalar->text[0] == '/';
-    return !is_named || is_name(scalar);
+    return !is_named || name_is_valid(scalar->text);
 }
 
 /*

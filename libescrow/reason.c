@@ -21,6 +21,8 @@ static const struct {
                                   "(two-replica rule)."},
     [REASON_ORDERED] = {"ordered", 200, "The release follows an order."},
     [REASON_APPROVED] = {"approved", 200, "The release was approved by admins."},
+    [REASON_RESTART_ALLOWED] = {"restart_allowed", 200,
+                                "The primary restarted and the policy allows it (on_restart)."},
 
     [REASON_MALFORMED] = {"malformed", 400, "The request does not have its form."},
     [REASON_TOO_LARGE] = {"too_large", 413, "The request is too large."},
@@ -99,12 +101,18 @@ static const struct {
                                     "group."},
     [REASON_CANDIDATE_NO_QUORUM] = {"candidate_no_quorum", 403,
                                     "The replica's cluster node has no quorum."},
+    [REASON_CLUSTER_TYPE_MISMATCH] = {"cluster_type_mismatch", 403,
+                                      "The availability group does not have the cluster type of "
+                                      "the policy."},
     [REASON_SESSION_NOT_FOUND] = {"session_not_found", 403,
                                   "The agent has no session with this nonce on the replica."},
     [REASON_WITNESSES_MISSING] = {"witnesses_missing", 403,
                                   "Too few replicas name this one as the primary."},
     [REASON_SEQUENCE_NOT_MAXIMUM] = {"sequence_not_maximum", 403,
                                      "Another replica knows a newer configuration of the group."},
+    [REASON_SILENCE_UNPROVEN] = {"silence_unproven", 403,
+                                 "The other replica does not name this one, and escrowd has not "
+                                 "itself seen that the two-replica rule holds."},
     [REASON_GRANTED_TO_OTHER] = {"granted_to_other", 403,
                                  "This promotion was granted to another replica."},
 

@@ -17,6 +17,7 @@ enum reason {
     REASON_CANDIDATE_SILENCE, /* as promotion, by the two-replica rule */
     REASON_ORDERED,           /* on an order (rotate, drill) */
     REASON_APPROVED,          /* approved by admins */
+    REASON_RESTART_ALLOWED,   /* the same primary, its hints changed, and on_restart is allow */
 
     /* The request itself. */
     REASON_MALFORMED,
@@ -59,11 +60,13 @@ enum reason {
     REASON_CANDIDATE_NAME_MISMATCH,
     REASON_CANDIDATE_FORWARDER,
     REASON_CANDIDATE_NO_QUORUM,
+    REASON_CLUSTER_TYPE_MISMATCH, /* the instance's cluster type is not that of the policy */
     /* Rule 2: session. */
     REASON_SESSION_NOT_FOUND,
     /* Rule 4: witnesses. */
     REASON_WITNESSES_MISSING,
     REASON_SEQUENCE_NOT_MAXIMUM,
+    REASON_SILENCE_UNPROVEN, /* candidate+silence: the watch has not seen what the rule asks for */
     /* Rule 5: promotion. */
     REASON_GRANTED_TO_OTHER, /* this epoch belongs to another replica */
 

@@ -17,7 +17,8 @@
  * the probers answered, what the watch saw and what the ledger holds count.
  *
  * The keeper asks all probers of the group at once and calls policy_decide; while the verdict is
- * POLICY_WAIT it calls again at each new answer and at wait_until_ms.
+ * POLICY_WAIT it calls again at each new answer and at wait_until_ms, and denies with
+ * REASON_DEADLINE when its own patience ends.
  */
 
 /* No deadline: only a further answer, or the keeper giving a question up, changes anything. */
@@ -141,23 +142,25 @@ enum policy_result {
     POLICY_PASSED,
 };
 
+struct policy_step {
+    enum policy_result result;
+    enum reason reason; /* REASON_NONE unless result is FAILED, WAITING or APPROVAL */
+};
+
 struct policy_verdict {
     enum policy_outcome outcome;
-    enum reason reason; /* of the outcome; while waiting, what is missing */
-    enum policy_kind kind;
+    enum reason reason;    /* of the outcome; while waiting, what a denial would say */
+    enum policy_kind kind; /* of ALLOW and NEEDS_APPROVAL */
     /*
-     * The release, now or once approved, begins epoch ledger.epoch + 1 with the candidate as
-     * primary and origin GRANTED. Otherwise it belongs to ledger.epoch.
+     * ALLOW and NEEDS_APPROVAL: the release, once it happens, begins epoch ledger.epoch + 1 with
+     * the candidate as primary and origin GRANTED. Otherwise it belongs to ledger.epoch.
      */
     bool mints_epoch;
     int64_t wait_until_ms; /* WAIT: call again when elapsed_ms has reached it, at the latest */
     size_t witnesses;      /* replicas that name the candidate as primary, itself counted */
     size_t witnesses_needed;
     bool is_by_silence; /* rule 4 held by candidate+silence: raise an alert */
-    struct {
-        enum policy_result result;
-        enum reason reason; /* REASON_NONE unless result is FAILED, WAITING or APPROVAL */
-    } rules[POLICY_RULE_COUNT];
+    struct policy_step rules[POLICY_RULE_COUNT];
 };
 
 /*
@@ -183,10 +186,11 @@ enum policy_observation {
 };
 
 /*
- * For the watch: whether a completed round of questions shows a primary that the record does not
- * know. Nothing unless exactly one replica says PRIMARY, is ONLINE, bears its name, has normal
- * quorum and is named by the same witnesses that rule 4 asks for. Request, session and database do
- * not count. *ret_primary is a member of rules, NULL for POLICY_NOTHING.
+ * For the watch: whether a round of questions (no status PENDING, as policy_facts of a request,
+ * full states) shows a primary that the record does not know. Nothing unless exactly one replica
+ * says PRIMARY, is ONLINE, bears its name, has normal quorum, is named by the witnesses that rule 4
+ * asks for, and rule 3 holds (elapsed_ms counts). Session and database do not matter. *ret_primary
+ * is a member of rules, NULL for POLICY_NOTHING.
  */
 enum policy_observation policy_observe(const struct policy_group *rules,
                                        const struct policy_facts *facts,

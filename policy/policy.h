@@ -15,7 +15,7 @@
  * afterwards, and holds no secret. Durations are milliseconds.
  */
 
-#define POLICY_NAME_MAX ACT_NAME_MAX         /* bytes of a group's or instance's name */
+#define POLICY_NAME_MAX NAME_MAX_BYTES       /* bytes of a group's or instance's name */
 #define POLICY_DATABASE_MAX ACT_DATABASE_MAX /* bytes of a database's name */
 #define POLICY_SERVER_NAME_MAX 255           /* bytes, without NUL, of a server name */
 #define POLICY_GROUPS_MAX 1000
