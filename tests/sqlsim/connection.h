@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "tests/sqlsim/simulator.h"
+
+#include <event2/util.h>
+
+/*
+ * One TCP connection of a client: PRELOGIN, TLS, LOGIN7, then batches. It parses what a peer sends
+ * and knows no SQL. It lives in its instance's list until it is closed.
+ */
+
+/* Takes the socket. A connection of a hung instance is not read. */
+void connection_new(struct instance *instance, evutil_socket_t fd);
+/* Closes it at once; is_reset: by a TCP reset. */
+void connection_free(struct connection *connection, bool is_reset);
+struct connection *connection_next(const struct connection *connection);
+/* Stops or resumes reading and writing. */
+void connection_hang(struct connection *connection);
+void connection_resume(struct connection *connection);

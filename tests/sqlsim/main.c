@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/log.h"
+#include "tests/sqlsim/config.h"
+#include "tests/sqlsim/ctl.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: sqlsim CONFIG                        run; CONFIG is a JSON file, or - for stdin\n"
+    "       sqlsim ctl SOCKET COMMAND [WORD...]  steer one that runs\n"
+    "\n"
+    "Commands: failover [--force] NODE, kill [--auto] NODE, start NODE, hang NODE, resume NODE,\n"
+    "state, log NODE, set SWITCH VALUE, set NODE.PROPERTY VALUE, dmk ACTION [PASSWORD],\n"
+    "wait CONDITION NODE [TEXT] [COUNT] [--timeout MS], quit. See tests/sqlsim/README.md.\n";
+
+static void on_signal(evutil_socket_t number, short what, void *argument)
+{
+    struct simulator *simulator = argument;
+
+    (void)number;
+    (void)what;
+    event_base_loopbreak(simulator->base);
+}
+
+static void print_ready(const struct simulator *simulator)
+{
+    json_t *ports = json_object(), *ready;
+
+    for (size_t i = 0; i < simulator->model.count; i++)
+        json_object_set_new(ports, simulator->model.replicas[i].name,
+                            json_integer(simulator->instances[i].port));
+    ready = json_pack("{s:b, s:o}", "ready", 1, "ports", ports);
+    json_dumpf(ready, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
+    json_decref(ready);
+}
+
+static enum escrow_err run(struct simulator *simulator)
+{
+    struct event *terminated = evsignal_new(simulator->base, SIGTERM, on_signal, simulator);
+    struct event *interrupted = evsignal_new(simulator->base, SIGINT, on_signal, simulator);
+    enum escrow_err err = ESCROW_ERR_SYSTEM;
+
+    if (terminated && interrupted && event_add(terminated, NULL) == 0 &&
+        event_add(interrupted, NULL) == 0) {
+        print_ready(simulator);
+        if (event_base_dispatch(simulator->base) >= 0)
+            err = ESCROW_OK;
+    }
+    if (terminated)
+        event_free(terminated);
+    if (interrupted)
+        event_free(interrupted);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    static struct simulator simulator;
+    enum escrow_err err;
+
+    if (argc >= 2 && strcmp(argv[1], "ctl") == 0)
+        return ctl_main(argc - 2, argv + 2);
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (argc != 2) {
+        fputs(usage, stderr);
+        return escrow_err_exit_code(ESCROW_ERR_USAGE);
+    }
+    log_init("sqlsim", LOG_LEVEL_NOTICE);
+    signal(SIGPIPE, SIG_IGN);
+    err = config_load(argv[1], &simulator);
+    if (!err)
+        err = simulator_open(&simulator);
+    if (!err)
+        err = run(&simulator);
+    simulator_close(&simulator);
+    return escrow_err_exit_code(err);
+}

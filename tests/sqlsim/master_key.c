@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/master_key.h"
+
+#include "tests/sqlsim/memory.h"
+
+#include <openssl/crypto.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void free_password(char *password)
+{
+    OPENSSL_cleanse(password, strlen(password));
+    free(password);
+}
+
+void master_key_deinit(struct master_key *key)
+{
+    for (size_t i = 0; i < key->password_count; i++)
+        free_password(key->passwords[i]);
+    free(key->passwords);
+    memset(key, 0, sizeof(*key));
+}
+
+static size_t find_password(const struct master_key *key, const char *password)
+{
+    size_t i = 0;
+
+    while (i < key->password_count && strcmp(key->passwords[i], password) != 0)
+        i++;
+    return i;
+}
+
+bool master_key_has_password(const struct master_key *key, const char *password)
+{
+    return find_password(key, password) < key->password_count;
+}
+
+int32_t master_key_add_password(struct master_key *key, const char *password, int32_t on_duplicate)
+{
+    if (master_key_has_password(key, password))
+        return on_duplicate;
+    key->passwords = memory_grow(key->passwords, key->password_count + 1, sizeof(*key->passwords));
+    key->passwords[key->password_count++] = memory_copy(password);
+    return 0;
+}
+
+int32_t master_key_drop_password(struct master_key *key, const char *password)
+{
+    size_t found = find_password(key, password);
+
+    if (found == key->password_count)
+        return 15313; /* 1.4, live */
+    if (key->password_count == 1)
+        return 15558; /* 1.4, live: never the last one */
+    free_password(key->passwords[found]);
+    key->passwords[found] = key->passwords[--key->password_count];
+    return 0;
+}
+
+void master_key_add_service_key(struct master_key *key, const char *service_key)
+{
+    /* 1.9: one row, the last writer wins; a row of another SMK does not stand in the way (1.4). */
+    snprintf(key->service_key, sizeof(key->service_key), "%s", service_key);
+}
+
+bool master_key_wrapped_by(const struct master_key *key, const char *service_key)
+{
+    return key->exists && key->service_key[0] && strcmp(key->service_key, service_key) == 0;
+}

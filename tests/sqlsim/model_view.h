@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "tests/sqlsim/model.h"
+
+/*
+ * What one replica answers when it is asked about itself, its database and its group: the system
+ * views of sqlserver-facts 4.1, lies included. Nothing here changes the model.
+ */
+struct model_view {
+    int cluster_type;
+    int role;                    /* 0 RESOLVING, 1 PRIMARY, 2 SECONDARY */
+    int operational_state;       /* 0 PENDING_FAILOVER, 1 PENDING, 2 ONLINE, 5 FAILED_NO_QUORUM */
+    int recovery_health;         /* 0 ONLINE_IN_PROGRESS, 1 ONLINE */
+    int synchronization_health;  /* 0 NOT_HEALTHY, 2 HEALTHY */
+    int synchronization_state;   /* 0 NOT SYNCHRONIZING, 1 SYNCHRONIZING, 2 SYNCHRONIZED */
+    int connected_state;         /* 0 DISCONNECTED, 1 CONNECTED */
+    int database_state;          /* 0 ONLINE, 2 RECOVERING, 3 RECOVERY_PENDING */
+    const char *updateability;   /* READ_WRITE, READ_ONLY or NULL */
+    const char *primary_replica; /* as this replica sees it, or NULL; owned by the model */
+    char sequence_number[24];    /* empty for NULL */
+    char recovery_lsn[48];       /* empty for NULL */
+};
+
+struct model_view model_view(const struct model *model, size_t replica);
+
+/* quorum_state of sys.dm_hadr_cluster, or 0 for no row (no quorum, or no WSFC). */
+int model_view_quorum(const struct model *model, size_t replica);
+
+/* 0, or why the database cannot be entered here: 976, 978, 983, 922, 988 (2.3). */
+int32_t model_view_access(const struct model *model, size_t replica, bool has_read_intent);
+bool model_view_is_writable(const struct model *model, size_t replica);

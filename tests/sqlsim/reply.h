@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The answer to one batch, before it is encoded: messages, at most one result set, at most one
+ * change of database. Values are texts, whatever their type; the encoder converts them.
+ */
+#define REPLY_MESSAGES_MAX 4
+
+enum reply_type { REPLY_TINYINT, REPLY_SMALLINT, REPLY_INT, REPLY_TEXT };
+
+struct reply_column {
+    const char *name;
+    enum reply_type type; /* REPLY_TEXT is nvarchar(4000) */
+};
+
+struct reply_message {
+    int32_t number;
+    uint8_t level;
+    uint8_t state;
+    char *text;
+};
+
+struct reply {
+    const struct reply_column *columns; /* static, not owned; NULL: no result set */
+    size_t column_count;
+    char **values; /* row after row; NULL entries are NULL */
+    size_t value_count;
+    struct reply_message messages[REPLY_MESSAGES_MAX];
+    size_t message_count;
+    const char *new_database; /* owned by the model; NULL: unchanged */
+    const char *old_database;
+    bool is_last; /* the session is gone: close the connection after this */
+};
+
+void reply_deinit(struct reply *reply); /* a zeroed reply is valid */
+
+void reply_columns(struct reply *reply, const struct reply_column *columns, size_t count);
+/* The next value of the row; text is copied, NULL is NULL. */
+void reply_value(struct reply *reply, const char *text);
+void reply_number(struct reply *reply, int64_t number);
+/* Adds the message of this number (server_error.h). */
+void reply_message(struct reply *reply, int32_t number, const char *first, const char *second);
+/* The same with a state number of the caller's. */
+void reply_message_state(struct reply *reply, int32_t number, uint8_t state);
+bool reply_failed(const struct reply *reply); /* it holds an error, not only infos */

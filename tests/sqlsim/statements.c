@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/statements.h"
+
+#include "libescrow/cleanup.h"
+#include "libescrow/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void statement_use(struct session *session, const struct lexer_parameters *parameters,
+                          struct reply *reply)
+{
+    session_use(session, parameters->values[0], reply);
+}
+
+static void statement_set_context(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply)
+{
+    const char *hex = parameters->values[0];
+    size_t len = strlen(hex) / 2;
+
+    if (len > SESSION_CONTEXT_MAX || hex_decode(hex, session->context, len)) {
+        reply_message(reply, 102, hex, NULL);
+        return;
+    }
+    session->context_len = len;
+}
+
+/* clang-format off */
+static const struct {
+    const char *pattern;
+    statement_fn run;
+    const char *source; /* section of sqlserver-facts, or who sends it */
+} statements[] = {
+    /* libescrow/tsql.c, in the order of tsql.h */
+    {"SELECT ar.replica_server_name, ag.cluster_type,"
+     " CASE WHEN EXISTS (SELECT 1 FROM sys.availability_groups AS dag"
+     " INNER JOIN sys.availability_replicas AS dar ON dar.group_id = dag.group_id"
+     " WHERE dag.is_distributed = 1 AND dar.replica_server_name = ag.name)"
+     " THEN 1 ELSE 0 END AS is_distributed,"
+     " CONVERT(nvarchar(20), ag.sequence_number) AS sequence_number,"
+     " ars.role, ars.operational_state, ars.recovery_health, ars.synchronization_health,"
+     " ags.primary_replica, d.state,"
+     " CONVERT(nvarchar(20), DATABASEPROPERTYEX(d.name, N'Updateability')) AS updateability,"
+     " drs.synchronization_state, CONVERT(nvarchar(40), drs.recovery_lsn) AS recovery_lsn"
+     " FROM sys.availability_groups AS ag"
+     " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"
+     " ON ars.group_id = ag.group_id AND ars.is_local = 1"
+     " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"
+     " LEFT JOIN sys.dm_hadr_availability_group_states AS ags ON ags.group_id = ag.group_id"
+     " LEFT JOIN (sys.databases AS d INNER JOIN sys.dm_hadr_database_replica_states AS drs"
+     " ON drs.database_id = d.database_id AND drs.is_local = 1)"
+     " ON drs.group_id = ag.group_id AND d.name = $text"
+     " WHERE ag.is_distributed = 0 AND ag.name = $text",
+     statement_state, "4.1"},
+    {"SELECT quorum_state FROM sys.dm_hadr_cluster", statement_quorum, "4.1"},
+    {"SELECT ars.role,"
+     " CONVERT(nvarchar(20), DATABASEPROPERTYEX($text, N'Updateability')) AS updateability"
+     " FROM sys.availability_groups AS ag"
+     " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"
+     " ON ars.group_id = ag.group_id AND ars.is_local = 1"
+     " WHERE ag.is_distributed = 0 AND ag.name = $text",
+     statement_local, "4.1"},
+    {"SET CONTEXT_INFO $binary", statement_set_context, "4.4"},
+    {"SELECT session_id FROM sys.dm_exec_sessions"
+     " WHERE SUBSTRING(context_info, 1, 32) = $binary AND original_login_name = $text",
+     statement_find_session, "4.4"},
+    {"USE $name", statement_use, "2.3"},
+    {"SELECT DATALENGTH(SIGNBYCERT(CERT_ID(N'escrowd_probe'), N'escrowd')) AS signature_bytes",
+     statement_opens, "3"},
+    {"SELECT CASE WHEN CERT_ID(N'escrowd_probe') IS NULL THEN 0 ELSE 1 END AS has_certificate",
+     statement_probe_certificate, "3"},
+    {"OPEN MASTER KEY DECRYPTION BY PASSWORD = $text", statement_open_master_key, "1.4"},
+    {"ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY", statement_add_service_key, "1.4"},
+    {"CLOSE MASTER KEY", statement_close_master_key, "1.2, 1.3"},
+    {"EXEC $name.[catalog].[startup]", statement_catalog_startup, "5.2"},
+    {"SELECT @@SERVERNAME AS server_name,"
+     " CONVERT(nvarchar(128), SERVERPROPERTY(N'ProductVersion')) AS product_version,"
+     " ORIGINAL_LOGIN() AS login_name",
+     statement_identity, "6"},
+    {"ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = $text", statement_add_password, "1.4"},
+    {"ALTER MASTER KEY DROP ENCRYPTION BY PASSWORD = $text", statement_drop_password, "1.4"},
+};
+/* clang-format on */
+
+bool statements_run(struct session *session, const char *text, struct reply *reply)
+{
+    for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
+        struct lexer_parameters parameters = {0};
+
+        if (!lexer_match(statements[i].pattern, text, &parameters))
+            continue;
+        statements[i].run(session, &parameters, reply);
+        lexer_parameters_deinit(&parameters);
+        return true;
+    }
+    CLEANUP(cleanup_free) char *word = lexer_first_word(text);
+
+    reply_message(reply, 102, word, NULL);
+    return false;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/encode.h"
+#include "tests/sqlsim/model_view.h"
+#include "tests/sqlsim/statements.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define VERSION_PERFORMANCE_STATE 16 /* 4.1: the right of the hadr DMVs since SQL Server 2022 */
+#define NONCE_BYTES 32
+
+static bool has_performance_state(const struct session *session)
+{
+    const char *version = session->model->replicas[session->replica].version;
+
+    return strtoul(version, NULL, 10) >= VERSION_PERFORMANCE_STATE;
+}
+
+static bool sees_server_state(const struct session *session)
+{
+    unsigned rights = session_rights(session);
+
+    return rights & RIGHT_VIEW_SERVER_STATE ||
+           (rights & RIGHT_VIEW_SERVER_PERFORMANCE_STATE && has_performance_state(session));
+}
+
+/* 2.2: a dynamic management view without the right: 300, then 297. */
+static bool check_server_state(const struct session *session, struct reply *reply)
+{
+    if (sees_server_state(session))
+        return true;
+    reply_message(reply, 300,
+                  has_performance_state(session) ? "VIEW SERVER PERFORMANCE STATE"
+                                                 : "VIEW SERVER STATE",
+                  "server");
+    reply_message(reply, 297, NULL, NULL);
+    return false;
+}
+
+/* 4.3: no row for a name that is not a group here, and none without the right to see it. */
+static bool sees_group(const struct session *session, const char *group)
+{
+    return session_rights(session) & RIGHT_VIEW_ANY_DEFINITION &&
+           strcasecmp(group, session->model->group_name) == 0;
+}
+
+void statement_state(struct session *session, const struct lexer_parameters *parameters,
+                     struct reply *reply)
+{
+    static const struct reply_column columns[] = {
+        {"replica_server_name", REPLY_TEXT},
+        {"cluster_type", REPLY_TINYINT},
+        {"is_distributed", REPLY_INT},
+        {"sequence_number", REPLY_TEXT},
+        {"role", REPLY_TINYINT},
+        {"operational_state", REPLY_TINYINT},
+        {"recovery_health", REPLY_TINYINT},
+        {"synchronization_health", REPLY_TINYINT},
+        {"primary_replica", REPLY_TEXT},
+        {"state", REPLY_TINYINT},
+        {"updateability", REPLY_TEXT},
+        {"synchronization_state", REPLY_TINYINT},
+        {"recovery_lsn", REPLY_TEXT},
+    };
+    const char *database = parameters->values[0], *group = parameters->values[1];
+    const struct model *model = session->model;
+    struct model_view view = model_view(model, session->replica);
+
+    if (!check_server_state(session, reply))
+        return;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (!sees_group(session, group))
+        return;
+    reply_value(reply, model->replicas[session->replica].name);
+    reply_number(reply, view.cluster_type);
+    reply_number(reply, 0);
+    reply_value(reply, view.sequence_number[0] ? view.sequence_number : NULL);
+    reply_number(reply, view.role);
+    reply_number(reply, view.operational_state);
+    reply_number(reply, view.recovery_health);
+    reply_number(reply, view.synchronization_health);
+    reply_value(reply, view.primary_replica);
+    if (strcasecmp(database, model->database) != 0) {
+        for (size_t i = 0; i < 4; i++)
+            reply_value(reply, NULL);
+        return;
+    }
+    reply_number(reply, view.database_state);
+    reply_value(reply, view.updateability);
+    reply_number(reply, view.synchronization_state);
+    reply_value(reply, view.recovery_lsn[0] ? view.recovery_lsn : NULL);
+}
+
+void statement_local(struct session *session, const struct lexer_parameters *parameters,
+                     struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"role", REPLY_TINYINT},
+                                                  {"updateability", REPLY_TEXT}};
+    const char *database = parameters->values[0], *group = parameters->values[1];
+    struct model_view view = model_view(session->model, session->replica);
+
+    if (!check_server_state(session, reply))
+        return;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (!sees_group(session, group))
+        return;
+    reply_number(reply, view.role);
+    reply_value(reply,
+                strcasecmp(database, session->model->database) == 0 ? view.updateability : NULL);
+}
+
+void statement_quorum(struct session *session, const struct lexer_parameters *parameters,
+                      struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"quorum_state", REPLY_TINYINT}};
+    int quorum = model_view_quorum(session->model, session->replica);
+
+    (void)parameters;
+    if (!check_server_state(session, reply))
+        return;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (quorum)
+        reply_number(reply, quorum);
+}
+
+/* CONTEXT_INFO is padded with zeros, so a short one never equals 32 bytes that differ. */
+static bool has_context(const struct session *session, const uint8_t nonce[static NONCE_BYTES])
+{
+    return session->context_len && memcmp(session->context, nonce, NONCE_BYTES) == 0;
+}
+
+void statement_find_session(struct session *session, const struct lexer_parameters *parameters,
+                            struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"session_id", REPLY_SMALLINT}};
+    const char *hex = parameters->values[0], *login = parameters->values[1];
+    bool sees_all = sees_server_state(session);
+    uint8_t nonce[NONCE_BYTES];
+    const struct session *other = LIST_FIRST(&session->model->replicas[session->replica].sessions);
+
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (hex_decode(hex, nonce, sizeof(nonce)))
+        return; /* never equal to 32 bytes */
+    for (; other; other = LIST_NEXT(other, entry)) {
+        /* Without the right a login sees its own session only. */
+        if ((sees_all || other == session) && has_context(other, nonce) &&
+            strcasecmp(other->login->name, login) == 0)
+            reply_number(reply, other->id);
+    }
+}
+
+void statement_identity(struct session *session, const struct lexer_parameters *parameters,
+                        struct reply *reply)
+{
+    static const struct reply_column columns[] = {
+        {"server_name", REPLY_TEXT}, {"product_version", REPLY_TEXT}, {"login_name", REPLY_TEXT}};
+    const struct model_replica *replica = &session->model->replicas[session->replica];
+
+    (void)parameters;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    reply_value(reply, replica->name);
+    reply_value(reply, replica->version);
+    reply_value(reply, session->login->name);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/switches.h"
+
+#include "tests/sqlsim/memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NUMBER_MAX 3600000 /* an hour in milliseconds */
+
+struct switch_row {
+    const char *name;
+    size_t offset;
+    const char *words[4]; /* value n is words[n]; none: a number */
+    int64_t initial;
+    const char *source; /* section of sqlserver-facts */
+};
+
+#define FIELD(field) #field, offsetof(struct switches, field)
+
+static const struct switch_row rows[] = {
+    {FIELD(recovery_lsn), {"lsn", "max", "lsn_then_max"}, SWITCH_LSN_VALUE, "4.4, 10.8"},
+    {FIELD(signbycert_failure), {"null", "15581"}, SWITCH_SIGN_NULL, "3"},
+    {FIELD(session_kill), {"close", "596"}, SWITCH_KILL_CLOSE, "2.3, 10.9"},
+    {FIELD(orphan_role), {"SECONDARY", "RESOLVING"}, SWITCH_ORPHAN_SECONDARY, "4.3"},
+    {FIELD(dead_primary_name), {"null", "stale"}, SWITCH_DEAD_PRIMARY_NULL, "4.1"},
+    {FIELD(master_copy_opens), {"false", "true"}, SWITCH_NO, "10.2"},
+    {FIELD(wsfc_sequence_number), {"zero", "counts"}, SWITCH_SEQUENCE_ZERO, "10.1"},
+    {FIELD(duplicate_password), {"ok", "15557", "15579"}, SWITCH_DUPLICATE_15579, "10.3"},
+    {FIELD(close_unopened), {"15315", "ok"}, SWITCH_CLOSE_15315, "1.3, 10.3"},
+    {FIELD(readonly_open), {"ok", "3906"}, SWITCH_READONLY_OPEN_OK, "1.6, 10.6"},
+    {FIELD(login_database_errors), {"all", "4060"}, SWITCH_LOGIN_ERRORS_ALL, "2.3, 10.9"},
+    {FIELD(log_statements), {"redacted", "verbatim"}, SWITCH_LOG_REDACTED, "-"},
+    {FIELD(state_15581), {NULL}, 1, "2.1, 10.4"},
+    {FIELD(resolving_ms), {NULL}, 20, "4.1"},
+    {FIELD(pending_ms), {NULL}, 20, "4.1"},
+    {FIELD(recovering_ms), {NULL}, 20, "4.3"},
+    {FIELD(demote_ms), {NULL}, 20, "4.1"},
+    {FIELD(startup_ms), {NULL}, 20, "4.1"},
+    {FIELD(auto_failover_ms), {NULL}, 100, "-"},
+    {FIELD(lsn_settle_ms), {NULL}, 200, "4.4"},
+    {FIELD(stale_primary_ms), {NULL}, 0, "4.3"},
+};
+
+static int64_t *field_of(struct switches *switches, const struct switch_row *row)
+{
+    return (int64_t *)(void *)((char *)switches + row->offset);
+}
+
+void switches_init(struct switches *switches)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        *field_of(switches, &rows[i]) = rows[i].initial;
+}
+
+static enum escrow_err parse_number(const char *text, int64_t *ret_number)
+{
+    char *end;
+    int64_t number;
+
+    errno = 0;
+    number = strtoll(text, &end, 10);
+    if (errno || end == text || *end || number < 0 || number > NUMBER_MAX)
+        return ESCROW_ERR_MALFORMED;
+    *ret_number = number;
+    return ESCROW_OK;
+}
+
+enum escrow_err switches_set(struct switches *switches, const char *name, const char *value)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (strcmp(rows[i].name, name) != 0)
+            continue;
+        if (!rows[i].words[0])
+            return parse_number(value, field_of(switches, &rows[i]));
+        for (size_t word = 0; word < ARRAY_LEN(rows[i].words) && rows[i].words[word]; word++) {
+            if (strcmp(rows[i].words[word], value) == 0) {
+                *field_of(switches, &rows[i]) = (int64_t)word;
+                return ESCROW_OK;
+            }
+        }
+        return ESCROW_ERR_MALFORMED;
+    }
+    return ESCROW_ERR_NOT_FOUND;
+}
+
+const char *switches_name(size_t index)
+{
+    return index < ARRAY_LEN(rows) ? rows[index].name : NULL;
+}
+
+char *switches_value(const struct switches *switches, size_t index)
+{
+    const struct switch_row *row = &rows[index];
+    int64_t value;
+
+    memcpy(&value, (const char *)switches + row->offset, sizeof(value));
+    return row->words[0] ? memory_copy(row->words[value]) : memory_format("%" PRId64, value);
+}

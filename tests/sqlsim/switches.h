@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What sqlserver-facts section 10 does not confirm, and the durations of role changes. Each is set
+ * by name in the configuration ("switches") or with `sqlsim ctl SOCKET set NAME VALUE`. A suite
+ * that depends on one runs with every value.
+ */
+enum { SWITCH_LSN_VALUE, SWITCH_LSN_MAX, SWITCH_LSN_THEN_MAX }; /* recovery_lsn */
+enum { SWITCH_SIGN_NULL, SWITCH_SIGN_15581 };                   /* signbycert_failure */
+enum { SWITCH_KILL_CLOSE, SWITCH_KILL_596 };                    /* session_kill */
+enum { SWITCH_ORPHAN_SECONDARY, SWITCH_ORPHAN_RESOLVING };      /* orphan_role */
+enum { SWITCH_DEAD_PRIMARY_NULL, SWITCH_DEAD_PRIMARY_STALE };   /* dead_primary_name */
+enum { SWITCH_NO, SWITCH_YES };                                 /* master_copy_opens */
+enum { SWITCH_SEQUENCE_ZERO, SWITCH_SEQUENCE_COUNTS };          /* wsfc_sequence_number */
+enum { SWITCH_DUPLICATE_OK, SWITCH_DUPLICATE_15557, SWITCH_DUPLICATE_15579 };
+enum { SWITCH_CLOSE_15315, SWITCH_CLOSE_OK };                /* close_unopened */
+enum { SWITCH_READONLY_OPEN_OK, SWITCH_READONLY_OPEN_3906 }; /* readonly_open */
+enum { SWITCH_LOGIN_ERRORS_ALL, SWITCH_LOGIN_ERRORS_4060 };  /* login_database_errors */
+enum { SWITCH_LOG_REDACTED, SWITCH_LOG_VERBATIM };           /* log_statements */
+
+struct switches {
+    int64_t recovery_lsn;
+    int64_t signbycert_failure;
+    int64_t session_kill;
+    int64_t orphan_role;
+    int64_t dead_primary_name;
+    int64_t master_copy_opens;
+    int64_t wsfc_sequence_number;
+    int64_t duplicate_password;
+    int64_t close_unopened;
+    int64_t readonly_open;
+    int64_t login_database_errors;
+    int64_t log_statements;
+    int64_t state_15581; /* the state number of 15581 from ALTER MASTER KEY and SIGNBYCERT */
+    int64_t resolving_ms;
+    int64_t pending_ms;
+    int64_t recovering_ms;
+    int64_t demote_ms;
+    int64_t startup_ms;
+    int64_t auto_failover_ms;
+    int64_t lsn_settle_ms;
+    int64_t stale_primary_ms;
+};
+
+void switches_init(struct switches *switches); /* the defaults */
+
+/* value: one of the switch's words, or a decimal number. ESCROW_ERR_NOT_FOUND: no such switch;
+ * ESCROW_ERR_MALFORMED: no such value. */
+MUST_CHECK enum escrow_err switches_set(struct switches *switches, const char *name,
+                                        const char *value);
+
+/* The name of switch number index, or NULL beyond the last. */
+const char *switches_name(size_t index);
+/* Its value now, as switches_set takes it. Owned by the caller. */
+char *switches_value(const struct switches *switches, size_t index);

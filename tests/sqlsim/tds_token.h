@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "tests/sqlsim/reply.h"
+
+#include <event2/buffer.h>
+
+/* Token streams of the server (MS-TDS 2.2.7), for TDS 7.2 to 7.4. */
+
+#define TDS_VERSION_74 0x74000004U
+#define TDS_VERSION_72 0x72090002U
+
+struct tds_login_ack {
+    uint32_t tds_version;    /* the lower of both sides */
+    const char *server_name; /* of the instance, in messages */
+    const char *version;     /* "16.0.4165.4" */
+    size_t packet_size;
+};
+
+/* The answer to a batch: messages, the change of database, the result set, DONE. */
+void tds_token_reply(struct evbuffer *out, const struct reply *reply, const char *server_name);
+/* The answer to a login that succeeded: reply has the change of database. */
+void tds_token_login(struct evbuffer *out, const struct reply *reply,
+                     const struct tds_login_ack *ack);
+/* DONE that acknowledges an attention. */
+void tds_token_attention(struct evbuffer *out);
