@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/act.h"
+
+/*
+ * The JSON bodies of /v1 around acts (act.h) and answers (answer.h). They carry; what counts is
+ * inside the signatures.
+ *
+ *   POST /v1/challenge   {"v": 1, "act", "purpose", "group", "database", "key": hex Name}
+ *                        -> 200 {"answer": compact}, a challenge to that act key. key is the act
+ *                        key that will sign; group and database are "" for publish.
+ *   POST /v1/deposit, release, receipt, orders, publish
+ *                        {"act": compact} -> 200 {"answer": compact}
+ *                        release only: 202 {"request": number, "reason": code}, an admin must
+ *                        approve
+ *   GET /v1/roster       {"roster": compact}
+ *   GET /v1/orders?wait=SECONDS
+ *                        {"orders": [{"order", "purpose", "group", "database", "expires": time}]}
+ *   GET /v1/secrets      {"secrets": [{"group", "database", "versions": [{"version", "state",
+ *                        "object": hex, "sequence", "time", "imported": bool}]}]}
+ *   GET /v1/health       200 or 503 {"ready": bool, "reasons": [code]}
+ *   GET /v1/status       {"member": label, "key": hex storage-key Name, "ready", "reasons",
+ *                        "trouble": [text], "roster": version, "rules": hex, "log": {"sequence",
+ *                        "hash", "time"}, "versions", "unimported", "unsettled",
+ *                        "requests": [{"request", "group", "database", "replica", "purpose",
+ *                        "reason", "time"}], "groups": [{"group", "primary": instance or null,
+ *                        "epoch", "replicas": [{"instance", "outcome", "role", "diagnosis",
+ *                        "ago_ms"}]}]}
+ *   GET /v1/audit?from=SEQUENCE&limit=N
+ *                        application/x-ndjson, records as in the log (audit_record.h)
+ *
+ * Everything else is application/problem+json (RFC 9457) with a code of reason.h.
+ */
+struct rpc_challenge {
+    enum act_kind act;
+    enum act_purpose purpose;
+    struct act_subject subject; /* empty for publish */
+    struct tpm_name key;
+};
+
+/* Text owned by the caller; NULL without memory. */
+char *rpc_challenge_text(const struct rpc_challenge *challenge);
+/* ESCROW_ERR_MALFORMED with a log line; also if the purpose is not one of the act's. */
+MUST_CHECK enum escrow_err rpc_challenge_parse(const char *text, size_t len,
+                                               struct rpc_challenge *ret_challenge);
+
+/* {"act": compact} and the like. */
+char *rpc_wrap(const char *member, const char *compact);
+/* The text of the only member; owned by the caller. ESCROW_ERR_MALFORMED, ESCROW_ERR_NO_MEMORY. */
+MUST_CHECK enum escrow_err rpc_unwrap(const char *text, size_t len, const char *member,
+                                      char **ret_compact);
