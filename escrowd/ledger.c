@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/ledger.h"
+
+#include "escrowd/ledger_detail.h"
+#include "escrowd/store_ledger.h"
+#include "escrowd/store_pending.h"
+#include "escrowd/store_secrets.h"
+#include "escrowd/store_trust.h"
+#include "libescrow/encode.h"
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HOUR_MS ((int64_t)3600 * 1000)
+#define REPLAY_BATCH 1000 /* records of one transaction while replaying */
+
+struct ledger {
+    struct store *store;
+    EVP_PKEY *authority;
+    struct roster *roster;
+};
+
+typedef enum escrow_err (*fold_fn)(struct ledger *ledger, const struct audit_record *record);
+
+static enum escrow_err record_subject(const struct audit_record *record,
+                                      struct act_subject *ret_subject)
+{
+    if (!record->group || strlen(record->group) >= sizeof(ret_subject->group) ||
+        !record->database || strlen(record->database) >= sizeof(ret_subject->database))
+        return ESCROW_ERR_MALFORMED;
+    memcpy(ret_subject->group, record->group, strlen(record->group) + 1);
+    memcpy(ret_subject->database, record->database, strlen(record->database) + 1);
+    return ESCROW_OK;
+}
+
+static enum escrow_err record_name(const char *text, char ret_name[static NAME_MAX_BYTES + 1])
+{
+    if (!text || !name_is_valid(text))
+        return ESCROW_ERR_MALFORMED;
+    memcpy(ret_name, text, strlen(text) + 1);
+    return ESCROW_OK;
+}
+
+static enum escrow_err record_act(const struct audit_record *record, struct roster *roster,
+                                  enum act_kind kind, struct act **ret_act)
+{
+    CLEANUP(act_free_p) struct act *act = NULL;
+    enum escrow_err err;
+
+    if (!record->act || !roster)
+        return ESCROW_ERR_MALFORMED;
+    err = act_verify(record->act, strlen(record->act), roster, &act);
+    if (err)
+        return err;
+    if (act->kind != kind)
+        return ESCROW_ERR_MALFORMED;
+    *ret_act = TAKE(act);
+    return ESCROW_OK;
+}
+
+/* The member "roster" of an act's payload, before anybody has verified the act. */
+static enum escrow_err peek_roster(const char *compact, size_t len, char **ret_roster)
+{
+    const char *start = memchr(compact, '.', len);
+    const char *end = start ? memchr(start + 1, '.', len - (size_t)(start + 1 - compact)) : NULL;
+    CLEANUP(cleanup_free) char *bytes = NULL;
+    CLEANUP(json_free_p) json_t *payload = NULL;
+    const char *text;
+    size_t text_len, bytes_len;
+    enum escrow_err err;
+
+    if (!end)
+        return ESCROW_ERR_MALFORMED;
+    text_len = (size_t)(end - start - 1);
+    bytes = malloc(text_len + 1);
+    if (!bytes)
+        return ESCROW_ERR_NO_MEMORY;
+    err = b64url_decode(start + 1, text_len, bytes, text_len, &bytes_len);
+    if (!err)
+        err = json_parse(bytes, bytes_len, JWS_BYTES_MAX, &payload);
+    if (err)
+        return err;
+    text = json_string_value(json_object_get(payload, "roster"));
+    if (!text)
+        return ESCROW_ERR_NOT_FOUND;
+    *ret_roster = strdup(text);
+    return *ret_roster ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+}
+
+enum escrow_err ledger_publish_roster(const struct ledger *ledger, const char *compact, size_t len,
+                                      struct roster **ret_new, struct roster **ret_verify)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    enum escrow_err err = peek_roster(compact, len, &text);
+
+    if (!err)
+        err = roster_parse(text, strlen(text), ledger->authority, &roster);
+    else if (err == ESCROW_ERR_NOT_FOUND && ledger->roster)
+        err = ESCROW_OK;
+    if (err)
+        return err;
+    *ret_verify = ledger->roster ? ledger->roster : roster;
+    *ret_new = TAKE(roster);
+    return ESCROW_OK;
+}
+
+static enum escrow_err fold_approvals(struct ledger *ledger, const struct act_publish *publish)
+{
+    enum escrow_err err = ESCROW_OK;
+    struct tpm_digest policy;
+
+    for (size_t i = 0; !err && i < publish->approval_count; i++) {
+        err = approval_verify(&publish->approvals[i], ledger->authority, &policy);
+        if (!err)
+            err = store_add_approval(ledger->store, &publish->approvals[i]);
+    }
+    return err;
+}
+
+static enum escrow_err fold_publish(struct ledger *ledger, const struct audit_record *record)
+{
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    struct roster *verify, *old = ledger->roster;
+    enum escrow_err err;
+
+    if (!record->act)
+        return ESCROW_ERR_MALFORMED;
+    err = ledger_publish_roster(ledger, record->act, strlen(record->act), &roster, &verify);
+    if (!err)
+        err = record_act(record, verify, ACT_PUBLISH, &act);
+    if (!err)
+        err = fold_approvals(ledger, &act->publish);
+    if (err || !roster)
+        return err;
+    if (old && roster_version(roster) <= roster_version(old))
+        return ESCROW_ERR_MALFORMED;
+    err = store_set_roster(ledger->store, roster_version(roster), roster_compact(roster));
+    if (err)
+        return err;
+    ledger->roster = TAKE(roster);
+    roster_free(old);
+    return ESCROW_OK;
+}
+
+static enum escrow_err fold_deposit(struct ledger *ledger, const struct audit_record *record)
+{
+    CLEANUP(act_free_p) struct act *act = NULL;
+    struct wrap_object object;
+    enum escrow_err err = record_act(record, ledger->roster, ACT_DEPOSIT, &act);
+
+    if (!err)
+        err = wrap_object_parse(act->deposit.public_area, act->deposit.public_len, &object);
+    if (!err)
+        err = store_add_version(ledger->store, &act->subject, &object.name, &act->deposit, record);
+    return err;
+}
+
+static enum escrow_err begin_epoch(struct ledger *ledger, const struct audit_record *record,
+                                   enum policy_origin origin)
+{
+    struct store_group group = {
+        .epoch = record->epoch, .origin = origin, .time_ms = record->time_ms};
+    enum escrow_err err = record_name(record->replica, group.replica);
+
+    return err ? err : store_set_group(ledger->store, record->group, &group);
+}
+
+static enum escrow_err fold_grant(struct ledger *ledger, const struct audit_record *record,
+                                  struct store_grant *grant)
+{
+    struct ledger_release release;
+    enum escrow_err err = ledger_release_read(record->detail, &release);
+
+    if (!err && record->order)
+        err = record_name(record->order, grant->order);
+    if (!err && !record->actor)
+        err = ESCROW_ERR_MALFORMED;
+    if (!err && release.mints_epoch)
+        err = begin_epoch(ledger, record, POLICY_ORIGIN_GRANTED);
+    if (!err && release.has_hints)
+        err = store_set_hints(ledger->store, &grant->subject, record->epoch, &release.hints);
+    if (!err)
+        err = store_add_grant(ledger->store, grant, record->actor, record->time_ms);
+    if (!err && record->order)
+        err = store_use_order(ledger->store, grant->order, record->sequence);
+    if (!err)
+        err = store_close_requests(ledger->store, &grant->subject);
+    return err;
+}
+
+static enum escrow_err fold_request(struct ledger *ledger, const struct audit_record *record,
+                                    const struct store_grant *wanted)
+{
+    struct store_request request = {
+        .sequence = record->sequence,
+        .subject = wanted->subject,
+        .purpose = wanted->purpose,
+        .epoch = wanted->epoch,
+        .reason = record->reason ? reason_from_code(record->reason) : REASON_NONE,
+        .time_ms = record->time_ms,
+    };
+
+    memcpy(request.replica, wanted->replica, sizeof(request.replica));
+    return store_open_request(ledger->store, &request);
+}
+
+static enum escrow_err fold_release(struct ledger *ledger, const struct audit_record *record)
+{
+    struct store_grant grant = {.sequence = record->sequence, .epoch = record->epoch};
+    enum escrow_err err;
+
+    if (!record->decision || !record->purpose)
+        return ESCROW_ERR_MALFORMED;
+    if (strcmp(record->decision, policy_outcome_name(POLICY_DENY)) == 0)
+        return ESCROW_OK;
+    err = record_subject(record, &grant.subject);
+    if (!err)
+        err = record_name(record->replica, grant.replica);
+    if (err)
+        return err;
+    grant.purpose = act_purpose_from_word(record->purpose);
+    if (strcmp(record->decision, policy_outcome_name(POLICY_ALLOW)) == 0)
+        return fold_grant(ledger, record, &grant);
+    if (strcmp(record->decision, policy_outcome_name(POLICY_NEEDS_APPROVAL)) == 0)
+        return fold_request(ledger, record, &grant);
+    return ESCROW_ERR_MALFORMED;
+}
+
+static enum escrow_err fold_unfinished(struct ledger *ledger, const struct audit_record *record)
+{
+    return store_void_grant(ledger->store, record->grant);
+}
+
+static enum escrow_err fold_receipt(struct ledger *ledger, const struct audit_record *record)
+{
+    struct store_grant grant = {0};
+    enum act_outcome outcome;
+    enum escrow_err err = ledger_receipt_read(record->detail, &outcome);
+
+    if (!err)
+        err = store_grant(ledger->store, record->grant, &grant);
+    return err ? err : store_settle_grant(ledger->store, &grant, outcome, record->sequence);
+}
+
+static enum escrow_err fold_order(struct ledger *ledger, const struct audit_record *record)
+{
+    struct store_order order = {.sequence = record->sequence};
+    enum escrow_err err = record_subject(record, &order.subject);
+
+    if (!err)
+        err = record_name(record->order, order.id);
+    if (!err)
+        err = ledger_order_read(record->detail, &order.expires_ms);
+    if (err || !record->purpose)
+        return ESCROW_ERR_MALFORMED;
+    order.purpose = act_purpose_from_word(record->purpose);
+    return store_add_order(ledger->store, &order);
+}
+
+static enum escrow_err fold_baseline(struct ledger *ledger, const struct audit_record *record)
+{
+    CLEANUP(cleanup_free) struct ledger_baseline *baseline = malloc(sizeof(*baseline));
+    struct act_subject subject = {0};
+    enum escrow_err err;
+
+    if (!baseline)
+        return ESCROW_ERR_NO_MEMORY;
+    err = ledger_baseline_read(record->detail, baseline);
+    if (!err)
+        err = record_name(record->group, subject.group);
+    if (!err)
+        err = begin_epoch(ledger, record, baseline->origin);
+    for (size_t i = 0; !err && i < baseline->hint_count; i++) {
+        memcpy(subject.database, baseline->hints[i].database, sizeof(subject.database));
+        err = store_set_hints(ledger->store, &subject, record->epoch, &baseline->hints[i].hints);
+    }
+    return err;
+}
+
+/* What each event does to the tables; NULL: it is only told. */
+static const fold_fn folds[] = {
+    [AUDIT_START] = NULL,
+    [AUDIT_SHUTDOWN] = NULL,
+    [AUDIT_PUBLISH] = fold_publish,
+    [AUDIT_DEPOSIT] = fold_deposit,
+    [AUDIT_RELEASE] = fold_release,
+    [AUDIT_UNFINISHED] = fold_unfinished,
+    [AUDIT_RECEIPT] = fold_receipt,
+    [AUDIT_ORDER] = fold_order,
+    [AUDIT_BASELINE] = fold_baseline,
+    [AUDIT_REFUSAL] = NULL,
+    [AUDIT_UNPROVED] = NULL,
+    [AUDIT_ALERT] = NULL,
+    [AUDIT_LOG_TORN] = NULL,
+    [AUDIT_LOG_BACK] = NULL,
+};
+
+static enum escrow_err fold_line(struct ledger *ledger, const struct audit_line *line)
+{
+    fold_fn fold = folds[line->record->event];
+    enum escrow_err err = fold ? fold(ledger, line->record) : ESCROW_OK;
+
+    if (!err)
+        return store_set_folded(ledger->store, line->chain);
+    log_error("ledger: record %" PRIu64 " (%s) cannot be folded: %s", line->record->sequence,
+              audit_event_word(line->record->event), escrow_err_name(err));
+    return ESCROW_ERR_STORE;
+}
+
+/* After a rollback the roster in memory may be one that the store does not have. */
+static enum escrow_err reload_roster(struct ledger *ledger)
+{
+    CLEANUP(cleanup_free) char *compact = NULL;
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    struct roster *old = ledger->roster;
+    enum escrow_err err = store_roster(ledger->store, &compact);
+
+    if (!err)
+        err = roster_parse(compact, strlen(compact), ledger->authority, &roster);
+    if (err == ESCROW_ERR_NOT_FOUND)
+        err = ESCROW_OK;
+    ledger->roster = err ? NULL : TAKE(roster);
+    roster_free(old);
+    return err;
+}
+
+enum escrow_err ledger_fold(const struct audit_line *lines, size_t count, void *argument)
+{
+    struct ledger *ledger = argument;
+    struct audit_chain folded;
+    enum escrow_err err = store_folded(ledger->store, &folded);
+
+    if (!err && count && lines[0].record->sequence != folded.sequence + 1) {
+        log_error("ledger: the store is at record %" PRIu64 ", the log goes on with %" PRIu64,
+                  folded.sequence, lines[0].record->sequence);
+        return ESCROW_ERR_STORE;
+    }
+    if (!err)
+        err = store_begin(ledger->store);
+    for (size_t i = 0; !err && i < count; i++)
+        err = fold_line(ledger, &lines[i]);
+    if (!err)
+        err = store_commit(ledger->store);
+    if (!err)
+        return ESCROW_OK;
+    store_rollback(ledger->store);
+    if (reload_roster(ledger))
+        log_error("ledger: no roster can be read from the store");
+    return ESCROW_ERR_STORE;
+}
+
+struct replay {
+    struct ledger *ledger;
+    struct audit_chain folded; /* when the replay began */
+    unsigned in_transaction;
+};
+
+static enum escrow_err replay_line(const struct audit_line *line, void *argument)
+{
+    struct replay *replay = argument;
+    struct store *store = replay->ledger->store;
+    enum escrow_err err = ESCROW_OK;
+
+    if (line->record->sequence == replay->folded.sequence &&
+        memcmp(line->chain->hash, replay->folded.hash, AUDIT_HASH_BYTES) != 0) {
+        log_error("ledger: record %" PRIu64 " is not the one that the store was built from",
+                  line->record->sequence);
+        return ESCROW_ERR_MALFORMED;
+    }
+    if (line->record->sequence <= replay->folded.sequence)
+        return ESCROW_OK;
+    if (replay->in_transaction == 0)
+        err = store_begin(store);
+    if (!err)
+        err = fold_line(replay->ledger, line);
+    if (!err && ++replay->in_transaction == REPLAY_BATCH) {
+        replay->in_transaction = 0;
+        err = store_commit(store);
+    }
+    return err;
+}
+
+enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
+                              struct audit_reading *ret_reading)
+{
+    struct replay replay = {.ledger = ledger};
+    enum escrow_err err;
+
+    memset(ret_reading, 0, sizeof(*ret_reading));
+    err = store_folded(ledger->store, &replay.folded);
+    if (err)
+        return err;
+    err = audit_read(directory, replay.folded.sequence ? replay.folded.sequence : 1, replay_line,
+                     &replay, ret_reading);
+    if (!err && replay.in_transaction)
+        err = store_commit(ledger->store);
+    if (err) {
+        store_rollback(ledger->store);
+        return err;
+    }
+    if (ret_reading->end.sequence < replay.folded.sequence) {
+        log_error("ledger: the store knows record %" PRIu64 ", the log ends at %" PRIu64
+                  ": records were removed from the log",
+                  replay.folded.sequence, ret_reading->end.sequence);
+        return ESCROW_ERR_MALFORMED;
+    }
+    return ESCROW_OK;
+}
+
+struct roster *ledger_roster(const struct ledger *ledger)
+{
+    return ledger->roster;
+}
+
+enum escrow_err ledger_policy(const struct ledger *ledger, const struct act_subject *subject,
+                              int64_t now_ms, struct policy_ledger *ret_ledger)
+{
+    struct store_group group = {0};
+    enum escrow_err err = store_group(ledger->store, subject->group, &group);
+
+    memset(ret_ledger, 0, sizeof(*ret_ledger));
+    ret_ledger->epoch_age_ms = POLICY_NEVER;
+    ret_ledger->grant.state = POLICY_GRANT_NONE;
+    ret_ledger->grant.age_ms = POLICY_NEVER;
+    if (!err) {
+        ret_ledger->has_record = true;
+        memcpy(ret_ledger->primary, group.replica, sizeof(ret_ledger->primary));
+        ret_ledger->epoch = group.epoch;
+        ret_ledger->origin = group.origin;
+        ret_ledger->epoch_age_ms = now_ms > group.time_ms ? now_ms - group.time_ms : 0;
+        err = store_promotion_grant(ledger->store, subject, group.epoch, now_ms, ret_ledger);
+    } else if (err == ESCROW_ERR_NOT_FOUND) {
+        err = ESCROW_OK;
+    }
+    if (!err)
+        err = store_hints(ledger->store, subject, ret_ledger->epoch, &ret_ledger->hints);
+    if (!err)
+        err = store_count_releases(ledger->store, subject->group, now_ms - HOUR_MS,
+                                   &ret_ledger->releases_last_hour);
+    return err;
+}
+
+enum escrow_err ledger_open(struct store *store, EVP_PKEY *authority, struct ledger **ret_ledger)
+{
+    CLEANUP(ledger_close_p) struct ledger *ledger = calloc(1, sizeof(*ledger));
+    enum escrow_err err;
+
+    if (!ledger)
+        return ESCROW_ERR_NO_MEMORY;
+    ledger->store = store;
+    ledger->authority = authority;
+    err = reload_roster(ledger);
+    if (err)
+        return err;
+    *ret_ledger = TAKE(ledger);
+    return ESCROW_OK;
+}
+
+void ledger_close(struct ledger *ledger)
+{
+    roster_free(ledger->roster);
+    free(ledger);
+}

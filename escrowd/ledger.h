@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/audit.h"
+#include "escrowd/store.h"
+#include "libescrow/act.h"
+#include "policy/decide.h"
+
+/*
+ * The ledger is a fold of the audit log (design section 3): what a record means for roster,
+ * approvals, secrets, groups, grants, requests and orders is said here and nowhere else, and is the
+ * same whether the record was just written or is read again from the beginning. Acts in the log are
+ * verified again with the roster that was in force. It decides nothing.
+ */
+struct ledger;
+
+/*
+ * Over an open store; the pinned authority key verifies rosters and approvals. Both are borrowed.
+ * ESCROW_ERR_STORE, ESCROW_ERR_CRYPTO (the stored roster is not this authority's).
+ */
+MUST_CHECK enum escrow_err ledger_open(struct store *store, EVP_PKEY *authority,
+                                       struct ledger **ret_ledger);
+void ledger_close(struct ledger *ledger);
+CLEANUP_FUNCTION(ledger_close_p, struct ledger, ledger_close)
+
+/*
+ * Reads the log from where the store is and folds the rest; *ret_reading is what audit_open wants.
+ * ESCROW_ERR_STORE (cannot be read or written), ESCROW_ERR_MALFORMED with a log line: the log's
+ * chain is broken, or the store knows a record that the log does not have (or has otherwise).
+ */
+MUST_CHECK enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
+                                         struct audit_reading *ret_reading);
+
+/*
+ * audit_batch_fn with argument struct ledger: folds records that follow the last folded one, in one
+ * transaction: all or none. ESCROW_ERR_STORE.
+ */
+MUST_CHECK enum escrow_err ledger_fold(const struct audit_line *lines, size_t count, void *ledger);
+
+/* The roster in force; NULL before the first. Borrowed until the next fold. */
+struct roster *ledger_roster(const struct ledger *ledger);
+
+/* What policy_decide wants to know; now_ms is the wall clock. */
+MUST_CHECK enum escrow_err ledger_policy(const struct ledger *ledger,
+                                         const struct act_subject *subject, int64_t now_ms,
+                                         struct policy_ledger *ret_ledger);
+
+/*
+ * The roster to verify a publish act with: the one in force, or, for the very first, the one that
+ * the act itself brings. ESCROW_ERR_NOT_FOUND (there is none in either), else what roster_parse
+ * says. *ret_new is the act's own roster, owned by the caller, NULL if it has none.
+ */
+MUST_CHECK enum escrow_err ledger_publish_roster(const struct ledger *ledger, const char *compact,
+                                                 size_t len, struct roster **ret_new,
+                                                 struct roster **ret_verify);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/ledger_detail.h"
+
+#include "libescrow/json.h"
+
+#include <string.h>
+
+static const char *const origin_words[] = {
+    [POLICY_ORIGIN_BASELINE] = "baseline", [POLICY_ORIGIN_OBSERVED] = "observed"};
+static json_t *hints_json(const struct policy_hints *hints)
+{
+    json_t *number =
+        hints->has_sequence_number ? json_integer((json_int_t)hints->sequence_number) : json_null();
+
+    return json_pack("{s:s?, s:o}", "recovery_lsn",
+                     hints->recovery_lsn[0] ? hints->recovery_lsn : NULL, "sequence_number",
+                     number);
+}
+
+static enum escrow_err hints_read(const json_t *document, struct policy_hints *ret_hints)
+{
+    struct json_reader reader;
+    const json_t *number = json_object_get(document, "sequence_number");
+
+    memset(ret_hints, 0, sizeof(*ret_hints));
+    json_reader_init(&reader, document, "audit record: hints");
+    json_read_name_or_null(&reader, "recovery_lsn", ret_hints->recovery_lsn,
+                           sizeof(ret_hints->recovery_lsn));
+    if (json_is_null(number)) {
+        reader.members_read++;
+    } else {
+        ret_hints->has_sequence_number = true;
+        ret_hints->sequence_number =
+            (int64_t)json_read_number(&reader, "sequence_number", 0, INT64_MAX);
+    }
+    return json_reader_end(&reader);
+}
+
+json_t *ledger_release_detail(const struct ledger_release *release)
+{
+    json_t *hints = release->has_hints ? hints_json(&release->hints) : json_null();
+
+    return json_pack("{s:s, s:b, s:o}", "kind", policy_kind_name(release->kind), "mints_epoch",
+                     (int)release->mints_epoch, "hints", hints);
+}
+
+enum escrow_err ledger_release_read(const json_t *detail, struct ledger_release *ret_release)
+{
+    const json_t *mints = json_object_get(detail, "mints_epoch");
+    const json_t *hints = json_object_get(detail, "hints");
+
+    memset(ret_release, 0, sizeof(*ret_release));
+    if (!json_is_boolean(mints) || !hints)
+        return ESCROW_ERR_MALFORMED;
+    ret_release->mints_epoch = json_is_true(mints);
+    ret_release->has_hints = !json_is_null(hints);
+    return ret_release->has_hints ? hints_read(hints, &ret_release->hints) : ESCROW_OK;
+}
+
+json_t *ledger_baseline_detail(const struct ledger_baseline *baseline)
+{
+    CLEANUP(json_free_p) json_t *hints = json_object();
+
+    for (size_t i = 0; i < baseline->hint_count; i++) {
+        if (json_object_set_new(hints, baseline->hints[i].database,
+                                hints_json(&baseline->hints[i].hints)))
+            return NULL;
+    }
+    return json_pack("{s:s, s:O}", "origin", origin_words[baseline->origin], "hints", hints);
+}
+
+enum escrow_err ledger_baseline_read(const json_t *detail, struct ledger_baseline *ret_baseline)
+{
+    struct json_reader reader;
+    const json_t *hints, *value;
+    const char *database;
+    enum escrow_err err;
+
+    memset(ret_baseline, 0, sizeof(*ret_baseline));
+    json_reader_init(&reader, detail, "audit record: baseline");
+    ret_baseline->origin = (enum policy_origin)json_read_word(&reader, "origin", origin_words,
+                                                              ARRAY_LEN(origin_words));
+    hints = json_read_object(&reader, "hints");
+    err = json_reader_end(&reader);
+    if (err || json_object_size(hints) > POLICY_DATABASES_MAX)
+        return ESCROW_ERR_MALFORMED;
+    json_object_foreach((json_t *)(uintptr_t)hints, database, value)
+    {
+        size_t i = ret_baseline->hint_count++;
+
+        if (strlen(database) > POLICY_DATABASE_MAX ||
+            hints_read(value, &ret_baseline->hints[i].hints))
+            return ESCROW_ERR_MALFORMED;
+        memcpy(ret_baseline->hints[i].database, database, strlen(database) + 1);
+    }
+    return ESCROW_OK;
+}
+
+json_t *ledger_receipt_detail(const struct act_receipt *receipt)
+{
+    json_t *object = receipt->has_object ? json_tpm_name(&receipt->object) : json_null();
+
+    return json_pack("{s:s, s:o, s:i, s:s}", "outcome", act_outcome_word(receipt->outcome),
+                     "object", object, "sql_error", (int)receipt->sql_error, "text",
+                     receipt->detail);
+}
+
+enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome)
+{
+    static const enum act_outcome outcomes[] = {OUTCOME_OPENED, OUTCOME_ALREADY_OPEN,
+                                                OUTCOME_FAILED};
+    const char *word = json_string_value(json_object_get(detail, "outcome"));
+
+    for (size_t i = 0; word && i < ARRAY_LEN(outcomes); i++) {
+        if (strcmp(act_outcome_word(outcomes[i]), word) == 0) {
+            *ret_outcome = outcomes[i];
+            return ESCROW_OK;
+        }
+    }
+    return ESCROW_ERR_MALFORMED;
+}
+
+json_t *ledger_order_detail(int64_t expires_ms)
+{
+    return json_pack("{s:I}", "expires_ms", (json_int_t)expires_ms);
+}
+
+enum escrow_err ledger_order_read(const json_t *detail, int64_t *ret_expires_ms)
+{
+    struct json_reader reader;
+
+    json_reader_init(&reader, detail, "audit record: order");
+    *ret_expires_ms = (int64_t)json_read_number(&reader, "expires_ms", 1, INT64_MAX);
+    return json_reader_end(&reader);
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/act.h"
+#include "policy/decide.h"
+#include "policy/policy.h"
+
+#include <jansson.h>
+
+/*
+ * The "detail" of the audit records that the ledger folds: written by the keeper, read by the fold,
+ * both here so that they agree.
+ *
+ *   release   {"kind", "mints_epoch": bool, "hints": hints | null}
+ *   baseline  {"origin": "baseline" | "observed", "hints": {database: hints, ...}}
+ *   receipt   {"outcome", "object": hex | null, "sql_error": number, "text"}
+ *   order     {"expires_ms": Unix time in ms}
+ *   hints     {"recovery_lsn": text | null, "sequence_number": number | null}
+ *
+ * Functions that make one return NULL without memory; those that read one return
+ * ESCROW_ERR_MALFORMED.
+ */
+struct ledger_release {
+    enum policy_kind kind; /* for readers of the log; the fold does not ask */
+    bool mints_epoch;
+    bool has_hints;
+    struct policy_hints hints;
+};
+
+json_t *ledger_release_detail(const struct ledger_release *release);
+MUST_CHECK enum escrow_err ledger_release_read(const json_t *detail,
+                                               struct ledger_release *ret_release);
+
+struct ledger_baseline {
+    enum policy_origin origin; /* BASELINE or OBSERVED */
+    size_t hint_count;
+    struct {
+        char database[POLICY_DATABASE_MAX + 1];
+        struct policy_hints hints;
+    } hints[POLICY_DATABASES_MAX];
+};
+
+json_t *ledger_baseline_detail(const struct ledger_baseline *baseline);
+MUST_CHECK enum escrow_err ledger_baseline_read(const json_t *detail,
+                                                struct ledger_baseline *ret_baseline);
+
+json_t *ledger_receipt_detail(const struct act_receipt *receipt);
+MUST_CHECK enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome);
+
+json_t *ledger_order_detail(int64_t expires_ms);
+MUST_CHECK enum escrow_err ledger_order_read(const json_t *detail, int64_t *ret_expires_ms);

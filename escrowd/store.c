@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/store.h"
+
+#include "escrowd/store_database.h"
+#include "escrowd/store_query.h"
+#include "libescrow/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct store {
+    sqlite3 *database;
+};
+
+/*
+ * Each step brings the schema from one user_version to the next, in one transaction. A step that
+ * was released is never changed: append another.
+ */
+static const char *const migrations[] = {
+    /* 0 -> 1 */
+    "CREATE TABLE folded ("
+    "  id INTEGER PRIMARY KEY CHECK (id = 1),"
+    "  sequence INTEGER NOT NULL, hash BLOB NOT NULL, time_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE roster ("
+    "  id INTEGER PRIMARY KEY CHECK (id = 1),"
+    "  version INTEGER NOT NULL, document TEXT NOT NULL) STRICT;"
+    "CREATE TABLE approvals ("
+    "  kind INTEGER NOT NULL, group_name TEXT NOT NULL, counter BLOB NOT NULL,"
+    "  subject BLOB NOT NULL, epoch INTEGER NOT NULL, document TEXT NOT NULL,"
+    "  PRIMARY KEY (kind, group_name, counter, subject)) STRICT;"
+    "CREATE TABLE secrets ("
+    "  id INTEGER PRIMARY KEY, group_name TEXT NOT NULL, database_name TEXT NOT NULL,"
+    "  UNIQUE (group_name, database_name)) STRICT;"
+    "CREATE TABLE versions ("
+    "  object BLOB PRIMARY KEY, secret INTEGER NOT NULL REFERENCES secrets (id),"
+    "  version INTEGER NOT NULL, state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 4),"
+    "  public BLOB NOT NULL, payload BLOB NOT NULL, private BLOB,"
+    "  sequence INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
+    "  UNIQUE (secret, version)) STRICT;"
+    "CREATE UNIQUE INDEX one_active ON versions (secret) WHERE state = 2;"
+    "CREATE TABLE blobs ("
+    "  object BLOB NOT NULL REFERENCES versions (object), recipient BLOB NOT NULL,"
+    "  inner_key BLOB NOT NULL, duplicate BLOB NOT NULL, seed BLOB NOT NULL,"
+    "  PRIMARY KEY (object, recipient)) STRICT;"
+    "CREATE TABLE groups ("
+    "  group_name TEXT PRIMARY KEY, replica TEXT NOT NULL, epoch INTEGER NOT NULL,"
+    "  origin INTEGER NOT NULL, time_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE hints ("
+    "  group_name TEXT NOT NULL, database_name TEXT NOT NULL, epoch INTEGER NOT NULL,"
+    "  recovery_lsn TEXT, sequence_number INTEGER,"
+    "  PRIMARY KEY (group_name, database_name)) STRICT;"
+    "CREATE TABLE grants ("
+    "  sequence INTEGER PRIMARY KEY, group_name TEXT NOT NULL, database_name TEXT NOT NULL,"
+    "  replica TEXT NOT NULL, actor TEXT NOT NULL, purpose INTEGER NOT NULL,"
+    "  epoch INTEGER NOT NULL, order_id TEXT, time_ms INTEGER NOT NULL,"
+    "  is_unfinished INTEGER NOT NULL DEFAULT 0, outcome INTEGER, settled_by INTEGER) STRICT;"
+    "CREATE INDEX grants_by_group ON grants (group_name, time_ms);"
+    "CREATE TABLE requests ("
+    "  sequence INTEGER PRIMARY KEY, group_name TEXT NOT NULL, database_name TEXT NOT NULL,"
+    "  replica TEXT NOT NULL, purpose INTEGER NOT NULL, epoch INTEGER NOT NULL,"
+    "  reason TEXT NOT NULL, time_ms INTEGER NOT NULL, is_open INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX open_requests ON requests (group_name, database_name) WHERE is_open = 1;"
+    "CREATE TABLE orders ("
+    "  id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, purpose INTEGER NOT NULL,"
+    "  group_name TEXT NOT NULL, database_name TEXT NOT NULL, expires_ms INTEGER NOT NULL,"
+    "  used_by INTEGER REFERENCES grants (sequence)) STRICT;",
+};
+
+static enum escrow_err run_sql(struct store *store, const char *sql)
+{
+    if (sqlite3_exec(store->database, sql, NULL, NULL, NULL) == SQLITE_OK)
+        return ESCROW_OK;
+    log_error("store: %s", sqlite3_errmsg(store->database));
+    return ESCROW_ERR_STORE;
+}
+
+sqlite3 *store_database(struct store *store)
+{
+    return store->database;
+}
+
+enum escrow_err store_begin(struct store *store)
+{
+    return run_sql(store, "BEGIN IMMEDIATE");
+}
+
+enum escrow_err store_commit(struct store *store)
+{
+    return run_sql(store, "COMMIT");
+}
+
+void store_rollback(struct store *store)
+{
+    if (!sqlite3_get_autocommit(store->database))
+        (void)!run_sql(store, "ROLLBACK");
+}
+
+static enum escrow_err schema_version(struct store *store, uint64_t *ret_version)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "PRAGMA user_version");
+    *ret_version = query_row(&query) ? query_number(&query, 0) : 0;
+    return query_end(&query);
+}
+
+static enum escrow_err migrate_one(struct store *store, uint64_t from)
+{
+    char set_version[48];
+    enum escrow_err err = store_begin(store);
+
+    snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %u", (unsigned)from + 1);
+    if (!err)
+        err = run_sql(store, migrations[from]);
+    if (!err)
+        err = run_sql(store, set_version);
+    if (!err)
+        err = store_commit(store);
+    if (err)
+        store_rollback(store);
+    return err;
+}
+
+static enum escrow_err migrate(struct store *store)
+{
+    uint64_t version;
+    enum escrow_err err = schema_version(store, &version);
+
+    if (!err && version > ARRAY_LEN(migrations)) {
+        log_error("store: the schema has version %u, this program knows %zu", (unsigned)version,
+                  ARRAY_LEN(migrations));
+        return ESCROW_ERR_STORE;
+    }
+    while (!err && version < ARRAY_LEN(migrations))
+        err = migrate_one(store, version++);
+    return err;
+}
+
+/* SQLite would make the file with the rights of the umask. */
+static enum escrow_err make_file(const char *path)
+{
+    CLEANUP(cleanup_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd >= 0)
+        return ESCROW_OK;
+    log_error("store: cannot open %s: %s", path, strerror(errno));
+    return ESCROW_ERR_STORE;
+}
+
+enum escrow_err store_open(const char *path, struct store **ret_store)
+{
+    CLEANUP(store_close_p) struct store *store = calloc(1, sizeof(*store));
+    enum escrow_err err;
+
+    if (!store)
+        return ESCROW_ERR_NO_MEMORY;
+    err = make_file(path);
+    if (err)
+        return err;
+    if (sqlite3_open_v2(path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW,
+                        NULL) != SQLITE_OK) {
+        log_error("store: cannot open %s: %s", path, sqlite3_errmsg(store->database));
+        return ESCROW_ERR_STORE;
+    }
+    sqlite3_extended_result_codes(store->database, 1);
+    sqlite3_db_config(store->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* Exclusive before WAL: no shared-memory file, and no second keeper. */
+    err = run_sql(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+                         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                         "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;");
+    if (!err)
+        err = migrate(store);
+    if (err)
+        return err;
+    *ret_store = TAKE(store);
+    return ESCROW_OK;
+}
+
+void store_close(struct store *store)
+{
+    sqlite3_close(store->database);
+    free(store);
+}
+
+enum escrow_err store_folded(struct store *store, struct audit_chain *ret_folded)
+{
+    CLEANUP(query_close) struct query query;
+    struct audit_chain folded = {0};
+
+    query_open(&query, store, "SELECT sequence, hash, time_ms FROM folded");
+    if (query_row(&query)) {
+        folded.sequence = query_number(&query, 0);
+        query_bytes(&query, 1, folded.hash, sizeof(folded.hash));
+        folded.time_ms = (int64_t)query_number(&query, 2);
+    }
+    *ret_folded = folded;
+    return query_end(&query);
+}
+
+enum escrow_err store_set_folded(struct store *store, const struct audit_chain *folded)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store,
+               "REPLACE INTO folded (id, sequence, hash, time_ms)"
+               " VALUES (1, ?, ?, ?)");
+    query_put_number(&query, folded->sequence);
+    query_put_bytes(&query, folded->hash, sizeof(folded->hash));
+    query_put_number(&query, (uint64_t)folded->time_ms);
+    return query_run(&query);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/audit_record.h"
+#include "libescrow/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The member's SQLite database: what the audit log says, folded into tables that can be asked, and
+ * the one thing that is not in the log: the TPM's encrypted private areas. It may be deleted at any
+ * time; the ledger rebuilds it from the log. Only the store_* files know SQLite. Holds no plaintext
+ * and decides nothing.
+ *
+ * Results of all calls: ESCROW_ERR_STORE with a log line where SQLite fails or a row does not have
+ * its form; ESCROW_ERR_NOT_FOUND where said.
+ */
+struct store;
+
+/*
+ * Opens or makes the database (mode 0600), alone: a second process is refused. The schema is
+ * brought up to date; ESCROW_ERR_STORE for one that is newer than this program.
+ */
+MUST_CHECK enum escrow_err store_open(const char *path, struct store **ret_store);
+void store_close(struct store *store);
+CLEANUP_FUNCTION(store_close_p, struct store, store_close)
+
+/* One transaction at a time. Without a commit nothing of it happened. */
+MUST_CHECK enum escrow_err store_begin(struct store *store);
+MUST_CHECK enum escrow_err store_commit(struct store *store);
+/* After a failure; safe where none is open. */
+void store_rollback(struct store *store);
+
+/* The last record of the log whose meaning is in the tables; all zero in a new store. */
+MUST_CHECK enum escrow_err store_folded(struct store *store, struct audit_chain *ret_folded);
+MUST_CHECK enum escrow_err store_set_folded(struct store *store, const struct audit_chain *folded);
