@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/err.h"
+
+#include <tss2/tss2_tcti.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Carries command and response bytes to a TPM (the TCTI of the TSS), for the two kinds of TPM that
+ * escrowd knows: the socket of a swtpm and a device node. It is ours because neither stock TCTI has
+ * a deadline on a socket, and both leave the TSS context unusable after one failure. Never looks
+ * into what it carries, except for the size of a response.
+ *
+ * A swtpm serves one connection at a time, so each command makes its own: tools can talk to it in
+ * between. A device stays open: sessions and objects belong to the descriptor.
+ */
+struct tpm_transport {
+    TSS2_TCTI_CONTEXT_COMMON_V1 tcti; /* first: the TSS hands back a pointer to it */
+    bool is_device;
+    char path[108];
+    int fd;
+    int timeout_ms; /* for one command */
+    uint64_t commands;
+};
+
+/* Parses the setting; opens nothing. ESCROW_ERR_CONFIG with a log line. */
+MUST_CHECK enum escrow_err tpm_transport_init(const char *setting, int timeout_ms,
+                                              struct tpm_transport *ret_transport);
+/* Closes the connection; the next command makes a new one. */
+void tpm_transport_disconnect(struct tpm_transport *transport);
+
+TSS2_TCTI_CONTEXT *tpm_transport_tcti(struct tpm_transport *transport);
