@@ -46,7 +46,7 @@ static void put_subject(struct query *query, const struct approval *approval)
     uint8_t bytes[sizeof(uint32_t) + TPM_DIGEST_BYTES];
 
     if (approval->kind == TPM_APPROVAL_NODE) {
-        query_put_name(query, &approval->act_key);
+        query_put_bytes(query, approval->act_keys, approval->act_key_count * TPM_NAME_BYTES);
         return;
     }
     memcpy(bytes, &approval->pcrs.selection, sizeof(uint32_t));

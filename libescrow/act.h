@@ -74,6 +74,7 @@ const char *act_outcome_word(enum act_outcome outcome);
 enum act_kind act_kind_from_word(const char *word);
 enum act_purpose act_purpose_from_word(const char *word);
 enum secret_state secret_state_from_word(const char *word);
+enum act_outcome act_outcome_from_word(const char *word);
 
 /* Which secret; every act but publish is about one. */
 struct act_subject {

@@ -12,7 +12,7 @@
  *
  *   challenge {v, act, group, database, expires_in: seconds, member: hex, next_version,
  *              objects: [{name, version, state, public}]}      (active, pending, retired newest
- *              first; for publish group and database are "" and objects is empty)
+ *              first; for publish group and database are null and objects is empty)
  *   durable   {v, sequence, group, database, version, object: hex, state}
  *   grant     {v, sequence, epoch, reason, group, database, replica,
  *              objects: [{name, version, state, public, payload, key, duplicate, seed}]}

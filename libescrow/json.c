@@ -178,6 +178,12 @@ void json_read_name_or_null(struct json_reader *reader, const char *name, char *
     ret_text[0] = '\0';
 }
 
+void json_read_null(struct json_reader *reader, const char *name)
+{
+    if (!json_is_null(member(reader, name)))
+        json_reader_fault(reader, name);
+}
+
 size_t json_read_word(struct json_reader *reader, const char *name, const char *const *words,
                       size_t count)
 {

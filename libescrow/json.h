@@ -70,6 +70,8 @@ void json_read_name(struct json_reader *reader, const char *name, char *ret_text
 /* The same, and null leaves ret_text empty. */
 void json_read_name_or_null(struct json_reader *reader, const char *name, char *ret_text,
                             size_t cap);
+/* A member that must be null. */
+void json_read_null(struct json_reader *reader, const char *name);
 /* The index of the text among count words, of which NULL ones never match; 0 after a fault. */
 size_t json_read_word(struct json_reader *reader, const char *name, const char *const *words,
                       size_t count);
