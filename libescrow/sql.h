@@ -9,11 +9,14 @@
 #include <stdint.h>
 
 /*
- * SQL Server through the ODBC API (FreeTDS' tdsodbc unless ODBC_DRIVER names another): connect with
- * verified TLS, one plain SQLBatch at a time, rows as text, SQL Server's own error numbers. The
- * only module that includes sql.h of ODBC. The environment and configuration files of the machine
- * never reach the driver (platform-facts 5), and the send guard (sql_guard.c) lets nothing but TDS
- * PRELOGIN packets and TLS records out on a driver's socket. One process uses it for one instance.
+ * SQL Server through the ODBC API and FreeTDS' driver (found at build: ESCROW_ODBC_DRIVER): connect
+ * with verified TLS, one plain SQLBatch at a time, rows as text, SQL Server's own error numbers.
+ * The only module that includes sql.h of ODBC. The environment and configuration files of the
+ * machine never reach the driver, and the send guard (sql_guard.h) lets nothing but TDS PRELOGIN
+ * packets and TLS records out of the process' TCP sockets.
+ *
+ * One process uses it for one instance, single-threaded, and links escrow_sql. The driver keeps
+ * copies of the last batch and login in its heap: a process that sends a secret exits soon after.
  */
 
 struct sql_instance {
@@ -23,8 +26,8 @@ struct sql_instance {
     const char *tls_name;      /* the name that the instance's certificate must have */
     const char *ca_file;       /* PEM; an installed self-signed certificate may be its own CA */
     const char *login;         /* SQL login; NULL: Kerberos by keytab */
-    const char *password_file; /* first line, no newline; NULL with Kerberos */
-    const char *keytab;        /* NULL with a SQL login */
+    const char *password_file; /* first line, 1 ..= 128 UTF-16 units, not for others to read */
+    const char *keytab;        /* NULL with a SQL login; its first principal, SPN MSSQLSvc/ */
     unsigned login_timeout_s;  /* whole seconds, 1 ..= 30 */
     unsigned query_timeout_s;
 };
@@ -39,19 +42,21 @@ struct sql_error {
 struct sql_connection;
 
 /*
- * Once in the process, before anything else of it: clears what FreeTDS and ODBC read from the
- * environment, writes their configuration for this instance into a new private folder (mode 0700,
- * below runtime_folder), points both at it, and switches tracing off. The folder is removed by
- * sql_environment_free.
+ * Once in the process, before anything else of it: arms the send guard, clears what FreeTDS,
+ * unixODBC, GnuTLS and Kerberos read from the environment, and points them at configuration files
+ * for this instance that exist only in this process' memory. Needs /proc. ESCROW_ERR_CONFIG
+ * (logged) if a value of the instance cannot be used.
  */
-MUST_CHECK enum escrow_err sql_environment_new(const struct sql_instance *instance,
-                                               const char *runtime_folder);
+MUST_CHECK enum escrow_err sql_environment_new(const struct sql_instance *instance);
 void sql_environment_free(void);
 
 /*
  * Connects to master with verified TLS. On failure *ret_error holds number and text; a failure
  * without a number is then diagnosed by sql_diagnose.
- * ESCROW_ERR_UNAVAILABLE (network, TLS), ESCROW_ERR_DENIED (login refused), ESCROW_ERR_TIMEOUT.
+ * ESCROW_ERR_UNAVAILABLE (network, TLS), ESCROW_ERR_TIMEOUT, ESCROW_ERR_DENIED (login refused: wait
+ * at least 30 s before the next attempt, polling must not lock an account), ESCROW_ERR_SQL (another
+ * error of the server at login), ESCROW_ERR_CONFIG (password file), ESCROW_ERR_NO_MEMORY.
+ * The time-outs count per read of the driver: keep a deadline outside and kill the process.
  */
 MUST_CHECK enum escrow_err sql_connect(const struct sql_instance *instance,
                                        struct sql_connection **ret_connection,
@@ -59,18 +64,23 @@ MUST_CHECK enum escrow_err sql_connect(const struct sql_instance *instance,
 void sql_close(struct sql_connection *connection);
 CLEANUP_FUNCTION(sql_close_p, struct sql_connection, sql_close)
 
+#define SQL_COLUMNS_MAX 16
+#define SQL_VALUE_UNITS_MAX 512 /* of a column, in UTF-16 units */
+
 /* A row's columns as UTF-8 texts, NULL for NULL; valid until the callback returns. false stops. */
 typedef bool (*sql_row_fn)(size_t columns, const char *const *values, void *argument);
 
 /*
  * Sends one SQLBatch and hands each row of its first result to on_row (may be NULL). Drains all
- * results; ESCROW_ERR_SQL with *ret_error for the first error of the server, ESCROW_ERR_UNAVAILABLE
- * if the connection broke (close it then), ESCROW_ERR_TIMEOUT.
+ * results; ESCROW_ERR_SQL with *ret_error for the first error of the server,
+ * ESCROW_ERR_MALFORMED if the text is not UTF-8 or a column is beyond the limits above. After
+ * ESCROW_ERR_UNAVAILABLE (the connection broke) and ESCROW_ERR_TIMEOUT close the connection.
  */
 MUST_CHECK enum escrow_err sql_batch(struct sql_connection *connection, const char *text,
                                      sql_row_fn on_row, void *argument,
                                      struct sql_error *ret_error);
-/* The same for a text that holds a secret (UTF-8, no NUL needed); no rows. */
+/* The same for a text that holds a secret (UTF-8, no NUL needed); no rows, and *ret_error has no
+ * text, lest the server quotes the statement. */
 MUST_CHECK enum escrow_err sql_batch_secret(struct sql_connection *connection,
                                             const struct secret *text, struct sql_error *ret_error);
 
@@ -80,7 +90,7 @@ enum sql_diagnosis {
     SQL_DIAGNOSIS_REFUSED,              /* connection refused */
     SQL_DIAGNOSIS_UNREACHABLE,          /* no answer in time, no route, name unknown */
     SQL_DIAGNOSIS_NOT_SQL_SERVER,       /* something else answers there */
-    SQL_DIAGNOSIS_ENCRYPTION_OFF,       /* the server offers no encryption, or only for the login */
+    SQL_DIAGNOSIS_ENCRYPTION_OFF,       /* no encryption is offered, or only for the login */
     SQL_DIAGNOSIS_FALLBACK_CERTIFICATE, /* SQL Server's self-made certificate */
     SQL_DIAGNOSIS_UNKNOWN_CA,
     SQL_DIAGNOSIS_WRONG_NAME,
