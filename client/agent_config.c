@@ -74,8 +74,6 @@ static const struct config_field agent_fields[] = {
     {"authority_file", CONFIG_PATH(struct agent_config, authority_file), .is_required = true},
     {"state_file", CONFIG_PATH(struct agent_config, state_file),
      .fallback = "/var/lib/escrow-agent/roster-version"},
-    {"runtime_folder", CONFIG_PATH(struct agent_config, runtime_folder),
-     .fallback = "/run/escrow-agent"},
     {"notify_socket", CONFIG_PATH(struct agent_config, notify_socket),
      .fallback = "/run/escrow-agent/notify.sock"},
     {"poll", CONFIG_DURATION(struct agent_config, poll_ms, 100, 60 * SECOND_MS), .fallback = "1s"},

@@ -47,7 +47,6 @@ struct agent_config {
     size_t escrowd_count;
     const char *authority_file; /* public key of the policy authority */
     const char *state_file;     /* the highest roster version that was seen */
-    const char *runtime_folder;
     const char *notify_socket;
     int64_t poll_ms, recheck_ms, worker_deadline_ms;
     const struct agent_instance *instances;

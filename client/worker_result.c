@@ -3,6 +3,8 @@
 
 #include "libescrow/cleanup.h"
 
+#include <stdio.h>
+
 const char *worker_outcome_name(enum worker_outcome outcome)
 {
     static const char *const names[] = {
@@ -37,4 +39,66 @@ const char *worker_part_name(enum worker_part part)
 
     _Static_assert(ARRAY_LEN(names) == WORKER_PARTS, "a name per part");
     return (unsigned)part < WORKER_PARTS ? names[part] : "unknown";
+}
+
+void worker_put_part(struct ipc_writer *writer, enum worker_part part)
+{
+    ipc_put_u32(writer, (uint32_t)part);
+}
+
+enum escrow_err worker_get_part(const struct ipc_message *message, enum worker_part *ret_part)
+{
+    struct ipc_reader reader;
+    uint32_t part;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    part = ipc_get_enum(&reader, 0, WORKER_PARTS - 1);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_part = (enum worker_part)part;
+    return err;
+}
+
+void worker_put_result(struct ipc_writer *writer, const struct worker_result *result)
+{
+    ipc_put_u32(writer, (uint32_t)result->outcome);
+    ipc_put_u32(writer, (uint32_t)result->reason);
+    ipc_put_i32(writer, result->sql_error);
+    ipc_put_u32(writer, result->retry_after_s);
+    ipc_put_u32(writer, result->version);
+    ipc_put_u64(writer, result->epoch);
+    ipc_put_bool(writer, result->is_behind);
+    ipc_put_bool(writer, result->is_receipted);
+    for (size_t i = 0; i < WORKER_PARTS; i++)
+        ipc_put_u32(writer, result->took_us[i]);
+    ipc_put_string(writer, result->text);
+}
+
+enum escrow_err worker_get_result(const struct ipc_message *message,
+                                  struct worker_result *ret_result)
+{
+    struct worker_result result = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    /* That it died is never a worker's own word. */
+    result.outcome =
+        (enum worker_outcome)ipc_get_enum(&reader, WORKER_DIED + 1, WORKER_OUTCOMES - 1);
+    result.reason = (enum reason)ipc_get_enum(&reader, REASON_NONE, REASON_COUNT - 1);
+    result.sql_error = ipc_get_i32(&reader);
+    result.retry_after_s = ipc_get_u32(&reader);
+    result.version = ipc_get_u32(&reader);
+    result.epoch = ipc_get_u64(&reader);
+    result.is_behind = ipc_get_bool(&reader);
+    result.is_receipted = ipc_get_bool(&reader);
+    for (size_t i = 0; i < WORKER_PARTS; i++)
+        result.took_us[i] = ipc_get_u32(&reader);
+    snprintf(result.text, sizeof(result.text), "%s",
+             ipc_get_string(&reader, sizeof(result.text) - 1));
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_result = result;
+    return err;
 }

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/ipc.h"
 #include "libescrow/reason.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 /*
- * What a worker tells the agent's parent about its one attempt: how it ended, whose word that was,
- * and how long each part took. It is all that ever goes from a worker to the parent, and holds no
- * secret: there is no field that could.
+ * What a worker tells the agent's parent about its one attempt: which part it is at, and in the end
+ * how it ended, whose word that was, and how long each part took. It is all that ever goes from a
+ * worker to the parent, and holds no secret: there is no field that could.
  */
+
+enum worker_message {
+    WORKER_MESSAGE_PART = 0x300, /* the part that begins: one byte */
+    WORKER_MESSAGE_RESULT,       /* struct worker_result, once, at the end */
+};
 
 enum worker_outcome {
     WORKER_DIED = 0,       /* no result came: it was killed, crashed or ran into its deadline */
@@ -60,3 +66,12 @@ struct worker_result {
 /* Stable words for log lines and hooks: "opened", "challenge". Never NULL. */
 const char *worker_outcome_name(enum worker_outcome outcome);
 const char *worker_part_name(enum worker_part part);
+
+void worker_put_part(struct ipc_writer *writer, enum worker_part part);
+void worker_put_result(struct ipc_writer *writer, const struct worker_result *result);
+
+/* ESCROW_ERR_MALFORMED unless the payload is exactly one. */
+MUST_CHECK enum escrow_err worker_get_part(const struct ipc_message *message,
+                                           enum worker_part *ret_part);
+MUST_CHECK enum escrow_err worker_get_result(const struct ipc_message *message,
+                                             struct worker_result *ret_result);

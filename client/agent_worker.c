@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/agent_worker.h"
+
+#include "client/agent_child.h"
+#include "libescrow/cleanup.h"
+#include "libescrow/ipc_channel.h"
+#include "libescrow/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Bits of the channel's state. */
+#define STATE_RUNNING 1U
+#define STATE_DONE 2U /* it has said how it ended and may only exit */
+
+/* The worker ends itself at its deadline; this is for one that does not. */
+#define GRACE_MS 2000
+
+struct agent_worker {
+    struct agent_worker_config config;
+    struct agent_child *child;
+    struct ipc_channel *channel;
+    struct event *deadline;
+    bool is_closed; /* the channel: nothing more will be heard */
+    bool is_ended;  /* the process */
+    int status;
+    enum worker_part part;
+    struct worker_result result; /* WORKER_DIED until it has said */
+};
+
+static enum escrow_err on_part(struct ipc_channel *channel, const struct ipc_message *message,
+                               void *argument)
+{
+    struct agent_worker *worker = argument;
+
+    (void)channel;
+    return worker_get_part(message, &worker->part);
+}
+
+static enum escrow_err on_result(struct ipc_channel *channel, const struct ipc_message *message,
+                                 void *argument)
+{
+    struct agent_worker *worker = argument;
+
+    ipc_channel_set_state(channel, STATE_DONE);
+    return worker_get_result(message, &worker->result);
+}
+
+static const struct ipc_permit permits[] = {
+    {.type = WORKER_MESSAGE_PART, .states = STATE_RUNNING, .handler = on_part},
+    {.type = WORKER_MESSAGE_RESULT, .states = STATE_RUNNING, .handler = on_result},
+};
+
+static void discard(struct agent_worker *worker)
+{
+    ipc_channel_free(worker->channel);
+    if (worker->deadline)
+        event_free(worker->deadline);
+    free(worker);
+}
+
+/* The last message and the end of the process arrive in any order: both are waited for. */
+static void finish(struct agent_worker *worker)
+{
+    char text[64];
+
+    if (!worker->is_closed || !worker->is_ended)
+        return;
+    if (worker->result.outcome == WORKER_DIED)
+        snprintf(worker->result.text, sizeof(worker->result.text), "%s in step %s",
+                 agent_child_status_text(worker->status, text, sizeof(text)),
+                 worker_part_name(worker->part));
+    worker->config.on_end(&worker->result, worker->config.argument);
+    discard(worker);
+}
+
+static void on_channel_closed(struct ipc_channel *channel, enum ipc_closed why, void *argument)
+{
+    struct agent_worker *worker = argument;
+
+    (void)channel;
+    worker->is_closed = true;
+    if (why != IPC_CLOSED_BY_PEER) {
+        log_error("%s/%s: the worker's channel: %s", worker->config.instance,
+                  worker->config.database, ipc_closed_text(why));
+        if (!worker->is_ended)
+            agent_child_signal(worker->child, SIGKILL);
+    }
+    finish(worker);
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *argument)
+{
+    struct agent_worker *worker = argument;
+
+    (void)fd;
+    (void)what;
+    if (!worker->is_ended)
+        agent_child_signal(worker->child, SIGKILL);
+}
+
+static void on_child_ended(int status, void *argument)
+{
+    struct agent_worker *worker = argument;
+
+    worker->child = NULL;
+    worker->is_ended = true;
+    worker->status = status;
+    finish(worker);
+}
+
+static enum escrow_err start_child(struct agent_worker *worker, int fds[static 2])
+{
+    const struct agent_worker_config *config = &worker->config;
+    const char *const argv[] = {"escrow-agent",      "--role",     "worker",         "--config",
+                                config->config_path, "--instance", config->instance, "--database",
+                                config->database,    NULL};
+    const struct agent_child_config child = {.base = config->base,
+                                             .path = AGENT_SELF,
+                                             .argv = argv,
+                                             .stdin_fd = -1,
+                                             .channel_fd = fds[1],
+                                             .on_exit = on_child_ended,
+                                             .argument = worker};
+    const struct ipc_channel_config channel = {.base = config->base,
+                                               .name = "worker",
+                                               .permits = permits,
+                                               .permit_count = ARRAY_LEN(permits),
+                                               .state = STATE_RUNNING,
+                                               .on_close = on_channel_closed,
+                                               .argument = worker};
+    int fd = fds[0];
+    enum escrow_err err;
+
+    fds[0] = -1; /* the channel takes it, also on failure */
+    err = ipc_channel_new(&channel, fd, &worker->channel);
+    return err ? err : agent_child_start(&child, &worker->child);
+}
+
+enum escrow_err agent_worker_start(const struct agent_worker_config *config,
+                                   struct agent_worker **ret_worker)
+{
+    struct agent_worker *worker = calloc(1, sizeof(*worker));
+    const int64_t most_ms = config->deadline_ms + GRACE_MS;
+    const struct timeval deadline = {.tv_sec = most_ms / 1000, .tv_usec = (most_ms % 1000) * 1000};
+    int fds[2] = {-1, -1};
+    enum escrow_err err;
+
+    if (!worker)
+        return ESCROW_ERR_NO_MEMORY;
+    worker->config = *config;
+    worker->deadline = evtimer_new(config->base, on_deadline, worker);
+    err = worker->deadline && evtimer_add(worker->deadline, &deadline) == 0 ? ipc_pair(fds)
+                                                                            : ESCROW_ERR_NO_MEMORY;
+    if (!err)
+        err = start_child(worker, fds);
+    cleanup_close(&fds[0]);
+    cleanup_close(&fds[1]);
+    if (err) {
+        discard(worker);
+        return err;
+    }
+    *ret_worker = worker;
+    return ESCROW_OK;
+}
+
+void agent_worker_free(struct agent_worker *worker)
+{
+    if (!worker)
+        return;
+    agent_child_free(worker->child);
+    discard(worker);
+}
