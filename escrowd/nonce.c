@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/nonce.h"
+
+#include "libescrow/log.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct open_nonce {
+    uint8_t nonce[ACT_NONCE_BYTES];
+    char identity[IDENTITY_MAX + 1];
+    enum act_kind act;
+    enum act_purpose purpose;
+    struct act_subject subject;
+    int64_t expires_ms;
+};
+
+struct nonces {
+    size_t count;
+    struct open_nonce *open; /* room for NONCES_MAX, in no order */
+};
+
+struct nonces *nonces_new(void)
+{
+    CLEANUP(nonces_free_p) struct nonces *nonces = calloc(1, sizeof(*nonces));
+
+    if (nonces)
+        nonces->open = calloc(NONCES_MAX, sizeof(*nonces->open));
+    return nonces && nonces->open ? TAKE(nonces) : NULL;
+}
+
+void nonces_free(struct nonces *nonces)
+{
+    free(nonces->open);
+    free(nonces);
+}
+
+static void close_nonce(struct nonces *nonces, size_t index)
+{
+    nonces->open[index] = nonces->open[--nonces->count];
+}
+
+static void drop_expired(struct nonces *nonces, int64_t now_ms)
+{
+    for (size_t i = nonces->count; i-- > 0;) {
+        if (nonces->open[i].expires_ms <= now_ms)
+            close_nonce(nonces, i);
+    }
+}
+
+static size_t count_of(const struct nonces *nonces, const char *identity)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < nonces->count; i++)
+        count += strcmp(nonces->open[i].identity, identity) == 0;
+    return count;
+}
+
+enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *binding,
+                             int64_t now_ms, uint8_t ret_nonce[static ACT_NONCE_BYTES])
+{
+    struct open_nonce *open;
+
+    drop_expired(nonces, now_ms);
+    if (strlen(binding->identity) > IDENTITY_MAX ||
+        count_of(nonces, binding->identity) >= NONCES_PER_IDENTITY)
+        return ESCROW_ERR_DENIED;
+    if (nonces->count == NONCES_MAX)
+        return ESCROW_ERR_UNAVAILABLE;
+    open = &nonces->open[nonces->count];
+    memset(open, 0, sizeof(*open));
+    if (RAND_bytes(open->nonce, sizeof(open->nonce)) != 1) {
+        log_openssl("nonce");
+        return ESCROW_ERR_CRYPTO;
+    }
+    memcpy(open->identity, binding->identity, strlen(binding->identity) + 1);
+    open->act = binding->act;
+    open->purpose = binding->purpose;
+    open->subject = binding->subject;
+    open->expires_ms = now_ms + NONCE_TTL_MS;
+    nonces->count++;
+    memcpy(ret_nonce, open->nonce, sizeof(open->nonce));
+    return ESCROW_OK;
+}
+
+static bool is_bound_to(const struct open_nonce *open, const struct nonce_binding *binding)
+{
+    return strcmp(open->identity, binding->identity) == 0 && open->act == binding->act &&
+           open->purpose == binding->purpose &&
+           strcmp(open->subject.group, binding->subject.group) == 0 &&
+           strcmp(open->subject.database, binding->subject.database) == 0;
+}
+
+enum escrow_err nonces_take(struct nonces *nonces, const uint8_t nonce[static ACT_NONCE_BYTES],
+                            const struct nonce_binding *binding, int64_t now_ms)
+{
+    drop_expired(nonces, now_ms);
+    for (size_t i = 0; i < nonces->count; i++) {
+        if (CRYPTO_memcmp(nonces->open[i].nonce, nonce, ACT_NONCE_BYTES) != 0)
+            continue;
+        /* Of another identity it stays open: a stranger must not be able to use it up. */
+        if (!is_bound_to(&nonces->open[i], binding))
+            return ESCROW_ERR_DENIED;
+        close_nonce(nonces, i);
+        return ESCROW_OK;
+    }
+    return ESCROW_ERR_DENIED;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/act.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * Challenges that are open: random 256-bit nonces, each good once, for a minute, for one identity
+ * and one intention. They live in memory only: a restart ends them all. Bounded for each identity
+ * and in all, so that nobody can fill it up for the others.
+ */
+
+#define NONCE_TTL_MS 60000
+#define NONCES_PER_IDENTITY 8
+#define NONCES_MAX 4096
+
+struct nonces;
+
+/* What a nonce is good for; everything must be the same when it is used. */
+struct nonce_binding {
+    const char *identity; /* of the channel */
+    enum act_kind act;
+    enum act_purpose purpose;
+    struct act_subject subject; /* empty for publish */
+};
+
+/* NULL without memory. */
+struct nonces *nonces_new(void);
+void nonces_free(struct nonces *nonces);
+CLEANUP_FUNCTION(nonces_free_p, struct nonces, nonces_free)
+
+/*
+ * A new nonce; now_ms by CLOCK_BOOTTIME. ESCROW_ERR_DENIED (this identity has too many open),
+ * ESCROW_ERR_UNAVAILABLE (all have), ESCROW_ERR_CRYPTO (no randomness).
+ */
+MUST_CHECK enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *binding,
+                                        int64_t now_ms, uint8_t ret_nonce[static ACT_NONCE_BYTES]);
+
+/* Uses a nonce up. ESCROW_ERR_DENIED unless it is open and bound to exactly this. */
+MUST_CHECK enum escrow_err nonces_take(struct nonces *nonces,
+                                       const uint8_t nonce[static ACT_NONCE_BYTES],
+                                       const struct nonce_binding *binding, int64_t now_ms);

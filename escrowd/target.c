@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/target.h"
+
+#include <string.h>
+
+enum escrow_err target_at(const struct policy *policy, const char *instance, uint32_t number,
+                          struct target *ret_target)
+{
+    const struct policy_group *groups;
+    size_t count = policy_groups(policy, &groups);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!policy_find_replica(&groups[i], instance))
+            continue;
+        if (number < groups[i].database_count) {
+            *ret_target = (struct target){&groups[i], groups[i].databases[number]};
+            return ESCROW_OK;
+        }
+        number -= (uint32_t)groups[i].database_count;
+    }
+    return ESCROW_ERR_NOT_FOUND;
+}
+
+enum escrow_err target_number(const struct policy *policy, const char *instance,
+                              const struct target *target, uint32_t *ret_number)
+{
+    struct target candidate;
+
+    for (uint32_t number = 0; target_at(policy, instance, number, &candidate) == ESCROW_OK;
+         number++) {
+        if (candidate.group == target->group && strcmp(candidate.database, target->database) == 0) {
+            *ret_number = number;
+            return ESCROW_OK;
+        }
+    }
+    return ESCROW_ERR_NOT_FOUND;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "policy/policy.h"
+
+#include <stdint.h>
+
+/*
+ * What a prober can be asked about, by number (libescrow/ipc_probe.h): keeper and prober both count
+ * the databases of those groups of the policy that have the prober's instance, in the order of the
+ * policy, from 0. So no name goes to a prober, and a keeper can ask for nothing else.
+ */
+struct target {
+    const struct policy_group *group; /* borrowed from the policy, as is the next */
+    const char *database;
+};
+
+/* ESCROW_ERR_NOT_FOUND if the instance has no such target. */
+MUST_CHECK enum escrow_err target_at(const struct policy *policy, const char *instance,
+                                     uint32_t number, struct target *ret_target);
+MUST_CHECK enum escrow_err target_number(const struct policy *policy, const char *instance,
+                                         const struct target *target, uint32_t *ret_number);
