@@ -239,7 +239,8 @@ void policy_decide(const struct policy_group *rules, const struct policy_request
             struct policy_step step = checks[i].check(&decision);
 
             verdict.rules[checks[i].rule] = step;
-            if (step.result == POLICY_FAILED)
+            if (step.result == POLICY_FAILED ||
+                (step.result == POLICY_WAITING && checks[i].rule == POLICY_RULE_CANDIDATE))
                 break;
         }
         settle(&decision, &verdict);

@@ -135,7 +135,7 @@ enum policy_rule {
 };
 
 enum policy_result {
-    POLICY_NOT_REACHED, /* an earlier rule refused, or this one has no question yet */
+    POLICY_NOT_REACHED, /* an earlier rule failed, or the candidate has not answered yet */
     POLICY_FAILED,
     POLICY_WAITING,
     POLICY_APPROVAL, /* holds only with an approval */
@@ -165,9 +165,10 @@ struct policy_verdict {
 
 /*
  * Decides. Rules are evaluated candidate, session, witnesses, rival, promotion, brake, and not
- * further after one that FAILED. DENY if one failed; else WAIT if one waits; else NEEDS_APPROVAL if
- * one needs it (with the first such reason); else ALLOW. A request for a replica or database that
- * is not of the rules is denied with no rule reached.
+ * further after one that FAILED or while the candidate has not answered. DENY if one failed; else
+ * WAIT if one waits; else NEEDS_APPROVAL if one needs it (with the first such reason); else ALLOW.
+ * A request for a purpose, replica or database that is not of the rules is denied with no rule
+ * reached.
  */
 void policy_decide(const struct policy_group *rules, const struct policy_request *request,
                    const struct policy_facts *facts, const struct policy_ledger *ledger,

@@ -32,7 +32,7 @@ struct policy_step policy_step_approval(enum reason reason);
 
 /* Rule 1 without what concerns the database. */
 struct policy_step policy_rule_instance(const struct policy_proof *proof);
-/* Rule 1, its part about the database. */
+/* Rule 1, its part about the database. This and all below: only once the candidate has answered. */
 struct policy_step policy_rule_database(const struct policy_proof *proof);
 /* Rule 1, its part about cluster type and quorum. */
 struct policy_step policy_rule_cluster(const struct policy_proof *proof);

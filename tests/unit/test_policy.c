@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TWO                                                                                        \
+    "groups:\n"                                                                                    \
+    "  - name: g\n"                                                                                \
+    "    availability_group: AG\n"                                                                 \
+    "    databases: [SSISDB]\n"                                                                    \
+    "    replicas: [{instance: a, server_name: A}, {instance: b, server_name: B}]\n"
+#define THREE                                                                                      \
+    "groups:\n"                                                                                    \
+    "  - name: g\n"                                                                                \
+    "    availability_group: AG\n"                                                                 \
+    "    databases: [SSISDB]\n"                                                                    \
+    "    replicas:\n"                                                                              \
+    "      - {instance: a, server_name: A}\n"                                                      \
+    "      - {instance: b, server_name: B}\n"                                                      \
+    "      - {instance: c, server_name: C}\n"
+
+static enum escrow_err load(const char *text, struct config_report *report,
+                            struct policy **ret_policy)
+{
+    return policy_load_bytes(text, strlen(text), "p.yaml", report, ret_policy);
+}
+
+static void test_defaults(void **state)
+{
+    CLEANUP(policy_free_p) struct policy *policy = NULL;
+    struct config_report report = {0};
+    const struct policy_group *group;
+
+    (void)state;
+    assert_int_equal(load(THREE, &report, &policy), ESCROW_OK);
+    assert_int_equal(policy_groups(policy, &group), 1);
+    assert_ptr_equal(policy_find_group(policy, "g"), group);
+    assert_null(policy_find_group(policy, "G"));
+    assert_string_equal(group->availability_group, "AG");
+    assert_int_equal(group->cluster_type, POLICY_CLUSTER_ANY);
+    assert_int_equal(group->witnesses, POLICY_WITNESSES_COUNT);
+    assert_int_equal(group->witness_count, 2);
+    assert_int_equal(group->rival_wait_ms, 300);
+    assert_int_equal(group->dead_for_ms, 5000);
+    assert_int_equal(group->window_ms, 86400000);
+    assert_int_equal(group->retries, 5);
+    assert_int_equal(group->brake, 6);
+    assert_int_equal(group->on_restart, POLICY_RESTART_APPROVAL);
+    assert_string_equal(policy_find_replica(group, "b")->server_name, "B");
+    assert_null(policy_find_replica(group, "B"));
+    assert_ptr_equal(policy_find_server(group, "b"), &group->replicas[1]);
+    assert_null(policy_find_server(group, "D"));
+    assert_true(policy_has_database(group, "SSISDB"));
+    assert_false(policy_has_database(group, "ssisdb"));
+}
+
+static void test_settings(void **state)
+{
+    static const char text[] = TWO "    cluster_type: wsfc\n"
+                                   "    witnesses: candidate+silence\n"
+                                   "    rival_wait: 1s\n"
+                                   "    dead_for: 10s\n"
+                                   "    window: 1h\n"
+                                   "    retries: 0\n"
+                                   "    brake: 1\n"
+                                   "    on_restart: allow\n";
+    CLEANUP(policy_free_p) struct policy *policy = NULL;
+    struct config_report report = {0};
+    const struct policy_group *group;
+
+    (void)state;
+    assert_int_equal(load(text, &report, &policy), ESCROW_OK);
+    policy_groups(policy, &group);
+    assert_int_equal(group->cluster_type, POLICY_CLUSTER_WSFC);
+    assert_int_equal(group->witnesses, POLICY_WITNESSES_SILENCE);
+    assert_int_equal(group->witness_count, 2);
+    assert_int_equal(group->rival_wait_ms, 1000);
+    assert_int_equal(group->dead_for_ms, 10000);
+    assert_int_equal(group->window_ms, 3600000);
+    assert_int_equal(group->retries, 0);
+    assert_int_equal(group->brake, 1);
+    assert_int_equal(group->on_restart, POLICY_RESTART_ALLOW);
+}
+
+static void test_majority_of_each_size(void **state)
+{
+    static const size_t majorities[] = {
+        [2] = 2, [3] = 2, [4] = 3, [5] = 3, [6] = 4, [7] = 4, [8] = 5, [9] = 5};
+
+    (void)state;
+    for (size_t count = 2; count <= POLICY_REPLICAS_MAX; count++) {
+        CLEANUP(policy_free_p) struct policy *policy = NULL;
+        struct config_report report = {0};
+        const struct policy_group *group;
+        char text[2000];
+        size_t len = (size_t)snprintf(text, sizeof(text),
+                                      "groups:\n- name: g\n  availability_group: AG\n"
+                                      "  databases: [x]\n  replicas:\n");
+
+        for (size_t i = 0; i < count; i++)
+            len += (size_t)snprintf(text + len, sizeof(text) - len,
+                                    "  - {instance: i%zu, server_name: S%zu}\n", i, i);
+        assert_int_equal(load(text, &report, &policy), ESCROW_OK);
+        policy_groups(policy, &group);
+        assert_int_equal(group->witness_count, majorities[count]);
+    }
+}
+
+static const struct {
+    const char *text, *line;
+} wrong[] = {
+    {"groups: []\n", "p.yaml:1:9: groups: found a list of 0"},
+    {TWO "    witnesses: 3\n", "p.yaml:6:16: witnesses: found '3', expected majority, "
+                               "candidate+silence or a number from 1 to 2"},
+    {TWO "    witnesses: 0\n", "p.yaml:6:16: witnesses: found '0', expected"},
+    {TWO "    witnesses: 02\n", "p.yaml:6:16: witnesses: found '02', expected"},
+    {TWO "    witnesses: most\n", "p.yaml:6:16: witnesses: found 'most', expected"},
+    {THREE "    witnesses: candidate+silence\n",
+     "p.yaml:9:16: witnesses: found candidate+silence with 3 replicas, expected it only with two"},
+    {TWO "    witnesses: candidate+silence\n",
+     "p.yaml:6:16: witnesses: found candidate+silence without cluster_type: wsfc"},
+    {TWO "    witnesses: candidate+silence\n    cluster_type: external\n",
+     "p.yaml:6:16: witnesses: found candidate+silence without cluster_type: wsfc"},
+    {TWO "    dead_for: 500ms\n",
+     "p.yaml:6:15: dead_for: found '500ms', expected a duration from 1s to 10m"},
+    {TWO "    rival_wait: 11s\n", "p.yaml:6:17: rival_wait: found '11s', expected a duration"},
+    {TWO "    brake: 0\n", "p.yaml:6:12: brake: found '0', expected an integer from 1 to 1000"},
+    {TWO "    on_restart: yes\n", "p.yaml:6:17: on_restart: found 'yes', expected one of approval"},
+    {TWO "    cluster_type: WSFC\n", "p.yaml:6:19: cluster_type: found 'WSFC', expected one of"},
+    {"groups:\n- name: g\n  availability_group: AG\n  databases: [x]\n"
+     "  replicas: [{instance: a, server_name: A}]\n",
+     "p.yaml:5:13: replicas: found a list of 1, expected a list of 2 to 9 mappings"},
+    {"groups:\n- name: g\n  availability_group: AG\n  databases: [x]\n"
+     "  replicas: [{instance: a, server_name: A}, {instance: a, server_name: B}]\n",
+     "p.yaml:5:56: instance: found 'a' again, expected each instance once in a group"},
+    {"groups:\n- name: g\n  availability_group: AG\n  databases: [x]\n"
+     "  replicas: [{instance: a, server_name: A}, {instance: b, server_name: a}]\n",
+     "p.yaml:5:72: server_name: found 'a' again, expected each server once in a group"},
+    {TWO "  - name: g\n    availability_group: AG2\n    databases: [y]\n"
+         "    replicas: [{instance: a, server_name: a}, {instance: c, server_name: C}]\n",
+     "p.yaml:6:11: name: found 'g' again, expected each group once"},
+    {TWO "  - name: h\n    availability_group: AG2\n    databases: [y]\n"
+         "    replicas: [{instance: a, server_name: X}, {instance: c, server_name: C}]\n",
+     "p.yaml:9:43: server_name: found 'X' for instance a, expected 'A' as in group g"},
+    {TWO "  - name: h\n    availability_group: ag\n    databases: [y]\n"
+         "    replicas: [{instance: a, server_name: A}, {instance: c, server_name: C}]\n",
+     "p.yaml:9:27: instance: found a with availability group 'ag', expected that only once"},
+};
+
+static void test_wrong(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        CLEANUP(config_report_deinit) struct config_report report = {0};
+        struct policy *policy = NULL;
+
+        assert_int_equal(load(wrong[i].text, &report, &policy), ESCROW_ERR_CONFIG);
+        assert_null(policy);
+        if (report.count != 1 ||
+            strncmp(report.lines[0], wrong[i].line, strlen(wrong[i].line)) != 0)
+            fail_msg("case %zu: %zu lines\n  %s\n  %s", i, report.count,
+                     report.count ? report.lines[0] : "", wrong[i].line);
+    }
+}
+
+static const struct {
+    const char *text, *part; /* NULL: no warning at all */
+} weak[] = {
+    {THREE "    cluster_type: wsfc\n", NULL},
+    {THREE "    cluster_type: wsfc\n    witnesses: 3\n", NULL},
+    {THREE "    cluster_type: wsfc\n    rival_wait: 1s\n    window: 1h\n    retries: 0\n"
+           "    brake: 1\n",
+     NULL},
+    {THREE, "p.yaml:2:5: group g: without cluster_type the candidate itself says"},
+    {THREE "    cluster_type: wsfc\n    witnesses: 1\n",
+     "p.yaml:10:16: group g: 1 of 3 witnesses is no majority: whoever controls 1 of"},
+    {TWO "    cluster_type: wsfc\n",
+     "p.yaml:2:5: group g: both of two replicas must be up for a release"},
+    {TWO "    cluster_type: wsfc\n    witnesses: candidate+silence\n",
+     "p.yaml:7:16: group g: candidate+silence trusts the candidate and the quorum"},
+    {THREE "    cluster_type: wsfc\n    rival_wait: 0s\n",
+     "p.yaml:10:17: group g: a second primary that answers later than 0 ms"},
+    {THREE "    cluster_type: wsfc\n    window: 2d\n",
+     "p.yaml:10:13: group g: a promotion can still be claimed 48 hours later"},
+    {THREE "    cluster_type: wsfc\n    retries: 6\n",
+     "p.yaml:10:14: group g: the new primary can get the secret 7 times"},
+    {THREE "    cluster_type: wsfc\n    brake: 7\n",
+     "p.yaml:10:12: group g: 7 releases within an hour need no approval"},
+    {THREE "    cluster_type: wsfc\n    on_restart: allow\n",
+     "p.yaml:10:17: group g: a primary gets the secret without a promotion"},
+};
+
+static void test_warnings(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(weak); i++) {
+        CLEANUP(config_report_deinit) struct config_report report = {0};
+        CLEANUP(policy_free_p) struct policy *policy = NULL;
+
+        assert_int_equal(load(weak[i].text, &report, &policy), ESCROW_OK);
+        policy_warnings(policy, &report);
+        if (report.count != (weak[i].part ? 1 : 0) ||
+            (weak[i].part && strncmp(report.lines[0], weak[i].part, strlen(weak[i].part)) != 0))
+            fail_msg("case %zu: %zu warnings\n  %s\n  %s", i, report.count,
+                     report.count ? report.lines[0] : "", weak[i].part);
+    }
+}
+
+static void test_short_dead_for_warns_only_where_it_counts(void **state)
+{
+    static const char *const texts[] = {
+        TWO "    cluster_type: wsfc\n    dead_for: 2s\n",
+        TWO "    cluster_type: wsfc\n    dead_for: 2s\n    witnesses: candidate+silence\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        CLEANUP(config_report_deinit) struct config_report report = {0};
+        CLEANUP(policy_free_p) struct policy *policy = NULL;
+
+        assert_int_equal(load(texts[i], &report, &policy), ESCROW_OK);
+        policy_warnings(policy, &report);
+        assert_int_equal(report.count, i + 1);
+        if (i)
+            assert_non_null(strstr(report.lines[1], "an old primary that hangs for 2000 ms"));
+    }
+}
+
+static void test_examples(void **state)
+{
+    static const struct {
+        const char *name;
+        enum policy_witnesses witnesses;
+        enum policy_cluster_type cluster_type;
+        size_t replicas, witness_count, warnings;
+    } cases[] = {
+        {"three-replicas", POLICY_WITNESSES_COUNT, POLICY_CLUSTER_WSFC, 3, 2, 0},
+        {"two-replicas", POLICY_WITNESSES_SILENCE, POLICY_CLUSTER_WSFC, 2, 2, 1},
+        {"pacemaker", POLICY_WITNESSES_COUNT, POLICY_CLUSTER_EXTERNAL, 3, 2, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(config_report_deinit) struct config_report report = {0};
+        CLEANUP(policy_free_p) struct policy *policy = NULL;
+        const struct policy_group *group;
+        char path[512];
+
+        snprintf(path, sizeof(path), "%s/%s.yaml", ESCROW_EXAMPLES, cases[i].name);
+        assert_int_equal(policy_load(path, &report, &policy), ESCROW_OK);
+        policy_groups(policy, &group);
+        assert_int_equal(group->witnesses, cases[i].witnesses);
+        assert_int_equal(group->cluster_type, cases[i].cluster_type);
+        assert_int_equal(group->replica_count, cases[i].replicas);
+        assert_int_equal(group->witness_count, cases[i].witness_count);
+        policy_warnings(policy, &report);
+        assert_int_equal(report.count, cases[i].warnings);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_majority_of_each_size),
+        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_warnings),
+        cmocka_unit_test(test_short_dead_for_warns_only_where_it_counts),
+        cmocka_unit_test(test_examples),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
