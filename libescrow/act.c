@@ -106,3 +106,27 @@ enum escrow_err act_verify(const char *compact, size_t len, struct roster *roste
     *ret_act = TAKE(act);
     return ESCROW_OK;
 }
+
+enum escrow_err act_verify_first(const char *compact, size_t len, EVP_PKEY *authority,
+                                 struct act **ret_act, struct roster **ret_roster)
+{
+    CLEANUP(json_free_p) json_t *payload = NULL;
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    const char *text;
+    enum escrow_err err = jws_unverified_payload(compact, len, &payload);
+
+    if (err)
+        return err;
+    text = json_string_value(json_object_get(payload, "roster"));
+    if (!text)
+        return ESCROW_ERR_MALFORMED;
+    err = roster_parse(text, strlen(text), authority, &roster);
+    if (!err)
+        err = act_verify(compact, len, roster, &act);
+    if (err)
+        return err;
+    *ret_act = TAKE(act);
+    *ret_roster = TAKE(roster);
+    return ESCROW_OK;
+}

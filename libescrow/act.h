@@ -175,6 +175,15 @@ MUST_CHECK enum escrow_err act_verify(const char *compact, size_t len, struct ro
                                       struct act **ret_act);
 
 /*
+ * For a keeper that has no roster yet: verifies a publish act by the roster that it carries, which
+ * the policy authority must have signed. Both results are the caller's. As act_verify, and
+ * ESCROW_ERR_MALFORMED if the act carries no roster, ESCROW_ERR_CRYPTO if the authority did not
+ * sign it.
+ */
+MUST_CHECK enum escrow_err act_verify_first(const char *compact, size_t len, EVP_PKEY *authority,
+                                            struct act **ret_act, struct roster **ret_roster);
+
+/*
  * Signs, for each object, that it may be duplicated to the recipient and to nobody else: fills
  * object_count signatures from their object fields.
  */

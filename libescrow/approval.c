@@ -107,7 +107,7 @@ json_t *approval_to_json(const struct approval *approval)
 
 enum escrow_err approval_pcrs_from_json(const json_t *document, struct tpm_pcrs *ret_pcrs)
 {
-    struct tpm_pcrs pcrs;
+    struct tpm_pcrs pcrs = {0};
     struct json_reader reader;
     enum escrow_err err;
 

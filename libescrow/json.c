@@ -180,7 +180,9 @@ void json_read_name_or_null(struct json_reader *reader, const char *name, char *
 
 void json_read_null(struct json_reader *reader, const char *name)
 {
-    if (!json_is_null(member(reader, name)))
+    const json_t *value = member(reader, name);
+
+    if (!json_is_null(value))
         json_reader_fault(reader, name);
 }
 

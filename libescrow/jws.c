@@ -202,3 +202,11 @@ enum escrow_err jws_verify(const char *compact, size_t len, const char *typ,
     *ret_jws = (struct jws){.header = TAKE(header), .payload = TAKE(payload), .kid = kid};
     return ESCROW_OK;
 }
+
+enum escrow_err jws_unverified_payload(const char *compact, size_t len, json_t **ret_payload)
+{
+    struct parts parts;
+    enum escrow_err err = cut(compact, len, &parts);
+
+    return err ? err : decode_json(parts.payload, parts.payload_len, JWS_BYTES_MAX, ret_payload);
+}

@@ -58,3 +58,11 @@ typedef EVP_PKEY *(*jws_key_fn)(const struct tpm_name *kid, void *argument);
 MUST_CHECK enum escrow_err jws_verify(const char *compact, size_t len, const char *typ,
                                       const char *const *more, jws_key_fn find, void *argument,
                                       struct jws *ret_jws);
+
+/*
+ * The payload of a compact JWS whose signature nobody has verified: for the one case where the key
+ * to verify it with stands, signed by somebody else, in the payload itself. Owned by the caller.
+ * ESCROW_ERR_MALFORMED.
+ */
+MUST_CHECK enum escrow_err jws_unverified_payload(const char *compact, size_t len,
+                                                  json_t **ret_payload);

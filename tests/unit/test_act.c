@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/act.h"
+#include "libescrow/encode.h"
+#include "libescrow/json.h"
+#include "tests/unit/fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COPY_TEXT(array, text) snprintf(array, sizeof(array), "%s", text)
+#define DATABASE "SSISDB \xc3\xa9"
+
+static struct act *new_act(const struct fixture *fixture, enum act_kind kind)
+{
+    const struct roster_member *members;
+    struct act *act = act_new(kind);
+
+    assert_non_null(act);
+    assert_int_equal(roster_members(fixture->roster, &members), FIXTURE_MEMBERS);
+    act->aud = members[0].storage;
+    memset(act->nonce, 0x5a, sizeof(act->nonce));
+    if (kind != ACT_PUBLISH) {
+        COPY_TEXT(act->subject.group, FIXTURE_GROUP);
+        COPY_TEXT(act->subject.database, DATABASE);
+    }
+    return act;
+}
+
+static void fill_signatures(struct act_signature *objects, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        memset(objects[i].object.bytes, (int)i + 1, TPM_NAME_BYTES);
+        memset(objects[i].signature, (int)i + 2, ECDSA_SIGNATURE_BYTES);
+    }
+}
+
+static struct act *deposit(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_DEPOSIT);
+    struct act_deposit *deposit = &act->deposit;
+
+    act->purpose = PURPOSE_DEPOSIT;
+    deposit->version = 7;
+    deposit->state = SECRET_PENDING;
+    deposit->public_len = 78;
+    memset(deposit->public_area, 3, deposit->public_len);
+    memset(deposit->payload, 4, sizeof(deposit->payload));
+    deposit->blob_count = 3;
+    for (size_t i = 0; i < deposit->blob_count; i++) {
+        memset(deposit->blobs[i].to.bytes, (int)i + 5, TPM_NAME_BYTES);
+        deposit->blobs[i].blob.duplicate_len = 200;
+        deposit->blobs[i].blob.seed_len = 68;
+        memset(deposit->blobs[i].blob.duplicate, (int)i + 6, 200);
+    }
+    return act;
+}
+
+static struct act *release(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_RELEASE);
+
+    act->purpose = PURPOSE_PROMOTE;
+    COPY_TEXT(act->release.replica, FIXTURE_INSTANCE);
+    act->release.recipient = fixture_point(fixture->agent);
+    act->release.object_count = ACT_OBJECTS_MAX;
+    fill_signatures(act->release.objects, ACT_OBJECTS_MAX);
+    return act;
+}
+
+static struct act *receipt(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_RECEIPT);
+
+    act->purpose = PURPOSE_PROMOTE;
+    COPY_TEXT(act->receipt.replica, FIXTURE_INSTANCE);
+    act->receipt.grant = 12;
+    act->receipt.outcome = OUTCOME_FAILED;
+    act->receipt.sql_error = 15313;
+    COPY_TEXT(act->receipt.detail, "The key is not encrypted using the specified decryptor.");
+    return act;
+}
+
+static struct act *order(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_ORDER);
+
+    act->purpose = PURPOSE_DRILL;
+    act->order.expires_in_s = 3600;
+    return act;
+}
+
+static struct act *approve(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_APPROVE);
+
+    act->purpose = PURPOSE_PROMOTE;
+    act->approve.request = 3;
+    act->approve.object_count = 1;
+    fill_signatures(act->approve.objects, 1);
+    return act;
+}
+
+static struct act *publish(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_PUBLISH);
+
+    act->purpose = PURPOSE_PUBLISH;
+    act->publish.roster = strdup(roster_compact(fixture->roster));
+    act->publish.approvals = calloc(1, sizeof(struct approval));
+    assert_non_null(act->publish.approvals);
+    act->publish.approval_count = 1;
+    act->publish.approvals[0] = (struct approval){.kind = TPM_APPROVAL_HOST, .epoch = 4};
+    COPY_TEXT(act->publish.approvals[0].group, FIXTURE_GROUP);
+    act->publish.approvals[0].pcrs.selection = 1U << 7;
+    return act;
+}
+
+typedef struct act *(*make_fn)(const struct fixture *fixture);
+static const make_fn makers[] = {deposit, release, receipt, order, approve, publish};
+
+/* Signs an act and reads it back as the keeper does. */
+static struct act *round_trip(struct fixture *fixture, const struct act *act)
+{
+    CLEANUP(cleanup_free) char *compact = NULL;
+    struct tpm_name kid = fixture_name(fixture->agent);
+    struct act *copy = NULL;
+
+    assert_int_equal(act_sign(act, fixture->agent, &compact), ESCROW_OK);
+    assert_int_equal(act_verify(compact, strlen(compact), fixture->roster, &copy), ESCROW_OK);
+    assert_int_equal(copy->kind, act->kind);
+    assert_int_equal(copy->purpose, act->purpose);
+    assert_true(tpm_name_equal(&copy->kid, &kid));
+    assert_true(tpm_name_equal(&copy->aud, &act->aud));
+    assert_memory_equal(copy->nonce, act->nonce, ACT_NONCE_BYTES);
+    assert_string_equal(copy->subject.group, act->subject.group);
+    assert_string_equal(copy->subject.database, act->subject.database);
+    assert_string_equal(copy->compact, compact);
+    assert_int_equal(copy->compact_len, strlen(compact));
+    return copy;
+}
+
+/* Everything but publish holds no pointer: the parts are compared as bytes. */
+static void test_round_trips(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+        CLEANUP(act_free_p) struct act *act = makers[i](fixture);
+        CLEANUP(act_free_p) struct act *copy = round_trip(fixture, act);
+
+        if (act->kind != ACT_PUBLISH)
+            assert_memory_equal(&copy->deposit, &act->deposit,
+                                sizeof(*act) - offsetof(struct act, deposit));
+    }
+}
+
+static void test_publish(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(act_free_p) struct act *act = publish(fixture);
+    CLEANUP(act_free_p) struct act *whole = round_trip(fixture, act);
+    CLEANUP(act_free_p) struct act *roster_only = NULL;
+    CLEANUP(act_free_p) struct act *approvals_only = NULL;
+    CLEANUP(cleanup_free) char *compact = NULL;
+
+    assert_string_equal(whole->publish.roster, act->publish.roster);
+    assert_int_equal(whole->publish.approval_count, 1);
+    assert_memory_equal(whole->publish.approvals, act->publish.approvals, sizeof(struct approval));
+
+    act->publish.approval_count = 0;
+    roster_only = round_trip(fixture, act);
+    assert_int_equal(roster_only->publish.approval_count, 0);
+
+    free(TAKE(act->publish.roster));
+    assert_int_equal(act_sign(act, fixture->agent, &compact), ESCROW_ERR_MALFORMED);
+    act->publish.approval_count = 1;
+    approvals_only = round_trip(fixture, act);
+    assert_null(approvals_only->publish.roster);
+}
+
+static void test_release_with_order(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(act_free_p) struct act *act = release(fixture);
+    CLEANUP(act_free_p) struct act *copy = NULL;
+
+    act->purpose = PURPOSE_ROTATE;
+    COPY_TEXT(act->release.order, "o-17");
+    copy = round_trip(fixture, act);
+    assert_string_equal(copy->release.order, "o-17");
+}
+
+static void test_receipt_with_object(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(act_free_p) struct act *act = receipt(fixture);
+    CLEANUP(act_free_p) struct act *copy = NULL;
+
+    act->receipt.outcome = OUTCOME_OPENED;
+    act->receipt.has_object = true;
+    act->receipt.object.bytes[33] = 9;
+    copy = round_trip(fixture, act);
+    assert_true(copy->receipt.has_object);
+    assert_true(tpm_name_equal(&copy->receipt.object, &act->receipt.object));
+}
+
+/* Signs a bent document as an honest act key would, so that only the bend can be refused. */
+static enum escrow_err verify_payload(struct fixture *fixture, const struct act *act,
+                                      const char *header_act, json_t *payload)
+{
+    CLEANUP(json_free_p)
+    json_t *header =
+        json_pack("{s:s, s:s, s:o, s:o}", "typ", "escrow-act", "act", header_act, "aud",
+                  json_tpm_name(&act->aud), "nonce", json_bytes(act->nonce, ACT_NONCE_BYTES));
+    CLEANUP(cleanup_free) char *compact = NULL;
+    CLEANUP(act_free_p) struct act *copy = NULL;
+    struct jws_signer signer;
+
+    assert_int_equal(jws_signer_from_key(fixture->agent, &signer), ESCROW_OK);
+    assert_int_equal(jws_sign(&signer, header, payload, &compact), ESCROW_OK);
+    return act_verify(compact, strlen(compact), fixture->roster, &copy);
+}
+
+static json_t *payload_of(struct fixture *fixture, const struct act *act)
+{
+    static const char *const more[] = {"act", "aud", "nonce", NULL};
+    CLEANUP(cleanup_free) char *compact = NULL;
+    CLEANUP(jws_deinit) struct jws jws = {0};
+
+    assert_int_equal(act_sign(act, fixture->agent, &compact), ESCROW_OK);
+    assert_int_equal(jws_verify(compact, strlen(compact), "escrow-act", more, roster_act_key,
+                                fixture->roster, &jws),
+                     ESCROW_OK);
+    return TAKE(jws.payload);
+}
+
+/* Every member of every act, missing: refused. One more member: refused. */
+static void test_exact_members(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+        CLEANUP(act_free_p) struct act *act = makers[i](fixture);
+        CLEANUP(json_free_p) json_t *whole = payload_of(fixture, act);
+        const char *word = act_kind_word(act->kind), *name;
+        json_t *value;
+
+        assert_int_equal(verify_payload(fixture, act, word, whole), ESCROW_OK);
+        json_object_foreach(whole, name, value)
+        {
+            CLEANUP(json_free_p) json_t *bent = json_deep_copy(whole);
+
+            assert_int_equal(json_object_del(bent, name), 0);
+            assert_int_equal(verify_payload(fixture, act, word, bent), ESCROW_ERR_MALFORMED);
+            assert_int_equal(json_object_set_new(bent, name, json_true()), 0);
+            assert_int_equal(verify_payload(fixture, act, word, bent), ESCROW_ERR_MALFORMED);
+        }
+        assert_int_equal(json_object_set_new(whole, "extra", json_integer(1)), 0);
+        assert_int_equal(verify_payload(fixture, act, word, whole), ESCROW_ERR_MALFORMED);
+    }
+}
+
+/* Path of the member ("objects.0.name"), and the value that must be refused. */
+static const struct bend {
+    make_fn make;
+    const char *path, *value;
+} bends[] = {
+    {deposit, "v", "2"},
+    {deposit, "purpose", "\"promote\""},
+    {deposit, "group", "\"A:G\""},
+    {deposit, "group", "\"\""},
+    {deposit, "group", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""},
+    {deposit, "database", "\"\""},
+    {deposit, "database", "\"a\\nb\""},
+    {deposit, "version", "0"},
+    {deposit, "version", "4294967296"},
+    {deposit, "version", "-1"},
+    {deposit, "state", "\"retired\""},
+    {deposit, "state", "\"destroyed\""},
+    {deposit, "payload", "\"AAAA\""},
+    {deposit, "blobs", "{}"},
+    {deposit, "blobs.0.key", "\"AAAA\""},
+    {deposit, "blobs.0.extra", "1"},
+    {deposit, "blobs.1.to",
+     "\"0505050505050505050505050505050505050505050505050505050505050505"
+     "0505\""},
+    {release, "purpose", "\"deposit\""},
+    {release, "purpose", "\"publish\""},
+    {release, "replica", "\"sql 1\""},
+    {release, "replica", "null"},
+    {release, "order", "\"\""},
+    {release, "order", "\"a/b\""},
+    {release, "recipient.z", "1"},
+    {release, "recipient.x", "\"AA\""},
+    {release, "objects", "[]"},
+    {release, "objects.0.signature", "\"AAAA\""},
+    {release, "objects.7.name",
+     "\"0101010101010101010101010101010101010101010101010101010101010101"
+     "0101\""},
+    {receipt, "grant", "0"},
+    {receipt, "outcome", "\"\""},
+    {receipt, "outcome", "\"perhaps\""},
+    {receipt, "sql_error", "2147483648"},
+    {receipt, "detail", "\"a\\u001bb\""},
+    {order, "purpose", "\"promote\""},
+    {order, "expires_in", "0"},
+    {order, "expires_in", "2678401"},
+    {approve, "request", "0"},
+    {publish, "purpose", "\"deposit\""},
+    {publish, "group", "\"AG1\""},
+    {publish, "roster", "\"\""},
+    {publish, "approvals.0.kind", "\"node\""},
+    {publish, "approvals.0.v", "2"},
+    {publish, "approvals.0.pcrs.selection", "16777216"},
+    {publish, "approvals.0.pcrs.selection", "0"},
+};
+
+static void set_path(json_t *value, const char *path, const char *text)
+{
+    char copy[64], *rest = copy, *step;
+    json_t *new_value = json_loads(text, JSON_DECODE_ANY, NULL);
+
+    assert_non_null(new_value);
+    COPY_TEXT(copy, path);
+    while (step = strsep(&rest, "."), rest) {
+        value = json_is_array(value) ? json_array_get(value, (size_t)(step[0] - '0'))
+                                     : json_object_get(value, step);
+        assert_non_null(value);
+    }
+    assert_int_equal(json_object_set_new(value, step, new_value), 0);
+}
+
+static void test_bounds(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(bends); i++) {
+        CLEANUP(act_free_p) struct act *act = bends[i].make(fixture);
+        CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
+
+        set_path(payload, bends[i].path, bends[i].value);
+        assert_int_equal(verify_payload(fixture, act, act_kind_word(act->kind), payload),
+                         ESCROW_ERR_MALFORMED);
+    }
+}
+
+/* A signed payload of one act does not pass as another act. */
+static void test_another_kind(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+        CLEANUP(act_free_p) struct act *act = makers[i](fixture);
+        CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
+
+        for (enum act_kind kind = ACT_DEPOSIT; kind <= ACT_PUBLISH; kind++) {
+            if (kind != act->kind)
+                assert_int_equal(verify_payload(fixture, act, act_kind_word(kind), payload),
+                                 ESCROW_ERR_MALFORMED);
+        }
+        assert_int_equal(verify_payload(fixture, act, "enroll", payload), ESCROW_ERR_MALFORMED);
+    }
+}
+
+static void test_what_would_be_refused_is_not_signed(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(act_free_p) struct act *act = release(fixture);
+    CLEANUP(cleanup_free) char *compact = NULL;
+
+    act->subject.database[0] = '\0';
+    assert_int_equal(act_sign(act, fixture->agent, &compact), ESCROW_ERR_MALFORMED);
+    COPY_TEXT(act->subject.database, DATABASE);
+    act->release.objects[1] = act->release.objects[0];
+    assert_int_equal(act_sign(act, fixture->agent, &compact), ESCROW_ERR_MALFORMED);
+    assert_null(compact);
+}
+
+/* Only keys of clients act: not the authority's, not a member's, not one that nobody knows. */
+static void test_signers(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(key_free_p) EVP_PKEY *stranger = key_generate();
+    EVP_PKEY *signers[] = {fixture->authority, fixture->answer[0], fixture->storage[0], stranger};
+    CLEANUP(act_free_p) struct act *act = release(fixture);
+
+    for (size_t i = 0; i < ARRAY_LEN(signers); i++) {
+        CLEANUP(cleanup_free) char *compact = NULL;
+        struct act *copy = NULL;
+
+        assert_int_equal(act_sign(act, signers[i], &compact), ESCROW_OK);
+        assert_int_equal(act_verify(compact, strlen(compact), fixture->roster, &copy),
+                         ESCROW_ERR_NOT_FOUND);
+        assert_null(copy);
+    }
+}
+
+/* Without a roster, the one that the act brings along serves, if the authority signed it. */
+static void test_first_publish(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(key_free_p) EVP_PKEY *stranger = key_generate();
+    CLEANUP(act_free_p) struct act *act = publish(fixture);
+    CLEANUP(act_free_p) struct act *other = order(fixture);
+    CLEANUP(cleanup_free) char *right = NULL;
+    CLEANUP(cleanup_free) char *by_stranger = NULL;
+    CLEANUP(cleanup_free) char *without = NULL;
+    CLEANUP(act_free_p) struct act *copy = NULL;
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+
+    assert_int_equal(act_sign(act, fixture->admin, &right), ESCROW_OK);
+    assert_int_equal(act_sign(act, stranger, &by_stranger), ESCROW_OK);
+    assert_int_equal(act_sign(other, fixture->admin, &without), ESCROW_OK);
+    assert_int_equal(
+        act_verify_first(by_stranger, strlen(by_stranger), fixture->authority, &copy, &roster),
+        ESCROW_ERR_NOT_FOUND);
+    assert_int_equal(act_verify_first(right, strlen(right), stranger, &copy, &roster),
+                     ESCROW_ERR_CRYPTO);
+    assert_int_equal(act_verify_first(without, strlen(without), fixture->authority, &copy, &roster),
+                     ESCROW_ERR_MALFORMED);
+    assert_null(copy);
+    assert_null(roster);
+    assert_int_equal(act_verify_first(right, strlen(right), fixture->authority, &copy, &roster),
+                     ESCROW_OK);
+    assert_int_equal(copy->kind, ACT_PUBLISH);
+    assert_string_equal(roster_compact(roster), roster_compact(fixture->roster));
+}
+
+static void test_object_signatures(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ec_point one = fixture_point(fixture->agent), other = fixture_point(fixture->admin);
+    struct act_signature objects[2];
+    CLEANUP(key_free_p) EVP_PKEY *stranger = key_generate();
+
+    fill_signatures(objects, 2);
+    assert_int_equal(act_sign_objects(fixture->agent, &one, objects, 2), ESCROW_OK);
+    assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_OK);
+    assert_int_equal(act_verify_objects(fixture->agent, &other, objects, 2), ESCROW_ERR_CRYPTO);
+    assert_int_equal(act_verify_objects(stranger, &one, objects, 2), ESCROW_ERR_CRYPTO);
+    objects[1].object = objects[0].object;
+    assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_ERR_CRYPTO);
+}
+
+static void test_words(void **state)
+{
+    (void)state;
+    for (enum act_kind kind = ACT_DEPOSIT; kind <= ACT_PUBLISH; kind++)
+        assert_int_equal(act_kind_from_word(act_kind_word(kind)), kind);
+    for (enum act_purpose purpose = PURPOSE_DEPOSIT; purpose <= PURPOSE_PUBLISH; purpose++)
+        assert_int_equal(act_purpose_from_word(act_purpose_word(purpose)), purpose);
+    for (enum secret_state secret = SECRET_PENDING; secret <= SECRET_DESTROYED; secret++)
+        assert_int_equal(secret_state_from_word(secret_state_word(secret)), secret);
+    for (enum act_outcome outcome = OUTCOME_OPENED; outcome <= OUTCOME_FAILED; outcome++)
+        assert_int_equal(act_outcome_from_word(act_outcome_word(outcome)), outcome);
+    assert_int_equal(act_kind_from_word("unknown"), 0);
+    assert_int_equal(act_kind_from_word(""), 0);
+    assert_int_equal(act_kind_from_word(NULL), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_publish),
+        cmocka_unit_test(test_release_with_order),
+        cmocka_unit_test(test_receipt_with_object),
+        cmocka_unit_test(test_exact_members),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_another_kind),
+        cmocka_unit_test(test_what_would_be_refused_is_not_signed),
+        cmocka_unit_test(test_signers),
+        cmocka_unit_test(test_first_publish),
+        cmocka_unit_test(test_object_signatures),
+        cmocka_unit_test(test_words),
+    };
+
+    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+}
