@@ -24,7 +24,8 @@ enum probe_outcome {
     PROBE_REFUSED,       /* the address refuses connections: nothing listens there (dead) */
     PROBE_UNREACHABLE,   /* no answer within the deadline, no route */
     PROBE_TLS_FAILED,    /* not the server it should be, or no TLS: see diagnosis */
-    PROBE_LOGIN_REFUSED, /* 18456 and its family */
+    PROBE_LOGIN_REFUSED, /* 18456 and its family, or a password file that cannot be used: whoever
+                            asks waits, growing from 30 s, or the account is locked */
     PROBE_SQL_ERROR,     /* an error number: see sql_error */
     PROBE_NO_ROW,        /* no such availability group or database here, or no right to see it */
 };
@@ -61,7 +62,10 @@ struct probe_config {
 
 struct probe;
 
-/* A probe of one instance; connects lazily. config is copied. Owned by the caller. */
+/*
+ * A probe of one instance; connects lazily, after sql_environment_new. config is copied. Owned by
+ * the caller. ESCROW_ERR_NO_MEMORY, also for a name that no T-SQL literal can hold.
+ */
 MUST_CHECK enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_probe);
 void probe_free(struct probe *probe);
 CLEANUP_FUNCTION(probe_free_p, struct probe, probe_free)
@@ -69,7 +73,7 @@ CLEANUP_FUNCTION(probe_free_p, struct probe, probe_free)
 /* Fills *ret_state whatever happens; what failed is in outcome, sql_error and diagnosis. */
 void probe_ask_state(struct probe *probe, struct probe_state *ret_state);
 
-/* Only role, updateability and outcome: the agent's cheap poll. */
+/* Only role, is_read_write and what failed: the agent's cheap poll. The rest is as unknown. */
 void probe_ask_local(struct probe *probe, struct probe_state *ret_state);
 
 /* *ret_found: a session with this nonce under this login is on the instance (design rule 2). */
@@ -83,5 +87,8 @@ enum probe_opens {
     PROBE_OPENS_NO,             /* anything else: the master key does not open by itself */
     PROBE_OPENS_NO_CERTIFICATE, /* the certificate escrowd_probe is missing: run sql-grants */
 };
-/* Whether the database's master key opens by itself, by a signature with the probe certificate. */
+/*
+ * Whether the database's master key opens by itself, by a signature with the probe certificate.
+ * *ret_sql_error: the error number of SQL Server that decided (976, 15581, ...), or 0.
+ */
 enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error);

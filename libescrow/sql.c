@@ -77,6 +77,7 @@ static bool read_record(SQLSMALLINT type, SQLHANDLE handle, SQLSMALLINT number,
         error.sqlstate[i] = (char)(state[i] & 0x7f);
     error.number = native;
     snprintf(error.text, sizeof(error.text), "%s", skip_prefixes(text));
+    sql_text_trim(error.text);
     *ret_error = error;
     return true;
 }
@@ -339,8 +340,10 @@ static enum escrow_err run(struct sql_connection *connection, struct secret *utf
                         (SQLINTEGER)(utf16->len / sizeof(SQLWCHAR)));
     while (SQL_SUCCEEDED(rc)) {
         err = read_rows(connection, statement.handle, on_row, argument);
-        if (err == ESCROW_ERR_MALFORMED)
+        if (err == ESCROW_ERR_MALFORMED) {
+            snprintf(ret_error->text, sizeof(ret_error->text), "a column is too long or not text");
             return err;
+        }
         if (err)
             break;
         on_row = NULL;

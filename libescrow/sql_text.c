@@ -132,3 +132,18 @@ enum escrow_err sql_text_to_utf8(const uint16_t *utf16, size_t units, char *ret_
     ret_text[used] = '\0';
     return ESCROW_OK;
 }
+
+void sql_text_trim(char *text)
+{
+    size_t len = strlen(text), start = len;
+
+    while (start > 0 && len - start < 4) {
+        size_t at = --start;
+
+        if (((uint8_t)text[start] & 0xc0) == 0x80)
+            continue;
+        if (next_of_utf8((const uint8_t *)text, len, &at) == INVALID)
+            text[start] = '\0';
+        return;
+    }
+}

@@ -27,3 +27,6 @@ MUST_CHECK enum escrow_err sql_text_to_utf16(const void *utf8, size_t len,
  */
 MUST_CHECK enum escrow_err sql_text_to_utf8(const uint16_t *utf16, size_t units, char *ret_text,
                                             size_t cap);
+
+/* Drops the incomplete UTF-8 sequence that a cut left at the end of a text. */
+void sql_text_trim(char *text);

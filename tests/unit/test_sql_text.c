@@ -95,6 +95,20 @@ static void test_fits_or_is_refused(void **state)
     assert_int_equal(sql_text_to_utf8(three, 0, text, 0), ESCROW_ERR_MALFORMED);
 }
 
+static void test_trims_a_cut_sequence(void **state)
+{
+    static const char key[] = "ab\xf0\x9f\x94\x91";
+
+    (void)state;
+    for (size_t cut = 0; cut < sizeof(key); cut++) {
+        char text[sizeof(key)] = "";
+
+        memcpy(text, key, cut);
+        sql_text_trim(text);
+        assert_int_equal(strlen(text), cut < 3 || cut == 6 ? cut : 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +116,7 @@ int main(void)
         cmocka_unit_test(test_refuses_what_is_not_utf8),
         cmocka_unit_test(test_refuses_what_is_not_utf16),
         cmocka_unit_test(test_fits_or_is_refused),
+        cmocka_unit_test(test_trims_a_cut_sequence),
     };
 
     if (secret_heap_init() != ESCROW_OK)

@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/probe.h"
+
+#include "libescrow/cleanup.h"
+#include "libescrow/sql_text.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXTS_MAX 9
+#define CLUSTER_TYPE_WSFC 0
+#define ROLE_PRIMARY 1
+
+struct probe {
+    struct probe_config config; /* its texts are those below */
+    char *texts[TEXTS_MAX];
+    size_t text_count;
+    char *state_text, *local_text, *use_text, *master_text;
+    struct sql_connection *connection; /* NULL: to be made */
+};
+
+/* What became of one question. */
+struct answer {
+    enum probe_outcome outcome;
+    int32_t sql_error;
+    char diagnosis[PROBE_TEXT_MAX];
+};
+
+/* What a DBA does about an error number, where its text does not say. */
+static const struct {
+    int32_t number;
+    const char *hint;
+} hints[] = {
+    {18456, "wrong password, or the login does not exist or is disabled on this replica; the "
+            "server's error log tells which"},
+    {18452, "the Kerberos ticket was not accepted: check SPN, keytab and domain trust"},
+    {207, "SQL Server 2017 or later is needed"},
+    {300, "run the script of escrowctl sql-grants on this replica"},
+    {297, "run the script of escrowctl sql-grants on this replica"},
+    {229, "run the script of escrowctl sql-grants on the primary"},
+    {916, "the login has no user in the database, or its SID differs from that of the other "
+          "replicas: create it with the SID that escrowctl sql-grants prints"},
+};
+
+static const char *hint_for(int32_t number)
+{
+    for (size_t i = 0; i < ARRAY_LEN(hints); i++)
+        if (hints[i].number == number)
+            return hints[i].hint;
+    return NULL;
+}
+
+/* As snprintf; what does not fit is cut at a character. */
+__attribute__((format(printf, 2, 3))) static void write_text(char ret_text[static PROBE_TEXT_MAX],
+                                                             const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(ret_text, PROBE_TEXT_MAX, format, arguments);
+    va_end(arguments);
+    sql_text_trim(ret_text);
+}
+
+static void describe(const struct probe *probe, const struct sql_error *error,
+                     struct answer *ret_answer)
+{
+    const char *name = probe->config.instance.name, *hint = hint_for(error->number);
+
+    ret_answer->sql_error = error->number;
+    if (error->number == 0)
+        write_text(ret_answer->diagnosis, "%s: %s", name, error->text);
+    else
+        write_text(ret_answer->diagnosis, "%s: SQL Server error %d: %s%s%s%s", name, error->number,
+                   error->text, hint ? " (" : "", hint ? hint : "", hint ? ")" : "");
+}
+
+/* A connection failed without an error number: a handshake of our own tells why. */
+static void diagnose(const struct probe *probe, struct answer *answer)
+{
+    const struct sql_instance *instance = &probe->config.instance;
+    char text[PROBE_TEXT_MAX];
+    enum sql_diagnosis diagnosis =
+        sql_diagnose(instance, instance->login_timeout_s, text, sizeof(text));
+
+    switch (diagnosis) {
+    case SQL_DIAGNOSIS_OK:
+        /* It works now, or the driver asks for more than our handshake: its own text stays. */
+        answer->outcome = PROBE_UNREACHABLE;
+        return;
+    case SQL_DIAGNOSIS_REFUSED:
+        answer->outcome = PROBE_REFUSED;
+        break;
+    case SQL_DIAGNOSIS_UNREACHABLE:
+        answer->outcome = PROBE_UNREACHABLE;
+        break;
+    default:
+        answer->outcome = PROBE_TLS_FAILED;
+        break;
+    }
+    write_text(answer->diagnosis, "%s", text);
+}
+
+static void close_connection(struct probe *probe)
+{
+    sql_close(probe->connection);
+    probe->connection = NULL;
+}
+
+static enum escrow_err make_connection(struct probe *probe, struct answer *answer)
+{
+    struct sql_error error;
+    enum escrow_err err = sql_connect(&probe->config.instance, &probe->connection, &error);
+
+    if (!err)
+        return ESCROW_OK;
+    describe(probe, &error, answer);
+    switch (err) {
+    case ESCROW_ERR_SQL:
+        answer->outcome = PROBE_SQL_ERROR;
+        break;
+    case ESCROW_ERR_UNAVAILABLE:
+        diagnose(probe, answer);
+        break;
+    case ESCROW_ERR_TIMEOUT:
+    case ESCROW_ERR_NO_MEMORY:
+        answer->outcome = PROBE_UNREACHABLE;
+        break;
+    default:
+        /* Refused, or a password file that cannot be used: nothing that a quick retry mends. */
+        answer->outcome = PROBE_LOGIN_REFUSED;
+        break;
+    }
+    return err;
+}
+
+/*
+ * Sends one batch, over a new connection if there is none or the old one has broken. On anything
+ * but ESCROW_OK the answer is complete.
+ */
+static enum escrow_err ask(struct probe *probe, const char *text, sql_row_fn on_row, void *argument,
+                           struct answer *ret_answer)
+{
+    struct sql_error error = {0};
+    bool is_old = probe->connection;
+    enum escrow_err err;
+
+    *ret_answer = (struct answer){.outcome = PROBE_ANSWERED};
+    for (;;) {
+        err = probe->connection ? ESCROW_OK : make_connection(probe, ret_answer);
+        if (err)
+            return err;
+        err = sql_batch(probe->connection, text, on_row, argument, &error);
+        if (err == ESCROW_ERR_UNAVAILABLE || err == ESCROW_ERR_TIMEOUT)
+            close_connection(probe);
+        if (err != ESCROW_ERR_UNAVAILABLE || !is_old)
+            break;
+        is_old = false;
+    }
+    if (!err)
+        return ESCROW_OK;
+    describe(probe, &error, ret_answer);
+    ret_answer->outcome =
+        err == ESCROW_ERR_SQL || err == ESCROW_ERR_MALFORMED ? PROBE_SQL_ERROR : PROBE_UNREACHABLE;
+    return err;
+}
+
+/* An int column; -1 for NULL. */
+static bool read_int(const char *value, int32_t *ret_number)
+{
+    char *end = NULL;
+    long number;
+
+    if (!value) {
+        *ret_number = -1;
+        return true;
+    }
+    errno = 0;
+    number = strtol(value, &end, 10);
+    if (end == value || *end || errno || number < 0 || number > INT32_MAX)
+        return false;
+    *ret_number = (int32_t)number;
+    return true;
+}
+
+static bool read_bigint(const char *value, bool *ret_is_present, int64_t *ret_number)
+{
+    char *end = NULL;
+
+    *ret_is_present = value;
+    if (!value)
+        return true;
+    errno = 0;
+    *ret_number = strtoll(value, &end, 10);
+    return end != value && !*end && !errno;
+}
+
+/* A text that must fit; empty for NULL. */
+static bool read_text(const char *value, char *ret_text, size_t cap)
+{
+    if (value && strlen(value) >= cap)
+        return false;
+    snprintf(ret_text, cap, "%s", value ? value : "");
+    return true;
+}
+
+static bool is_read_write(const char *updateability)
+{
+    return updateability && strcmp(updateability, "READ_WRITE") == 0;
+}
+
+/* The rows of a question that must have at most one. */
+struct reading {
+    struct probe_state *state;
+    size_t rows;
+    bool is_wrong; /* a column does not have its form */
+};
+
+static bool on_state(size_t columns, const char *const *values, void *argument)
+{
+    struct reading *reading = argument;
+    struct probe_state *state = reading->state;
+    int32_t is_distributed = 0;
+
+    reading->rows++;
+    reading->is_wrong =
+        reading->rows > 1 || columns != TSQL_STATE_COLUMNS ||
+        !read_text(values[TSQL_STATE_SERVER_NAME], state->server_name, PROBE_NAME_MAX) ||
+        !read_int(values[TSQL_STATE_CLUSTER_TYPE], &state->cluster_type) ||
+        !read_int(values[TSQL_STATE_IS_DISTRIBUTED], &is_distributed) ||
+        !read_bigint(values[TSQL_STATE_SEQUENCE_NUMBER], &state->has_sequence_number,
+                     &state->sequence_number) ||
+        !read_int(values[TSQL_STATE_ROLE], &state->role) ||
+        !read_int(values[TSQL_STATE_OPERATIONAL_STATE], &state->operational_state) ||
+        !read_int(values[TSQL_STATE_RECOVERY_HEALTH], &state->recovery_health) ||
+        !read_int(values[TSQL_STATE_SYNCHRONIZATION_HEALTH], &state->synchronization_health) ||
+        !read_text(values[TSQL_STATE_PRIMARY_REPLICA], state->primary_replica, PROBE_NAME_MAX) ||
+        !read_int(values[TSQL_STATE_DATABASE_STATE], &state->database_state) ||
+        !read_int(values[TSQL_STATE_SYNCHRONIZATION_STATE], &state->synchronization_state) ||
+        !read_text(values[TSQL_STATE_RECOVERY_LSN], state->recovery_lsn,
+                   sizeof(state->recovery_lsn));
+    if (reading->is_wrong)
+        return false;
+    state->is_read_write = is_read_write(values[TSQL_STATE_UPDATEABILITY]);
+    state->is_forwarder =
+        is_distributed != 0 && state->role == ROLE_PRIMARY && !state->is_read_write;
+    return true;
+}
+
+static bool on_quorum(size_t columns, const char *const *values, void *argument)
+{
+    struct reading *reading = argument;
+
+    reading->rows++;
+    reading->is_wrong =
+        reading->rows > 1 || columns != 1 || !read_int(values[0], &reading->state->quorum_state);
+    reading->state->has_quorum_row = !reading->is_wrong;
+    return !reading->is_wrong;
+}
+
+static bool on_local(size_t columns, const char *const *values, void *argument)
+{
+    struct reading *reading = argument;
+
+    reading->rows++;
+    reading->is_wrong =
+        reading->rows > 1 || columns != 2 || !read_int(values[0], &reading->state->role);
+    if (!reading->is_wrong)
+        reading->state->is_read_write = is_read_write(values[1]);
+    return !reading->is_wrong;
+}
+
+/* Nothing is known. */
+static struct probe_state empty_state(void)
+{
+    return (struct probe_state){
+        .outcome = PROBE_UNREACHABLE,
+        .cluster_type = -1,
+        .role = -1,
+        .operational_state = -1,
+        .recovery_health = -1,
+        .synchronization_health = -1,
+        .synchronization_state = -1,
+        .database_state = -1,
+        .quorum_state = -1,
+    };
+}
+
+/* A state that tells what failed, and nothing else. */
+static struct probe_state failed_state(const struct answer *answer)
+{
+    struct probe_state state = empty_state();
+
+    state.outcome = answer->outcome;
+    state.sql_error = answer->sql_error;
+    memcpy(state.diagnosis, answer->diagnosis, sizeof(state.diagnosis));
+    return state;
+}
+
+/* One question about the state. The state is complete, and false returned, if it failed. */
+static bool ask_about(struct probe *probe, const char *text, sql_row_fn on_row,
+                      struct probe_state *state, size_t *ret_rows)
+{
+    struct reading reading = {.state = state};
+    struct answer answer;
+    enum escrow_err err = ask(probe, text, on_row, &reading, &answer);
+
+    if (!err && reading.is_wrong) {
+        const struct sql_error error = {.text = "the answer does not have its form"};
+
+        describe(probe, &error, &answer);
+        answer.outcome = PROBE_SQL_ERROR;
+        err = ESCROW_ERR_MALFORMED;
+    }
+    if (err) {
+        *state = failed_state(&answer);
+        return false;
+    }
+    *ret_rows = reading.rows;
+    return true;
+}
+
+static void set_no_row(const struct probe *probe, struct probe_state *state)
+{
+    *state = empty_state();
+    state->outcome = PROBE_NO_ROW;
+    write_text(
+        state->diagnosis,
+        "%s: no availability group %s here, or no right to see it (VIEW ANY DEFINITION, VIEW "
+        "SERVER STATE): run the script of escrowctl sql-grants",
+        probe->config.instance.name, probe->config.availability_group);
+}
+
+void probe_ask_state(struct probe *probe, struct probe_state *ret_state)
+{
+    CLEANUP(cleanup_free) char *quorum = tsql_quorum();
+    struct probe_state state = empty_state();
+    size_t rows = 0;
+
+    if (quorum && ask_about(probe, probe->state_text, on_state, &state, &rows)) {
+        if (rows == 0)
+            set_no_row(probe, &state);
+        else if (state.cluster_type != CLUSTER_TYPE_WSFC ||
+                 ask_about(probe, quorum, on_quorum, &state, &rows))
+            state.outcome = PROBE_ANSWERED;
+    }
+    *ret_state = state;
+}
+
+void probe_ask_local(struct probe *probe, struct probe_state *ret_state)
+{
+    struct probe_state state = empty_state();
+    size_t rows = 0;
+
+    if (ask_about(probe, probe->local_text, on_local, &state, &rows)) {
+        if (rows == 0)
+            set_no_row(probe, &state);
+        else
+            state.outcome = PROBE_ANSWERED;
+    }
+    *ret_state = state;
+}
+
+static bool on_session(size_t columns, const char *const *values, void *argument)
+{
+    bool *is_found = argument;
+
+    *is_found = columns == 1 && values[0];
+    return !*is_found;
+}
+
+enum probe_outcome probe_ask_session(struct probe *probe,
+                                     const uint8_t nonce[static TSQL_NONCE_BYTES],
+                                     const char *login, bool *ret_found)
+{
+    CLEANUP(cleanup_free) char *text = tsql_find_session(nonce, login);
+    struct answer answer;
+    bool is_found = false;
+
+    *ret_found = false;
+    if (!text)
+        return PROBE_SQL_ERROR;
+    if (ask(probe, text, on_session, &is_found, &answer) == ESCROW_OK)
+        *ret_found = is_found;
+    return answer.outcome;
+}
+
+static bool on_number(size_t columns, const char *const *values, void *argument)
+{
+    return columns == 1 && read_int(values[0], argument);
+}
+
+/* A number from the database, -1 for NULL or none; sql_error as the server gave it. */
+static enum escrow_err ask_number(struct probe *probe, char *text, int32_t *ret_number,
+                                  int32_t *ret_sql_error)
+{
+    CLEANUP(cleanup_free) char *owned = text;
+    struct sql_error error = {0};
+    enum escrow_err err = ESCROW_ERR_NO_MEMORY;
+
+    *ret_number = -1;
+    *ret_sql_error = 0;
+    if (owned)
+        err = sql_batch(probe->connection, owned, on_number, ret_number, &error);
+    if (err == ESCROW_ERR_SQL)
+        *ret_sql_error = error.number;
+    return err;
+}
+
+/*
+ * Inside the database, over the connection as it is: a new one would be in master. Any result but a
+ * signature means "does not open", once it is sure that the certificate is there.
+ */
+static enum probe_opens ask_signature(struct probe *probe, int32_t *ret_sql_error)
+{
+    int32_t bytes = 0, has_certificate = 0, error = 0;
+    enum escrow_err err = ask_number(probe, tsql_opens(), &bytes, ret_sql_error);
+
+    if (!err && bytes > 0)
+        return PROBE_OPENS_YES;
+    if (err && err != ESCROW_ERR_SQL)
+        return PROBE_OPENS_UNKNOWN;
+    err = ask_number(probe, tsql_probe_certificate(), &has_certificate, &error);
+    if (err)
+        return PROBE_OPENS_UNKNOWN;
+    return has_certificate == 1 ? PROBE_OPENS_NO : PROBE_OPENS_NO_CERTIFICATE;
+}
+
+enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error)
+{
+    enum probe_opens opens;
+    struct answer answer;
+    enum escrow_err err = ask(probe, probe->use_text, NULL, NULL, &answer);
+
+    *ret_sql_error = answer.sql_error;
+    if (err)
+        return PROBE_OPENS_UNKNOWN;
+    opens = ask_signature(probe, ret_sql_error);
+    /* A role change ends the sessions inside the database: stay in master. */
+    if (opens == PROBE_OPENS_UNKNOWN ||
+        sql_batch(probe->connection, probe->master_text, NULL, NULL, &(struct sql_error){0}))
+        close_connection(probe);
+    return opens;
+}
+
+static bool own_text(struct probe *probe, const char **text)
+{
+    char *copy;
+
+    if (!*text)
+        return true;
+    copy = strdup(*text);
+    if (!copy)
+        return false;
+    probe->texts[probe->text_count++] = copy;
+    *text = copy;
+    return true;
+}
+
+enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_probe)
+{
+    CLEANUP(probe_free_p) struct probe *probe = calloc(1, sizeof(*probe));
+    struct sql_instance *instance;
+
+    if (!probe)
+        return ESCROW_ERR_NO_MEMORY;
+    probe->config = *config;
+    instance = &probe->config.instance;
+    if (!own_text(probe, &instance->name) || !own_text(probe, &instance->address) ||
+        !own_text(probe, &instance->tls_name) || !own_text(probe, &instance->ca_file) ||
+        !own_text(probe, &instance->login) || !own_text(probe, &instance->password_file) ||
+        !own_text(probe, &instance->keytab) ||
+        !own_text(probe, &probe->config.availability_group) ||
+        !own_text(probe, &probe->config.database))
+        return ESCROW_ERR_NO_MEMORY;
+    probe->state_text = tsql_state(config->availability_group, config->database);
+    probe->local_text = tsql_local(config->availability_group, config->database);
+    probe->use_text = tsql_use(config->database);
+    probe->master_text = tsql_use("master");
+    if (!probe->state_text || !probe->local_text || !probe->use_text || !probe->master_text)
+        return ESCROW_ERR_NO_MEMORY;
+    *ret_probe = TAKE(probe);
+    return ESCROW_OK;
+}
+
+void probe_free(struct probe *probe)
+{
+    if (!probe)
+        return;
+    close_connection(probe);
+    free(probe->state_text);
+    free(probe->local_text);
+    free(probe->use_text);
+    free(probe->master_text);
+    for (size_t i = 0; i < probe->text_count; i++)
+        free(probe->texts[i]);
+    free(probe);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/sql.h"
+
+#include <stddef.h>
+
+/*
+ * The body of a prober process, of escrowd and of the agent alike: answers the fixed questions of
+ * ipc_probe.h about one instance, one at a time and blocking, and never runs text from the channel.
+ * It believes nothing that it is asked and decides nothing. Whoever asks kills it when it is
+ * overdue: ODBC has no other end for some hangs.
+ */
+struct prober_target {
+    const char *availability_group;
+    const char *database;
+};
+
+struct prober_config {
+    const struct sql_instance *instance;
+    const struct prober_target *targets; /* a question names one by its index */
+    size_t target_count;
+};
+
+/*
+ * Makes the SQL environment (sql.h) and serves the channel until the other end closes it:
+ * ESCROW_OK. ESCROW_ERR_CONFIG, or what ended it: ESCROW_ERR_MALFORMED for a message that is no
+ * question. fd stays the caller's. The connections need, after any sandbox: the network, /proc, and
+ * for reading the libraries, ca_file and password_file.
+ */
+MUST_CHECK enum escrow_err prober_run(int fd, const struct prober_config *config);
