@@ -40,7 +40,7 @@ static int play_worker(const char *how)
                                    .epoch = 7,
                                    .is_receipted = true,
                                    .took_us = {[WORKER_PART_OPEN] = 1234}};
-    CLEANUP(ipc_writer_deinit) struct ipc_writer part = {0}, end = {0};
+    CLEANUP(ipc_writer_deinit) struct ipc_writer part = {0}, end = {0}, again = {0};
 
     worker_put_part(&part, WORKER_PART_RELEASE);
     worker_put_result(&end, &result);
@@ -55,7 +55,9 @@ static int play_worker(const char *how)
     }
     say(WORKER_MESSAGE_RESULT, 0, &end);
     if (strcmp(how, "repeats") == 0) {
-        say(WORKER_MESSAGE_RESULT, 0, &end);
+        result.outcome = WORKER_DENIED;
+        worker_put_result(&again, &result);
+        say(WORKER_MESSAGE_RESULT, 0, &again);
         pause();
     }
     return 0;

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/worker_run.h"
+
+#include "libescrow/cleanup.h"
+#include "libescrow/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+void worker_run_init(struct worker_run *run, const struct worker_task *task)
+{
+    int64_t now = now_us();
+
+    *run = (struct worker_run){.task = task,
+                               .part = WORKER_PART_CONNECT,
+                               .part_since_us = now,
+                               .deadline_ms = now / 1000 + task->config->worker_deadline_ms};
+}
+
+void worker_run_end(struct worker_run *run)
+{
+    int64_t now = now_us();
+
+    run->result.took_us[run->part] += (uint32_t)(now - run->part_since_us);
+    run->part_since_us = now;
+}
+
+void worker_run_begin(struct worker_run *run, enum worker_part part)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    worker_run_end(run);
+    run->part = part;
+    worker_put_part(&writer, part);
+    /* Only a hint: the result matters, and its sending is checked. */
+    if (run->task->channel_fd >= 0 &&
+        ipc_send(run->task->channel_fd, WORKER_MESSAGE_PART, 0, &writer, 0))
+        log_debug("the parent was not told of step %s", worker_part_name(part));
+}
+
+int64_t worker_run_left_ms(const struct worker_run *run)
+{
+    int64_t left_ms = run->deadline_ms - now_us() / 1000;
+
+    return left_ms < 1 ? 1 : left_ms;
+}
+
+void worker_run_fail(struct worker_run *run, enum worker_outcome outcome, const char *format, ...)
+{
+    va_list arguments;
+
+    run->result.outcome = outcome;
+    va_start(arguments, format);
+    vsnprintf(run->result.text, sizeof(run->result.text), format, arguments);
+    va_end(arguments);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "client/agent_config.h"
+#include "client/worker_result.h"
+
+/*
+ * What the parts of a worker share: its task, its result in the making, and its clock. A part that
+ * fails says so here once, in words for the operator, and returns an error; the attempt ends then.
+ */
+
+struct worker_task {
+    const struct agent_config *config;
+    const struct agent_instance *instance;
+    const char *database;
+    int channel_fd; /* to the parent; -1: nobody is told */
+};
+
+struct worker_run {
+    const struct worker_task *task;
+    struct worker_result result;
+    enum worker_part part;
+    int64_t part_since_us;
+    int64_t deadline_ms; /* of the whole run, CLOCK_BOOTTIME */
+};
+
+/* The clock starts with the first part. */
+void worker_run_init(struct worker_run *run, const struct worker_task *task);
+
+/* The part before ends now, this one begins; the parent is told, so that it knows what hangs. */
+void worker_run_begin(struct worker_run *run, enum worker_part part);
+/* The last part ends now. */
+void worker_run_end(struct worker_run *run);
+
+/* Milliseconds to the deadline, at least 1. */
+int64_t worker_run_left_ms(const struct worker_run *run);
+
+/*
+ * Notes how the attempt failed. reason and sql_error of the result are the caller's to set. The
+ * last word counts: what was tried later explains more.
+ */
+__attribute__((format(printf, 3, 4))) void
+worker_run_fail(struct worker_run *run, enum worker_outcome outcome, const char *format, ...);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "client/worker_run.h"
+#include "libescrow/answer.h"
+#include "libescrow/probe.h"
+#include "libescrow/sql.h"
+
+/*
+ * The worker at SQL Server: is the master key closed, who are we (CONTEXT_INFO), open it with what
+ * was granted and add the service master key, does it open by itself now. Two sessions: passwords
+ * go through one, and the other, in which nothing was ever opened, is asked for the proof. A
+ * password is wiped as soon as its batch is sent.
+ */
+
+struct worker_sql {
+    struct worker_run *run;
+    struct sql_instance instance;
+    struct sql_connection *connection; /* for the batches; in the database */
+    struct probe *probe;               /* for the checks */
+};
+
+/*
+ * Connects and enters the database. What went wrong is in the run's result. Deinit also after a
+ * failure.
+ */
+MUST_CHECK enum escrow_err worker_sql_init(struct worker_sql *sql, struct worker_run *run);
+void worker_sql_deinit(struct worker_sql *sql);
+
+/*
+ * *ret_opens: whether the master key opens by itself. ESCROW_ERR_UNAVAILABLE if that cannot be
+ * said.
+ */
+MUST_CHECK enum escrow_err worker_sql_opens(struct worker_sql *sql, bool *ret_opens);
+
+/* Ties the nonce of a challenge to our session, where escrowd looks for it. */
+MUST_CHECK enum escrow_err worker_sql_set_context(struct worker_sql *sql,
+                                                  const uint8_t nonce[static ACT_NONCE_BYTES]);
+
+/*
+ * Opens the objects of a grant with the recipient's private key and tries their passwords in
+ * order, until one opens the master key; adds the service master key with it, closes, and ends the
+ * session. *ret_index: which one. ESCROW_ERR_NOT_FOUND: every password was refused (15313).
+ */
+MUST_CHECK enum escrow_err worker_sql_open(struct worker_sql *sql, const struct answer *grant,
+                                           EVP_PKEY *recipient, size_t *ret_index);
+
+/*
+ * EXEC catalog.startup on a new connection. Its failure is logged and changes nothing: the master
+ * key is open.
+ */
+void worker_sql_catalog_startup(struct worker_sql *sql);
