@@ -3,6 +3,14 @@
 
 #include "policy/decide.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
 /*
  * A group of replicas a, b, c, ... (servers SQLA, SQLB, SQLC, ...) one moment after a failover from
  * a to b: every replica is up, healthy and names b, b's agent asks, and the ledger still holds a as
@@ -26,6 +34,9 @@ struct scene {
     struct policy_verdict verdict;
 };
 
+/* Sets a text member. */
+#define scene_text(member, text) snprintf((member), sizeof(member), "%s", (text))
+
 void scene_init(struct scene *scene, size_t replicas, int32_t cluster_type);
 /* Asks policy_decide, and checks what holds for every verdict. */
 enum policy_outcome scene_decide(struct scene *scene);
@@ -43,3 +54,10 @@ void scene_asks(struct scene *scene, size_t replica);
 void scene_records(struct scene *scene, size_t primary, enum policy_origin origin);
 /* The ledger after a release to the record's primary. */
 void scene_granted(struct scene *scene, enum policy_grant_state state, int64_t requests);
+
+/* The outcome and the reason of the verdict. */
+#define assert_verdict(scene, expected, why)                                                       \
+    do {                                                                                           \
+        assert_int_equal(scene_decide(scene), expected);                                           \
+        assert_string_equal(reason_code((scene)->verdict.reason), reason_code(why));               \
+    } while (0)
