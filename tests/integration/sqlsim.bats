@@ -11,21 +11,17 @@ LOCAL="SELECT ars.role, CONVERT(nvarchar(20), DATABASEPROPERTYEX(N'SSISDB', N'Up
 OPENS="SELECT DATALENGTH(SIGNBYCERT(CERT_ID(N'escrowd_probe'), N'escrowd')) AS signature_bytes"
 ADD="ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY"
 
-# make_ca DIR; make_certificate DIR NAME [DAYS]
-make_ca() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-        -subj "/CN=test CA" -keyout "$1/ca.key" -out "$1/ca.pem" 2>"$1/openssl.err"
-}
+# make_certificate FILE NAME DAYS: of the CA ca.pem in the same folder; DAYS may be negative.
 make_certificate() {
-    openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout "$1/$2.key" -out "$1/$2.csr" \
-        2>"$1/openssl.err"
-    openssl x509 -req -in "$1/$2.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial \
-        -days "${3:-2}" -extfile <(printf 'subjectAltName=DNS:%s' "$2") -out "$1/$2.pem" \
-        2>"$1/openssl.err"
+    local dir=$BATS_FILE_TMPDIR
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout "$dir/$1.key" -out "$dir/$1.csr"
+    openssl x509 -req -in "$dir/$1.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial \
+        -days "$3" -extfile <(printf 'subjectAltName=DNS:%s' "$2") -out "$dir/$1.pem"
 }
 
+# config [JQ-FILTER]
 config() {
-    cat <<TEXT
+    jq "${1:-.}" <<TEXT
 {"database": {"master_key_passwords": ["S3cret 'pass' ä"]},
  "instances": [
    {"name": "SQL1", "certificate": "$BATS_FILE_TMPDIR/localhost.pem", "key": "$BATS_FILE_TMPDIR/localhost.key"},
@@ -42,12 +38,55 @@ TEXT
 witness() {
     local node=$1 login=$2
     shift 2
-    timeout 30 "$BATS_TEST_DIRNAME/../sqlsim/witness.py" "$(sqlsim_port "$node")" "$login" "pw-$login" "$@"
+    timeout 30 "$BATS_TEST_DIRNAME/../sqlsim/witness.py" "$(sqlsim_port "$node")" "$login" \
+        "pw-$login" "$@"
+}
+
+# hold NODE LOGIN [OPTION...]: a witness that stays; tell it statements by `tell`.
+hold() {
+    coproc WITNESS { witness "$@" 3>&-; }
+    read -r -t 20 -u "${WITNESS[0]}" reply
+    [ "$reply" = '{"ready": true}' ]
+}
+
+# tell STATEMENT: the answer in $reply
+tell() {
+    printf '%s\n' "$1" >&"${WITNESS[1]}"
+    read -r -t 20 -u "${WITNESS[0]}" reply
+}
+
+# tsql_ask NODE STATEMENT [FREETDS-OPTION...]: FreeTDS' own client, TLS demanded
+tsql_ask() {
+    local node=$1 statement=$2
+    shift 2
+    {
+        printf '[%s]\nhost = localhost\nport = %s\ntds version = 7.4\nencryption = require\n' \
+            "$node" "$(sqlsim_port "$node")"
+        [ $# -eq 0 ] || printf '%s\n' "$@"
+    } >"$BATS_TEST_TMPDIR/freetds.conf"
+    printf '%s\ngo\n' "$statement" | FREETDSCONF=$BATS_TEST_TMPDIR/freetds.conf \
+        timeout 30 tsql -S "$node" -U agent -P pw-agent 2>&1
+}
+
+# handshake NODE: the TLS version and the certificate that it offers
+handshake() {
+    timeout 30 "$BATS_TEST_DIRNAME/../sqlsim/handshake.py" "$(sqlsim_port "$1")"
+}
+
+# of_state FILTER
+of_state() {
+    sqlsim_ctl state | jq -c "$1"
 }
 
 setup_file() {
-    make_ca "$BATS_FILE_TMPDIR"
-    make_certificate "$BATS_FILE_TMPDIR" localhost
+    local dir=$BATS_FILE_TMPDIR
+    {
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+            -subj "/CN=test CA" -keyout "$dir/ca.key" -out "$dir/ca.pem"
+        make_certificate localhost localhost 2
+        make_certificate other other.example 2
+        make_certificate expired localhost -1
+    } 2>"$dir/openssl.err" || { cat "$dir/openssl.err" >&2 && return 1; }
 }
 
 teardown() {
@@ -61,9 +100,8 @@ teardown() {
     assert_line --index 0 '{"columns": ["quorum_state"], "rows": [[1]]}'
     assert_line --index 1 '{"columns": ["role", "updateability"], "rows": [[1, "READ_WRITE"]]}'
     assert_line --index 3 '{"columns": ["signature_bytes"], "rows": [[256]]}'
-    run sqlsim_ctl log SQL1
-    assert_equal "$(jq -c '[.statements[].tls] | unique' <<<"$output")" "[true]"
-    assert_equal "$(sqlsim_ctl state | jq .instances.SQL1.clear_bytes)" 0
+    assert_equal "$(sqlsim_ctl log SQL1 | jq -c '[.statements[].tls] | unique')" "[true]"
+    assert_equal "$(of_state .instances.SQL1.clear_bytes)" 0
 }
 
 @test "a planned failover: the new primary's key opens only after OPEN and ADD with the password" {
@@ -82,13 +120,275 @@ teardown() {
     refute_line --index 6 --partial error
     assert_line --index 8 --partial '[[256]]'
     sqlsim_ctl wait opens SQL2 --timeout 1000
-    assert_equal "$(sqlsim_ctl state | jq -c .opens_on)" '["SQL2"]'
+    assert_equal "$(of_state .opens_on)" '["SQL2"]'
+    assert_equal "$(of_state .instances.SQL2.opened.login)" '"agent"'
     run witness SQL1 agent "$LOCAL" "USE [SSISDB]"
     assert_line --index 0 --partial '[[2, "READ_ONLY"]]'
     assert_line --index 1 --partial '"error": 976'
-    run cat "$SQLSIM_DIR"/err
+}
+
+@test "recorded statements hold a hash of the password, verbatim only on demand" {
+    sqlsim_start < <(config)
+    witness SQL1 agent "USE [SSISDB]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'S3cret ''pass'' ä'"
+    run sqlsim_ctl log SQL1
     refute_output --partial S3cret
-    run sqlsim_ctl log SQL2
-    refute_output --partial S3cret
-    assert_output --partial "'<sha256:"
+    assert_output --partial "'<sha256:$(printf %s "S3cret 'pass' ä" | sha256sum | cut -c 1-64)>'"
+    sqlsim_ctl set log_statements verbatim
+    witness SQL1 agent "USE [SSISDB]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'S3cret ''pass'' ä'"
+    run sqlsim_ctl log SQL1
+    assert_output --partial "N'S3cret ''pass'' ä'"
+    run cat "${SQLSIM_CONTROL%/*}/err"
+    assert_output ""
+}
+
+@test "kill: refused and reset; start: the same port, as a secondary if another is primary" {
+    sqlsim_start < <(config)
+    exec 5<>"/dev/tcp/127.0.0.1/$(sqlsim_port SQL1)"
+    sqlsim_ctl wait connections SQL1 1
+    sqlsim_ctl kill SQL1
+    run read -r -t 10 -u 5
+    assert_output --partial "Connection reset by peer"
+    run witness SQL1 agent "$QUORUM"
+    assert_failure
+    assert_output --partial "Connection refused"
+    assert_equal "$(of_state '[.primary, .instances.SQL2.view.primary_replica]')" '["SQL1",null]'
+    run sqlsim_ctl failover SQL2
+    assert_failure
+    assert_output --partial 41142
+    sqlsim_ctl failover --force SQL2
+    sqlsim_ctl wait primary SQL2
+    sqlsim_ctl start SQL1
+    sqlsim_ctl wait secondary SQL1
+    run witness SQL1 agent "$LOCAL"
+    assert_output --partial '[[2, "READ_ONLY"]]'
+}
+
+@test "kill --auto promotes a synchronous secondary, after its time" {
+    sqlsim_start < <(config '.instances[1].availability_mode = "asynchronous"')
+    sqlsim_ctl kill --auto SQL1
+    sqlsim_ctl wait primary SQL3
+    assert_equal "$(of_state '[.primary, .promotions]')" '["SQL3",1]'
+}
+
+@test "hang: connections are accepted and nothing is answered until resume" {
+    sqlsim_start < <(config)
+    hold SQL1 agent
+    sqlsim_ctl hang SQL1
+    printf '%s\n' "$QUORUM" >&"${WITNESS[1]}"
+    witness SQL1 prober "$QUORUM" >"$BATS_TEST_TMPDIR/late" 3>&- &
+    sqlsim_ctl wait connections SQL1 2
+    run sqlsim_ctl wait statement SQL1 quorum_state --timeout 300
+    assert_failure
+    run sqlsim_ctl failover SQL1
+    assert_output --partial "does not answer"
+    sqlsim_ctl resume SQL1
+    sqlsim_ctl wait statement SQL1 quorum_state 2
+    read -r -t 20 -u "${WITNESS[0]}" reply
+    assert_equal "$reply" '{"columns": ["quorum_state"], "rows": [[1]]}'
+    wait $!
+    run cat "$BATS_TEST_TMPDIR/late"
+    assert_output '{"columns": ["quorum_state"], "rows": [[1]]}'
+}
+
+@test "a role change ends sessions in the database: by a reset, or by 596" {
+    sqlsim_start < <(config)
+    hold SQL1 agent --database SSISDB
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait primary SQL2
+    assert_equal "$(of_state .instances.SQL1.sessions)" '[]'
+    sqlsim_ctl set session_kill 596
+    hold SQL2 agent --database SSISDB
+    sqlsim_ctl failover SQL1
+    sqlsim_ctl wait primary SQL1
+    tell "$QUORUM"
+    assert_regex "$reply" '"error": 596'
+}
+
+@test "a session outside of the database survives a role change" {
+    sqlsim_start < <(config)
+    hold SQL1 agent
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait secondary SQL1
+    tell "$QUORUM"
+    assert_equal "$reply" '{"columns": ["quorum_state"], "rows": [[1]]}'
+}
+
+@test "the liar: FreeTDS with require and a verified certificate sends its batch in clear" {
+    sqlsim_start < <(config '.instances[0].encryption = "off"')
+    run tsql_ask SQL1 "$QUORUM" "ca file = $BATS_FILE_TMPDIR/ca.pem"
+    assert_output --partial "quorum_state"
+    assert_equal "$(sqlsim_ctl log SQL1 | jq -c '[.statements[] | [.packet, .tls]]')" '[["SQLBatch",false]]'
+    assert [ "$(of_state .instances.SQL1.clear_bytes)" -gt 0 ]
+}
+
+@test "a server without TLS gets nothing from a client that demands it" {
+    sqlsim_start < <(config '.instances[0].encryption = "not_sup"')
+    run tsql_ask SQL1 "$QUORUM"
+    refute_output --partial "quorum_state"
+    assert_equal "$(of_state '.instances.SQL1 | [.statements, .clear_bytes]')" '[0,0]'
+    run witness SQL1 agent "$QUORUM"
+    assert_output --partial "[[1]]"
+}
+
+@test "encryption for the login only, unless the server forces it" {
+    sqlsim_start < <(config)
+    run witness SQL1 agent --ca "$BATS_FILE_TMPDIR/ca.pem" --login-only "$QUORUM"
+    assert_output --partial "[[1]]"
+    assert_equal "$(sqlsim_ctl log SQL1 | jq -c '[.statements[].tls]')" '[false]'
+    sqlsim_ctl set SQL1.encryption require
+    run witness SQL1 agent --ca "$BATS_FILE_TMPDIR/ca.pem" --login-only "$QUORUM"
+    assert_output --partial "[[1]]"
+    run witness SQL1 agent "$QUORUM"
+    assert_failure
+    assert_equal "$(sqlsim_ctl log SQL1 | jq -c '[.statements[].tls]')" '[false,true]'
+}
+
+@test "FreeTDS refuses fallback, wrong name and expired certificates before the login" {
+    local dir=$BATS_FILE_TMPDIR
+    sqlsim_start < <(config "
+        .instances[1] += {certificate: \"$dir/other.pem\", key: \"$dir/other.key\"} |
+        .instances[2] += {certificate: \"$dir/expired.pem\", key: \"$dir/expired.key\"} |
+        .instances += [{name: \"SQL4\"}]")
+    for node in SQL2 SQL3 SQL4; do
+        run tsql_ask "$node" "$QUORUM" "ca file = $dir/ca.pem"
+        refute_output --partial "quorum_state"
+        assert_equal "$(of_state ".instances.$node | [.connections > 0, .statements]")" '[true,0]'
+        run tsql_ask "$node" "$QUORUM"
+        assert_output --partial "quorum_state"
+    done
+    run tsql_ask SQL1 "$QUORUM" "ca file = $dir/ca.pem"
+    assert_output --partial "quorum_state"
+    run openssl x509 -noout -subject -issuer -ext basicConstraints < <(handshake SQL4)
+    assert_line "subject=CN = SSL_Self_Signed_Fallback"
+    assert_line "issuer=CN = SSL_Self_Signed_Fallback"
+}
+
+@test "tls_max holds a handshake below TLS 1.2" {
+    sqlsim_start < <(config '.instances[0].tls_max = "1.0" | .instances[1].tls_max = "1.1"')
+    run handshake SQL1
+    assert_line --index 0 "TLSv1"
+    run handshake SQL2
+    assert_line --index 0 "TLSv1.1"
+    run handshake SQL3
+    assert_line --index 0 "TLSv1.2"
+}
+
+@test "logins: unknown, disabled, of one instance only, and a SID that does not match" {
+    sqlsim_start < <(config '.logins += [
+        {name: "disabled", password: "pw-disabled", disabled: true},
+        {name: "local", password: "pw-local", instances: ["SQL2"]},
+        {name: "moved", password: "pw-moved", sid: "0x01", rights: ["CONTROL"], instances: ["SQL1"]},
+        {name: "moved", password: "pw-moved", sid: "0x02", instances: ["SQL2"]}] | .primary = "SQL2"')
+    for login in nobody disabled local; do
+        run witness SQL1 "$login" "$QUORUM"
+        assert_failure
+        assert_output --partial "Login failed for user '$login'."
+    done
+    run witness SQL2 local "$QUORUM" "USE [SSISDB]"
+    assert_line --index 0 --partial "VIEW SERVER PERFORMANCE STATE permission was denied"
+    assert_line --index 1 --partial '"error": 916'
+    run witness SQL2 moved "USE [SSISDB]"
+    assert_output --partial '"error": 916'
+    sqlsim_ctl failover SQL1
+    sqlsim_ctl wait primary SQL1
+    run witness SQL1 moved "USE [SSISDB]"
+    refute_output --partial error
+}
+
+@test "a login that names the database of a secondary is refused" {
+    sqlsim_start < <(config '.instances[2].readable = "read_only"')
+    run witness SQL2 agent --database SSISDB "$QUORUM"
+    assert_failure
+    run witness SQL3 agent --database SSISDB "$QUORUM"
+    assert_failure
+    run tsql_ask SQL3 $'USE [SSISDB]\ngo\n'"$OPENS" "read-only intent = yes"
+    assert_output --partial "signature_bytes"
+    assert_output --partial "NULL"
+}
+
+@test "what it does not know is answered with 102, counted, and fails the test" {
+    sqlsim_start < <(config)
+    run witness SQL1 agent "SELECT 1"
+    assert_output --partial '"error": 102'
+    run witness SQL1 agent --parameter 7 "SELECT %s"
+    assert_output --partial '"error": 102'
+    assert_equal "$(of_state '[.unknown_statements, (.unknown[] | .packet)]')" '[2,"SQLBatch","RPC"]'
+    run sqlsim_stop
+    assert_failure
+    assert_output --partial "SELECT 1"
+    SQLSIM_PID=
+}
+
+@test "lies: a secondary claims to be primary, another names it" {
+    sqlsim_start < <(config)
+    sqlsim_ctl set SQL2.role PRIMARY
+    sqlsim_ctl set SQL3.primary_replica SQL2
+    assert_equal "$(of_state '[.primary, .instances.SQL2.view.role, .instances.SQL3.view.primary_replica]')" \
+        '["SQL1",1,"SQL2"]'
+    run witness SQL2 agent "$LOCAL"
+    assert_output --partial '[[1, "READ_WRITE"]]'
+    sqlsim_ctl set SQL2.role ""
+    run witness SQL2 agent "$LOCAL"
+    assert_output --partial '[[2, "READ_ONLY"]]'
+    run sqlsim_ctl set SQL2.role KING
+    assert_failure
+}
+
+@test "dmk commands: passwords from standard input, and no service master key at all" {
+    sqlsim_start < <(config)
+    printf 'second\n' | sqlsim_ctl dmk add-password -
+    printf "S3cret 'pass' ä\n" | sqlsim_ctl dmk drop-password -
+    run sqlsim_ctl dmk drop-password second
+    assert_failure
+    sqlsim_ctl dmk drop-service-key
+    run witness SQL1 agent "USE [SSISDB]" "$OPENS" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'S3cret ''pass'' ä'" \
+        "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'second'" "$ADD"
+    assert_line --index 1 --partial '[[null]]'
+    assert_line --index 2 --partial '"error": 15313'
+    refute_line --index 4 --partial error
+    assert_equal "$(of_state '[.opens_on, .passwords]')" '[["SQL1"],1]'
+    sqlsim_ctl dmk drop-certificate
+    run witness SQL1 agent "USE [SSISDB]" "$OPENS"
+    assert_line --index 1 --partial '[[null]]'
+}
+
+@test "garbage on the port, cut at every length, ends no more than its connection" {
+    sqlsim_start < <(config)
+    for bytes in '\x12\x01\x00\x08\x00\x00\x01\x00' '\x16\x03\x01\x02\x00' 'GET / HTTP/1.0\r\n\r\n' \
+        '\x10\x01\x00\x0c\x00\x00\x01\x00abcd' '\x12\x01\x00\x09\x00\x00\x01\x00\xff' \
+        '\x12\x01\x00\x0e\x00\x00\x01\x00\x01\x00\x06\x00\x01\xff'; do
+        timeout 10 bash -c "printf '$bytes' >/dev/tcp/127.0.0.1/$(sqlsim_port SQL1)"
+    done
+    head -c 100000 /dev/urandom | timeout 10 bash -c "cat >/dev/tcp/127.0.0.1/$(sqlsim_port SQL1)" || true
+    run witness SQL1 agent "$QUORUM"
+    assert_output --partial "[[1]]"
+}
+
+@test "the configuration: unknown keys, missing files and wrong words are named" {
+    local sim=$BUILD/tests/sqlsim/sqlsim
+    for filter in '.surprise = 1:surprise' '.instances[0].key = "/nonexistent":nonexistent' \
+        '.instances[0].encryption = "maybe":encryption' '.logins[0].rights = ["FLY"]:rights' \
+        '.logins[0].sid = "xyz":sid' '.switches.colour = "red":colour' '.instances = []:instances' \
+        '.instances[1].name = "SQL1":name of its own' '.primary = "SQL9":primary' \
+        '.group.cluster_type = "MOSIX":cluster_type' '.logins[0].instances = ["SQL9"]:instances'; do
+        run bash -c "'$sim' - 2>&1" < <(config "${filter%:*}")
+        assert_failure
+        assert_output --partial "${filter##*:}"
+    done
+    run "$sim" /nonexistent
+    assert_failure
+}
+
+@test "SIGTERM and quit end it with status 0 and take the control socket away" {
+    sqlsim_start < <(config)
+    kill -TERM "$SQLSIM_PID"
+    wait "$SQLSIM_PID"
+    assert [ ! -e "$SQLSIM_CONTROL" ]
+    sqlsim_start < <(config)
+    sqlsim_ctl quit
+    wait "$SQLSIM_PID"
+    assert [ ! -e "$SQLSIM_CONTROL" ]
+    run sqlsim_ctl state
+    assert_equal "$status" 2
+    SQLSIM_PID=
 }

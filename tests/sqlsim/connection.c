@@ -400,6 +400,7 @@ void connection_new(struct instance *instance, evutil_socket_t fd)
         connection_hang(connection);
     else
         bufferevent_enable(connection->stream, EV_READ | EV_WRITE);
+    simulator_changed(instance->simulator);
 }
 
 void connection_free(struct connection *connection, bool is_reset)

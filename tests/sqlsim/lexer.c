@@ -14,7 +14,15 @@
 #include <string.h>
 #include <strings.h>
 
-enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_TEXT, TOKEN_NAME, TOKEN_BINARY, TOKEN_SYMBOL };
+enum token_kind {
+    TOKEN_END,
+    TOKEN_WORD,
+    TOKEN_TEXT,
+    TOKEN_NAME,
+    TOKEN_BINARY,
+    TOKEN_SYMBOL,
+    TOKEN_UNCLOSED, /* a literal or name that never ends: to the end of the text */
+};
 
 struct token {
     enum token_kind kind;
@@ -27,19 +35,19 @@ static bool is_word(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '@' || c == '$' || c == '#' || c & 0x80;
 }
 
-/* The length of a quoted run that starts at its opening quote; a doubled close is one character. */
-static size_t quoted_length(const char *start, char close)
+/* A quoted token whose quote opens at start + before; a doubled close is one character. */
+static struct token quoted_token(enum token_kind kind, const char *start, size_t before, char close)
 {
-    size_t len = 1;
+    size_t len = before + 1;
 
     while (start[len]) {
         if (start[len++] != close)
             continue;
         if (start[len] != close)
-            break;
+            return (struct token){kind, start, len};
         len++;
     }
-    return len;
+    return (struct token){TOKEN_UNCLOSED, start, len};
 }
 
 static struct token next_token(const char **at)
@@ -53,11 +61,11 @@ static struct token next_token(const char **at)
     if (!*start) {
         token = (struct token){TOKEN_END, start, 0};
     } else if (*start == '\'') {
-        token = (struct token){TOKEN_TEXT, start, quoted_length(start, '\'')};
+        token = quoted_token(TOKEN_TEXT, start, 0, '\'');
     } else if ((*start == 'N' || *start == 'n') && start[1] == '\'') {
-        token = (struct token){TOKEN_TEXT, start, 1 + quoted_length(start + 1, '\'')};
+        token = quoted_token(TOKEN_TEXT, start, 1, '\'');
     } else if (*start == '[') {
-        token = (struct token){TOKEN_NAME, start, quoted_length(start, ']')};
+        token = quoted_token(TOKEN_NAME, start, 0, ']');
     } else if (is_word(*start)) {
         while (is_word(start[token.len]))
             token.len++;
@@ -205,7 +213,7 @@ char *lexer_redact(const char *text)
         if (token.kind == TOKEN_END)
             break;
         fwrite(before, 1, (size_t)(token.start - before), stream);
-        if (seen == 2 && token.kind == TOKEN_TEXT)
+        if (seen == 2 && (token.kind == TOKEN_TEXT || token.kind == TOKEN_UNCLOSED))
             write_redacted(stream, &token);
         else
             fwrite(token.start, 1, token.len, stream);

@@ -74,9 +74,11 @@ enum escrow_err tds_tls_context(const char *certificate_file, const char *key_fi
 
         if (err)
             return err;
-    } else if (SSL_CTX_use_certificate_chain_file(context, certificate_file) != 1 ||
-               SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1) {
+    } else if (SSL_CTX_use_certificate_chain_file(context, certificate_file) != 1) {
         log_openssl(certificate_file);
+        return ESCROW_ERR_CONFIG;
+    } else if (SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) != 1) {
+        log_openssl(key_file);
         return ESCROW_ERR_CONFIG;
     }
     *ret_context = TAKE(context);
