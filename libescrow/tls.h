@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/err.h"
 #include "libescrow/identity.h"
 #include "libescrow/reason.h"
 

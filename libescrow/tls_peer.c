@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/log.h"
+#include "libescrow/tls_parts.h"
+
+#include <openssl/x509v3.h>
+
+#include <string.h>
+
+CLEANUP_FUNCTION(names_free_p, GENERAL_NAMES, GENERAL_NAMES_free)
+
+bool tls_certificate_identity(const X509 *certificate, char ret_identity[static IDENTITY_MAX + 1])
+{
+    /* NULL also where the extension stands there twice. */
+    CLEANUP(names_free_p)
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    char identity[IDENTITY_MAX + 1] = "";
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        const ASN1_IA5STRING *uri = name->d.uniformResourceIdentifier;
+        int len;
+
+        if (name->type != GEN_URI)
+            continue;
+        len = ASN1_STRING_length(uri);
+        if (identity[0] || len <= 0 || len > IDENTITY_MAX)
+            return false;
+        memcpy(identity, ASN1_STRING_get0_data(uri), (size_t)len);
+        identity[len] = '\0';
+        /* A NUL inside would cut the text that we compare. */
+        if (strlen(identity) != (size_t)len)
+            return false;
+    }
+    if (!identity_is_valid(identity))
+        return false;
+    memcpy(ret_identity, identity, sizeof(identity));
+    return true;
+}
+
+bool tls_certificate_is_for(X509 *certificate, bool is_server)
+{
+    uint32_t flags = X509_get_extension_flags(certificate);
+    uint32_t wanted = is_server ? XKU_SSL_SERVER : XKU_SSL_CLIENT;
+
+    /* OpenSSL takes a certificate without the extension for one with all usages. */
+    return !(flags & (EXFLAG_INVALID | EXFLAG_CA)) && (flags & EXFLAG_XKUSAGE) &&
+           (X509_get_extended_key_usage(certificate) & wanted);
+}
+
+static bool is_in_time(const X509 *certificate)
+{
+    return X509_cmp_current_time(X509_get0_notBefore(certificate)) < 0 &&
+           X509_cmp_current_time(X509_get0_notAfter(certificate)) > 0;
+}
+
+enum reason tls_certificate_check(struct tls *tls, X509 *certificate, const tls_chain *chain)
+{
+    char identity[IDENTITY_MAX + 1];
+
+    if (!is_in_time(certificate))
+        return REASON_CERTIFICATE_EXPIRED;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        if (!is_in_time(sk_X509_value(chain, i)))
+            return REASON_CERTIFICATE_EXPIRED;
+    }
+    if (!tls_certificate_is_for(certificate, !tls->is_server))
+        return REASON_NOT_TLS;
+    if (!tls_certificate_identity(certificate, identity))
+        return REASON_IDENTITY_UNKNOWN;
+    if (!tls->is_server && strcmp(identity, tls->server_identity) != 0) {
+        log_notice("tls: the server is '%s', not '%s'", identity, tls->server_identity);
+        return REASON_IDENTITY_UNKNOWN;
+    }
+    return tls_lists_check(&tls->lists, certificate);
+}
+
+/* What the peer learns by the alert (RFC 8446, 6.2). */
+static int verify_error(enum reason reason)
+{
+    switch (reason) {
+    case REASON_CERTIFICATE_EXPIRED:
+        return X509_V_ERR_CERT_HAS_EXPIRED;
+    case REASON_CERTIFICATE_REVOKED:
+        return X509_V_ERR_CERT_REVOKED;
+    case REASON_NOT_TLS:
+        return X509_V_ERR_INVALID_PURPOSE;
+    default:
+        return X509_V_ERR_APPLICATION_VERIFICATION;
+    }
+}
+
+int tls_on_verify(X509_STORE_CTX *verification, void *argument)
+{
+    X509 *certificate = X509_STORE_CTX_get0_cert(verification);
+    char subject[256];
+    enum reason reason;
+
+    X509_NAME_oneline(X509_get_subject_name(certificate), subject, sizeof(subject));
+    if (X509_verify_cert(verification) != 1) {
+        log_info("tls: the certificate of '%s' was refused: %s", subject,
+                 X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification)));
+        return 0;
+    }
+    reason = tls_certificate_check(argument, certificate, X509_STORE_CTX_get0_chain(verification));
+    if (reason == REASON_NONE)
+        return 1;
+    log_info("tls: the certificate of '%s' was refused: %s", subject, reason_code(reason));
+    X509_STORE_CTX_set_error(verification, verify_error(reason));
+    return 0;
+}
+
+enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret_peer)
+{
+    struct tls_peer peer;
+    X509 *certificate;
+    enum reason reason;
+
+    if (!ssl || !SSL_is_init_finished(ssl) || SSL_version(ssl) != TLS1_3_VERSION ||
+        SSL_get_verify_result(ssl) != X509_V_OK)
+        return REASON_NOT_TLS;
+    certificate = SSL_get0_peer_certificate(ssl);
+    if (!certificate)
+        return REASON_NOT_TLS;
+    reason = tls_certificate_check(tls, certificate, SSL_get0_verified_chain(ssl));
+    if (reason != REASON_NONE)
+        return reason;
+    if (!tls_certificate_identity(certificate, peer.identity) ||
+        X509_digest(certificate, EVP_sha256(), peer.fingerprint, NULL) != 1)
+        return REASON_NOT_TLS;
+    *ret_peer = peer;
+    return REASON_NONE;
+}
