@@ -101,7 +101,7 @@ static int encryption_of(const struct packet *reply)
     return -1;
 }
 
-static enum sql_diagnosis ask_prelogin(const struct handshake *handshake)
+static enum sql_diagnosis ask_prelogin(struct handshake *handshake)
 {
     struct packet reply;
     enum escrow_err err = write_packet(handshake, prelogin, sizeof(prelogin));
@@ -109,8 +109,11 @@ static enum sql_diagnosis ask_prelogin(const struct handshake *handshake)
 
     if (!err)
         err = read_packet(handshake, &reply);
-    if (err == ESCROW_ERR_TIMEOUT)
+    if (err == ESCROW_ERR_TIMEOUT) {
+        snprintf(handshake->detail, sizeof(handshake->detail),
+                 "the port accepts connections, then nothing comes: does the instance hang");
         return SQL_DIAGNOSIS_UNREACHABLE;
+    }
     if (err || reply.type != TDS_REPLY)
         return SQL_DIAGNOSIS_NOT_SQL_SERVER;
     encryption = encryption_of(&reply);

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The SQL layer as a command, and a prober process behind its channel, for tests:
+ *   sql_client [KEY=VALUE...] -- COMMAND ARGUMENT... [COMMAND ARGUMENT...]...
+ * Each command prints one line of result, after its rows. Exit code 0 if all of them went well.
+ */
+#include "libescrow/cleanup.h"
+#include "libescrow/encode.h"
+#include "libescrow/ipc_probe.h"
+#include "libescrow/log.h"
+#include "libescrow/prober.h"
+#include "libescrow/sql.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ANSWER_TIMEOUT_MS 30000
+#define PASSWORD_FILE_MAX 4096
+
+struct client {
+    struct sql_instance instance;
+    struct sql_connection *connection;
+    struct prober_target target;
+    pid_t prober; /* 0: not started */
+    int channel;
+    uint64_t id;
+};
+
+static bool print_row(size_t columns, const char *const *values, void *argument)
+{
+    (void)argument;
+    for (size_t i = 0; i < columns; i++)
+        printf("%s%s", i ? "\t" : "row\t", values[i] ? values[i] : "NULL");
+    printf("\n");
+    return true;
+}
+
+static bool print_result(enum escrow_err err, const struct sql_error *error)
+{
+    if (err)
+        printf("%s %d [%s] %s\n", escrow_err_name(err), error->number, error->sqlstate,
+               error->text);
+    else
+        printf("ok\n");
+    fflush(stdout);
+    return !err;
+}
+
+static enum escrow_err need_connection(struct client *client, struct sql_error *ret_error)
+{
+    return client->connection ? ESCROW_OK
+                              : sql_connect(&client->instance, &client->connection, ret_error);
+}
+
+static bool run_batch(struct client *client, char **arguments)
+{
+    struct sql_error error = {0};
+    enum escrow_err err = need_connection(client, &error);
+
+    if (!err)
+        err = sql_batch(client->connection, arguments[0], print_row, NULL, &error);
+    return print_result(err, &error);
+}
+
+/* open FILE: the master key, with the whole file as its password. */
+static bool run_open(struct client *client, char **arguments)
+{
+    CLEANUP(secret_free_p) struct secret *password = secret_new(PASSWORD_FILE_MAX), *text = NULL;
+    struct sql_error error = {0};
+    FILE *file = fopen(arguments[0], "re");
+    enum escrow_err err;
+
+    if (!file || !password)
+        abort();
+    setvbuf(file, NULL, _IONBF, 0);
+    password->len = fread(password->bytes, 1, password->len, file);
+    fclose(file);
+    text = tsql_open_master_key(password);
+    err = text ? need_connection(client, &error) : ESCROW_ERR_MALFORMED;
+    if (!err)
+        err = sql_batch_secret(client->connection, text, &error);
+    return print_result(err, &error);
+}
+
+static bool run_diagnose(struct client *client, char **arguments)
+{
+    char text[PROBE_TEXT_MAX];
+    enum sql_diagnosis diagnosis =
+        sql_diagnose(&client->instance, client->instance.login_timeout_s, text, sizeof(text));
+
+    (void)arguments;
+    printf("%s: %s\n", sql_diagnosis_code(diagnosis), text);
+    return true;
+}
+
+static bool run_wait(struct client *client, char **arguments)
+{
+    char line[16];
+
+    (void)client;
+    (void)arguments;
+    return fgets(line, sizeof(line), stdin);
+}
+
+static void start_prober(struct client *client)
+{
+    const struct prober_config config = {&client->instance, &client->target, 1};
+    int fds[2];
+
+    if (ipc_pair(fds) != ESCROW_OK)
+        abort();
+    client->prober = fork();
+    if (client->prober == 0) {
+        close(fds[0]);
+        _exit(prober_run(fds[1], &config) == ESCROW_OK ? 0 : 9);
+    }
+    close(fds[1]);
+    client->channel = fds[0];
+}
+
+static void print_state(const struct ipc_message *message)
+{
+    struct probe_state state;
+
+    if (ipc_get_probe_state(message, &state) != ESCROW_OK)
+        abort();
+    printf("outcome=%d sql_error=%d server=%s cluster=%d role=%d operational=%d recovery=%d "
+           "health=%d synchronization=%d database=%d rw=%d forwarder=%d quorum=%d/%d primary=%s "
+           "sequence=%d/%lld lsn=%s diagnosis=%s\n",
+           (int)state.outcome, state.sql_error, state.server_name, state.cluster_type, state.role,
+           state.operational_state, state.recovery_health, state.synchronization_health,
+           state.synchronization_state, state.database_state, state.is_read_write,
+           state.is_forwarder, state.has_quorum_row, state.quorum_state, state.primary_replica,
+           state.has_sequence_number, (long long)state.sequence_number, state.recovery_lsn,
+           state.diagnosis);
+}
+
+static void print_answer(const struct ipc_message *message)
+{
+    struct ipc_probe_session session;
+    struct ipc_probe_opens opens;
+
+    if (message->type == IPC_PROBE_STATE)
+        print_state(message);
+    else if (message->type == IPC_PROBE_SESSION &&
+             ipc_get_probe_session(message, &session) == ESCROW_OK)
+        printf("outcome=%d found=%d\n", (int)session.outcome, session.is_found);
+    else if (message->type == IPC_PROBE_OPENS && ipc_get_probe_opens(message, &opens) == ESCROW_OK)
+        printf("opens=%d sql_error=%d\n", (int)opens.opens, opens.sql_error);
+    else
+        abort();
+}
+
+/* Asks the prober, which is started with the first question; says how it ended if it did. */
+static bool ask(struct client *client, uint32_t type, const struct ipc_probe_question *question)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(ipc_buffer_free_p) struct ipc_buffer *buffer = ipc_buffer_new();
+    struct ipc_message message;
+    enum escrow_err err;
+    int status = 0;
+
+    if (client->prober == 0)
+        start_prober(client);
+    ipc_put_probe_question(&writer, (enum ipc_probe_type)type, question);
+    err = ipc_send(client->channel, type, ++client->id, &writer, ANSWER_TIMEOUT_MS);
+    if (!err)
+        err = ipc_receive(client->channel, buffer, ANSWER_TIMEOUT_MS, &message);
+    if (!err && message.id == client->id)
+        print_answer(&message);
+    else if (waitpid(client->prober, &status, 0) == client->prober)
+        printf("prober: %s, exit %d\n", escrow_err_name(err), WEXITSTATUS(status));
+    fflush(stdout);
+    return !err;
+}
+
+static bool run_state(struct client *client, char **arguments)
+{
+    (void)arguments;
+    return ask(client, IPC_PROBE_ASK_STATE, &(struct ipc_probe_question){0});
+}
+
+static bool run_local(struct client *client, char **arguments)
+{
+    (void)arguments;
+    return ask(client, IPC_PROBE_ASK_LOCAL, &(struct ipc_probe_question){0});
+}
+
+static bool run_opens(struct client *client, char **arguments)
+{
+    (void)arguments;
+    return ask(client, IPC_PROBE_ASK_OPENS, &(struct ipc_probe_question){0});
+}
+
+/* session NONCE LOGIN */
+static bool run_session(struct client *client, char **arguments)
+{
+    struct ipc_probe_question question = {.login = arguments[1]};
+
+    if (hex_decode(arguments[0], question.nonce, sizeof(question.nonce)) != ESCROW_OK)
+        return false;
+    return ask(client, IPC_PROBE_ASK_SESSION, &question);
+}
+
+/* message TYPE TARGET: any type, any target */
+static bool run_message(struct client *client, char **arguments)
+{
+    const struct ipc_probe_question question = {.target =
+                                                    (uint32_t)strtoul(arguments[1], NULL, 10)};
+
+    return ask(client, (uint32_t)strtoul(arguments[0], NULL, 16), &question);
+}
+
+static const struct {
+    const char *name;
+    int arguments;
+    bool (*run)(struct client *client, char **arguments);
+} commands[] = {
+    {"batch", 1, run_batch}, {"open", 1, run_open},       {"diagnose", 0, run_diagnose},
+    {"wait", 0, run_wait},   {"state", 0, run_state},     {"local", 0, run_local},
+    {"opens", 0, run_opens}, {"session", 2, run_session}, {"message", 2, run_message},
+};
+
+static bool run_commands(struct client *client, int count, char **words)
+{
+    bool is_ok = true;
+
+    while (count > 0) {
+        size_t found = 0;
+
+        while (found < ARRAY_LEN(commands) && strcmp(commands[found].name, words[0]) != 0)
+            found++;
+        if (found == ARRAY_LEN(commands) || count <= commands[found].arguments)
+            return false;
+        is_ok = commands[found].run(client, words + 1) && is_ok;
+        count -= 1 + commands[found].arguments;
+        words += 1 + commands[found].arguments;
+    }
+    return is_ok;
+}
+
+static bool set_option(struct client *client, const char *word)
+{
+    struct sql_instance *instance = &client->instance;
+    const char *value = strchr(word, '=');
+    const struct {
+        const char *key;
+        const char **text;
+    } texts[] = {
+        {"address=", &instance->address},
+        {"tls_name=", &instance->tls_name},
+        {"ca=", &instance->ca_file},
+        {"login=", &instance->login},
+        {"password=", &instance->password_file},
+        {"keytab=", &instance->keytab},
+        {"group=", &client->target.availability_group},
+        {"database=", &client->target.database},
+    };
+
+    if (!value)
+        return false;
+    value++;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (strncmp(word, texts[i].key, strlen(texts[i].key)) == 0) {
+            *texts[i].text = *value ? value : NULL;
+            return true;
+        }
+    if (strncmp(word, "port=", 5) == 0)
+        instance->port = (uint16_t)strtoul(value, NULL, 10);
+    else if (strncmp(word, "timeout=", 8) == 0)
+        instance->login_timeout_s = instance->query_timeout_s = (unsigned)strtoul(value, NULL, 10);
+    else
+        return false;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct client client = {
+        .instance = {.name = "SQL1",
+                     .address = "127.0.0.1",
+                     .login_timeout_s = 5,
+                     .query_timeout_s = 5},
+        .target = {"AG1", "SSISDB"},
+        .channel = -1,
+    };
+    int at = 1;
+    bool is_ok;
+
+    log_init("sql_client", LOG_LEVEL_DEBUG);
+    while (at < argc && strcmp(argv[at], "--") != 0)
+        if (!set_option(&client, argv[at++]))
+            return 2;
+    if (secret_heap_init() != ESCROW_OK || sql_environment_new(&client.instance) != ESCROW_OK)
+        return 3;
+    is_ok = at < argc && run_commands(&client, argc - at - 1, argv + at + 1);
+    sql_close(client.connection);
+    cleanup_close(&client.channel);
+    sql_environment_free();
+    return is_ok ? 0 : 1;
+}
