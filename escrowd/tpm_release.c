@@ -36,10 +36,10 @@ enum escrow_err tpm_import(struct tpm *tpm, const struct wrap_object *object,
     TPM2B_PRIVATE duplicate = {0}, imported = {0};
     TPM2B_ENCRYPTED_SECRET seed = {0};
     TPM2B_PUBLIC public;
-    enum escrow_err err;
+    enum escrow_err err = wrap_blob_check(blob);
 
-    if (blob->duplicate_len > WRAP_DUPLICATE_MAX || blob->seed_len > WRAP_SEED_MAX)
-        return ESCROW_ERR_CRYPTO;
+    if (err)
+        return err;
     memcpy(inner_key.buffer, blob->inner_key, WRAP_INNER_KEY_BYTES);
     duplicate.size = (UINT16)blob->duplicate_len;
     memcpy(duplicate.buffer, blob->duplicate, blob->duplicate_len);

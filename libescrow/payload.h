@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "libescrow/key.h"
 #include "libescrow/secret.h"
+
+#include <stddef.h>
+#include <stdint.h>
 
 /*
  * What is escrowed: the password and what belongs to it, as AES-256-GCM under a 32-byte data key
@@ -29,12 +29,13 @@ struct payload_binding {
     struct tpm_name object;
 };
 
-MUST_CHECK enum escrow_err
-payload_seal(const struct payload_binding *binding, const struct secret *data_key,
-             const struct secret *password,
-             uint8_t ret_ciphertext[static PAYLOAD_CIPHERTEXT_BYTES]);
+/* ESCROW_ERR_MALFORMED if data key or password has not its size (password: 1 at least). */
+MUST_CHECK enum escrow_err payload_seal(const struct payload_binding *binding,
+                                        const struct secret *data_key,
+                                        const struct secret *password,
+                                        uint8_t ret_ciphertext[static PAYLOAD_CIPHERTEXT_BYTES]);
 /* ESCROW_ERR_CRYPTO if ciphertext, key or binding is not the one that was sealed. */
-MUST_CHECK enum escrow_err
-payload_open(const struct payload_binding *binding, const struct secret *data_key,
-             const uint8_t ciphertext[static PAYLOAD_CIPHERTEXT_BYTES],
-             struct secret **ret_password);
+MUST_CHECK enum escrow_err payload_open(const struct payload_binding *binding,
+                                        const struct secret *data_key,
+                                        const uint8_t ciphertext[static PAYLOAD_CIPHERTEXT_BYTES],
+                                        struct secret **ret_password);

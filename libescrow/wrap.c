@@ -14,8 +14,6 @@
 #include <string.h>
 
 #define HASH_BYTES 32
-#define SEED_VALUE_BYTES HASH_BYTES /* of the object, as long as a digest of its nameAlg */
-#define SENSITIVE_MAX 256
 #define TPM2B_HASH_BYTES (2 + HASH_BYTES)
 
 CLEANUP_FUNCTION(kdf_free_p, EVP_KDF, EVP_KDF_free)
@@ -177,107 +175,6 @@ static enum escrow_err outer_integrity(const struct outer_keys *keys, const uint
     return ESCROW_OK;
 }
 
-static void describe(const struct wrap_object *object, TPMT_PUBLIC *ret_public)
-{
-    TPMT_PUBLIC public = {
-        .type = TPM2_ALG_KEYEDHASH,
-        .nameAlg = TPM2_ALG_SHA256,
-        .objectAttributes =
-            TPMA_OBJECT_ADMINWITHPOLICY | TPMA_OBJECT_ENCRYPTEDDUPLICATION | TPMA_OBJECT_NODA,
-        .authPolicy.size = sizeof(object->auth_policy),
-        .parameters.keyedHashDetail.scheme.scheme = TPM2_ALG_NULL,
-        .unique.keyedHash.size = sizeof(object->unique),
-    };
-
-    memcpy(public.authPolicy.buffer, object->auth_policy, sizeof(object->auth_policy));
-    memcpy(public.unique.keyedHash.buffer, object->unique, sizeof(object->unique));
-    *ret_public = public;
-}
-
-enum escrow_err wrap_object_marshal(const struct wrap_object *object,
-                                    uint8_t ret_public[static WRAP_PUBLIC_MAX], size_t *ret_len)
-{
-    TPMT_PUBLIC public;
-    size_t len = 0;
-
-    describe(object, &public);
-    if (Tss2_MU_TPMT_PUBLIC_Marshal(&public, ret_public, WRAP_PUBLIC_MAX, &len) != TSS2_RC_SUCCESS)
-        return ESCROW_ERR_CRYPTO;
-    *ret_len = len;
-    return ESCROW_OK;
-}
-
-static enum escrow_err object_name(struct wrap_object *object)
-{
-    uint8_t public_area[WRAP_PUBLIC_MAX];
-    size_t len;
-    enum escrow_err err = wrap_object_marshal(object, public_area, &len);
-
-    return err ? err : key_public_name(public_area, len, &object->name);
-}
-
-enum escrow_err wrap_object_parse(const uint8_t *public_area, size_t len,
-                                  struct wrap_object *ret_object)
-{
-    TPMT_PUBLIC public = {0};
-    struct wrap_object object;
-    uint8_t template[WRAP_PUBLIC_MAX];
-    size_t offset = 0, template_len;
-    enum escrow_err err;
-
-    if (Tss2_MU_TPMT_PUBLIC_Unmarshal(public_area, len, &offset, &public) != TSS2_RC_SUCCESS ||
-        public.type != TPM2_ALG_KEYEDHASH || public.authPolicy.size != sizeof(object.auth_policy) ||
-        public.unique.keyedHash.size != sizeof(object.unique))
-        return ESCROW_ERR_MALFORMED;
-    memcpy(object.auth_policy, public.authPolicy.buffer, sizeof(object.auth_policy));
-    memcpy(object.unique, public.unique.keyedHash.buffer, sizeof(object.unique));
-    err = wrap_object_marshal(&object, template, &template_len);
-    if (err)
-        return err;
-    if (len != template_len || memcmp(public_area, template, len) != 0)
-        return ESCROW_ERR_MALFORMED;
-    err = object_name(&object);
-    if (err)
-        return err;
-    *ret_object = object;
-    return ESCROW_OK;
-}
-
-enum escrow_err wrap_object_new(const uint8_t auth_policy[static 32], const struct secret *data,
-                                struct wrap_object *ret_object, struct secret **ret_sensitive)
-{
-    CLEANUP(sensitive_wipe)
-    TPMT_SENSITIVE sensitive = {.sensitiveType = TPM2_ALG_KEYEDHASH,
-                                .seedValue.size = SEED_VALUE_BYTES};
-    CLEANUP(secret_free_p) struct secret *marshalled = secret_new(SENSITIVE_MAX);
-    struct wrap_object object;
-    size_t len = 0;
-    enum escrow_err err;
-
-    if (data->len == 0 || data->len > WRAP_DATA_MAX)
-        return ESCROW_ERR_MALFORMED;
-    if (!marshalled)
-        return ESCROW_ERR_NO_MEMORY;
-    if (RAND_priv_bytes(sensitive.seedValue.buffer, SEED_VALUE_BYTES) != 1)
-        return failed("wrap: random bytes");
-    sensitive.sensitive.bits.size = (UINT16)data->len;
-    memcpy(sensitive.sensitive.bits.buffer, data->bytes, data->len);
-    memcpy(object.auth_policy, auth_policy, sizeof(object.auth_policy));
-    err = hash_pair(sensitive.seedValue.buffer, SEED_VALUE_BYTES, data->bytes, data->len,
-                    object.unique);
-    if (!err)
-        err = object_name(&object);
-    if (err)
-        return err;
-    if (Tss2_MU_TPMT_SENSITIVE_Marshal(&sensitive, marshalled->bytes, marshalled->len, &len) !=
-        TSS2_RC_SUCCESS)
-        return ESCROW_ERR_CRYPTO;
-    marshalled->len = len;
-    *ret_object = object;
-    *ret_sensitive = TAKE(marshalled);
-    return ESCROW_OK;
-}
-
 /*
  * Inner wrapper (Part 1, 23.3.2.3): TPM2B(H(TPM2B_SENSITIVE || Name)) || TPM2B_SENSITIVE, encrypted
  * in the secret that it is built in, before it goes anywhere else.
@@ -348,7 +245,7 @@ enum escrow_err wrap_seal(const struct wrap_object *object, const struct secret 
     struct ec_point point;
     enum escrow_err err;
 
-    if (sensitive->len > SENSITIVE_MAX)
+    if (sensitive->len > WRAP_SENSITIVE_MAX)
         return ESCROW_ERR_MALFORMED;
     err = key_from_point(parent, &recipient);
     if (err)
@@ -385,6 +282,25 @@ static enum escrow_err parse_point(const struct wrap_blob *blob, struct ec_point
     memcpy(ret_point->x, point.x.buffer, EC_COORDINATE_BYTES);
     memcpy(ret_point->y, point.y.buffer, EC_COORDINATE_BYTES);
     return ESCROW_OK;
+}
+
+/* The ephemeral key of a blob, if it is on the curve. */
+static enum escrow_err parse_ephemeral(const struct wrap_blob *blob, struct ec_point *ret_point,
+                                       EVP_PKEY **ret_key)
+{
+    enum escrow_err err = parse_point(blob, ret_point);
+
+    return err ? err : key_from_point(ret_point, ret_key);
+}
+
+enum escrow_err wrap_blob_check(const struct wrap_blob *blob)
+{
+    CLEANUP(key_free_p) EVP_PKEY *ephemeral = NULL;
+    struct ec_point point;
+
+    if (blob->duplicate_len > sizeof(blob->duplicate))
+        return ESCROW_ERR_CRYPTO;
+    return parse_ephemeral(blob, &point, &ephemeral);
 }
 
 static bool is_hash_sized(const uint8_t *bytes)
@@ -476,10 +392,8 @@ enum escrow_err wrap_open(const struct wrap_object *object, const struct wrap_bl
     CLEANUP(secret_free_p) struct secret *inner = NULL;
     CLEANUP(key_free_p) EVP_PKEY *ephemeral = NULL;
     struct ec_point point, own;
-    enum escrow_err err = parse_point(blob, &point);
+    enum escrow_err err = parse_ephemeral(blob, &point, &ephemeral);
 
-    if (!err)
-        err = key_from_point(&point, &ephemeral);
     if (!err)
         err = key_point(recipient, &own);
     if (!err)

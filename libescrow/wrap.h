@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
-
 #include "libescrow/key.h"
 #include "libescrow/secret.h"
 
+#include <stddef.h>
+#include <stdint.h>
+
 /*
  * TPM 2.0 duplication blobs in software (Part 1, sections 22 and 23; Part 2, 12.3): makes a sealed
- * data object, wraps it to a P-256 storage key with inner and outer wrapper as TPM2_Import takes it,
- * and opens what TPM2_Duplicate returns. Never talks to a TPM.
+ * data object, wraps it to a P-256 storage key with inner and outer wrapper as TPM2_Import takes
+ * it, and opens what TPM2_Duplicate returns. Never talks to a TPM.
  */
 
 #define WRAP_DATA_MAX 128 /* bytes that a sealed data object can hold */
@@ -18,6 +18,7 @@
 #define WRAP_SEED_MAX 128
 #define WRAP_PUBLIC_MAX 128
 #define WRAP_INNER_KEY_BYTES 16
+#define WRAP_SENSITIVE_MAX 256 /* a marshalled TPMT_SENSITIVE */
 
 /* A sealed data object of the escrow template: KEYEDHASH, SHA256, adminWithPolicy |
  * encryptedDuplication | noDA, scheme NULL. Its Name follows from these two. */
@@ -57,6 +58,12 @@ MUST_CHECK enum escrow_err wrap_seal(const struct wrap_object *object,
  */
 MUST_CHECK enum escrow_err wrap_open(const struct wrap_object *object, const struct wrap_blob *blob,
                                      EVP_PKEY *recipient, struct secret **ret_data);
+
+/*
+ * What can be said of a blob without its key, before a TPM sees it: ESCROW_ERR_CRYPTO unless its
+ * sizes fit and its ephemeral point is on the curve.
+ */
+MUST_CHECK enum escrow_err wrap_blob_check(const struct wrap_blob *blob);
 
 /* The marshalled TPMT_PUBLIC of the object (at most WRAP_PUBLIC_MAX bytes). */
 MUST_CHECK enum escrow_err wrap_object_marshal(const struct wrap_object *object,
