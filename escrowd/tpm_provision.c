@@ -173,7 +173,8 @@ enum escrow_err tpm_provision_check(struct tpm *tpm)
         return ESCROW_OK;
     log_error("tpm: this TPM already is a member's, or an init was interrupted, or somebody else "
               "owns it; nothing was changed. If nothing in it is needed any more, clear it (in the "
-              "firmware's setup, or by tpm2_clear with its lockout auth), then init again");
+              "firmware's setup, or by TPM2_Clear with the lockout auth while that is enabled), "
+              "then init again");
     return ESCROW_ERR_EXISTS;
 }
 

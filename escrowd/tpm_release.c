@@ -9,6 +9,8 @@
 #include <endian.h>
 #include <string.h>
 
+#define PARAMETER_ERROR (TPM2_RC_FMT1 | TPM2_RC_P)
+
 /* The inner wrapper of every blob (Part 1, 23.3.2.3). */
 static const TPMT_SYM_DEF_OBJECT inner_cipher = {
     .algorithm = TPM2_ALG_AES, .keyBits.aes = 128, .mode.aes = TPM2_ALG_CFB};
@@ -36,6 +38,7 @@ enum escrow_err tpm_import(struct tpm *tpm, const struct wrap_object *object,
     TPM2B_PRIVATE duplicate = {0}, imported = {0};
     TPM2B_ENCRYPTED_SECRET seed = {0};
     TPM2B_PUBLIC public;
+    TSS2_RC rc;
     enum escrow_err err = wrap_blob_check(blob);
 
     if (err)
@@ -51,9 +54,12 @@ enum escrow_err tpm_import(struct tpm *tpm, const struct wrap_object *object,
     if (err)
         return err;
     tpm_password(tpm->auth, &auths);
-    err = tpm_result(tpm, "Import",
-                     Tss2_Sys_Import(tpm->sys, tpm->storage, &auths, &inner_key, &public,
-                                     &duplicate, &seed, &inner_cipher, &imported, NULL));
+    rc = Tss2_Sys_Import(tpm->sys, tpm->storage, &auths, &inner_key, &public, &duplicate, &seed,
+                         &inner_cipher, &imported, NULL);
+    err = tpm_result(tpm, "Import", rc);
+    /* Whatever parameter the TPM complains of: all of them came with the blob. */
+    if (err == ESCROW_ERR_TPM && (rc & PARAMETER_ERROR) == PARAMETER_ERROR)
+        return ESCROW_ERR_CRYPTO;
     if (err)
         return err;
     if (imported.size > TPM_PRIVATE_MAX)
