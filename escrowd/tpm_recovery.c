@@ -121,8 +121,9 @@ static enum escrow_err parse(const char *text, size_t len, struct wrap_object *r
 enum escrow_err tpm_recovery_open(const char *text, size_t len, EVP_PKEY *recovery,
                                   struct tpm_auths *ret_auths)
 {
-    CLEANUP(tpm_auths_deinit) struct tpm_auths auths = {NULL, NULL, NULL};
     CLEANUP(secret_free_p) struct secret *both = NULL;
+    CLEANUP(secret_free_p) struct secret *owner = NULL;
+    CLEANUP(secret_free_p) struct secret *lockout = NULL;
     struct wrap_object object;
     struct wrap_blob blob = {.duplicate_len = 0};
     enum escrow_err err = parse(text, len, &object, &blob);
@@ -133,10 +134,12 @@ enum escrow_err tpm_recovery_open(const char *text, size_t len, EVP_PKEY *recove
         return err;
     if (both->len != 2 * (size_t)TPM_AUTH_BYTES)
         return ESCROW_ERR_MALFORMED;
-    auths.owner = secret_from(both->bytes, TPM_AUTH_BYTES);
-    auths.lockout = secret_from(both->bytes + TPM_AUTH_BYTES, TPM_AUTH_BYTES);
-    if (!auths.owner || !auths.lockout)
+    owner = secret_from(both->bytes, TPM_AUTH_BYTES);
+    lockout = secret_from(both->bytes + TPM_AUTH_BYTES, TPM_AUTH_BYTES);
+    if (!owner || !lockout)
         return ESCROW_ERR_NO_MEMORY;
-    *ret_auths = (struct tpm_auths){.owner = TAKE(auths.owner), .lockout = TAKE(auths.lockout)};
+    ret_auths->storage = NULL;
+    ret_auths->owner = TAKE(owner);
+    ret_auths->lockout = TAKE(lockout);
     return ESCROW_OK;
 }

@@ -32,18 +32,13 @@ static int64_t now_ms(void)
 static int connect_socket(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int connected;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-    if (fd < 0)
-        return -1;
     memcpy(address.sun_path, path, sizeof(address.sun_path));
     /* Does not block: a full queue is EAGAIN, and counts as no answer. */
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
-        return -1;
-    connected = fd;
-    fd = -1;
-    return connected;
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
+        cleanup_close(&fd);
+    return fd;
 }
 
 static int open_device(const char *path)

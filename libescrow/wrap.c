@@ -83,26 +83,20 @@ static enum escrow_err run_kdf(const char *name, const OSSL_PARAM *params, uint8
 }
 
 /* KDFa (Part 1, 11.4.10.2): SP 800-108 in counter mode with HMAC-SHA-256. */
-static enum escrow_err kdfa(struct secret *seed, const char *label, const struct tpm_name *context,
+static enum escrow_err kdfa(struct secret *seed, char *label, uint8_t *info, size_t info_len,
                             uint8_t *ret_key, size_t len)
 {
-    char digest[] = "SHA256", mac[] = "HMAC", mode[] = "counter", salt[16];
-    uint8_t info[TPM_NAME_BYTES];
-    OSSL_PARAM params[] = {
+    char digest[] = "SHA256", mac[] = "HMAC", mode[] = "counter";
+    const OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_MODE, mode, 0),
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_MAC, mac, 0),
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, seed->bytes, seed->len),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt, strlen(label)),
-        OSSL_PARAM_construct_end(),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, label, strlen(label)),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, info_len),
         OSSL_PARAM_construct_end(),
     };
 
-    memcpy(salt, label, strlen(label));
-    if (context) {
-        memcpy(info, context->bytes, sizeof(info));
-        params[5] = OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, sizeof(info));
-    }
     return run_kdf("KBKDF", params, ret_key, len);
 }
 
@@ -147,6 +141,8 @@ static enum escrow_err derive_outer_keys(EVP_PKEY *own, EVP_PKEY *peer,
 {
     CLEANUP(secret_free_p) struct secret *z = secret_new(EC_COORDINATE_BYTES);
     CLEANUP(secret_free_p) struct secret *seed = secret_new(HASH_BYTES);
+    char storage[] = "STORAGE", integrity[] = "INTEGRITY";
+    struct tpm_name name = *object; /* OpenSSL's parameters are not const */
     enum escrow_err err;
 
     if (!z || !seed)
@@ -155,9 +151,11 @@ static enum escrow_err derive_outer_keys(EVP_PKEY *own, EVP_PKEY *peer,
     if (!err)
         err = kdfe(z, ephemeral, recipient, seed);
     if (!err)
-        err = kdfa(seed, "STORAGE", object, ret_keys->symmetric, sizeof(ret_keys->symmetric));
+        err = kdfa(seed, storage, name.bytes, sizeof(name.bytes), ret_keys->symmetric,
+                   sizeof(ret_keys->symmetric));
     if (!err)
-        err = kdfa(seed, "INTEGRITY", NULL, ret_keys->integrity, sizeof(ret_keys->integrity));
+        err =
+            kdfa(seed, integrity, name.bytes, 0, ret_keys->integrity, sizeof(ret_keys->integrity));
     return err;
 }
 

@@ -36,6 +36,11 @@ static int teardown(void **state)
     return 0;
 }
 
+static void path_of(const char *name, char ret_path[static 160])
+{
+    snprintf(ret_path, 160, "%s/%s", swtpm.folder, name);
+}
+
 /* Runs a shell text in the TPM's folder, with the tools talking to the TPM. */
 static void shell(const char *text)
 {
@@ -51,18 +56,15 @@ static void shell(const char *text)
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     if (status != 0) {
-        char command[128];
+        CLEANUP(cleanup_free) char *log = NULL;
+        char path[160];
+        size_t len;
 
-        snprintf(command, sizeof(command), "cat %s/tools.log >&2", swtpm.folder);
-        if (system(command) != 0)
-            print_error("no log\n");
+        path_of("tools.log", path);
+        if (file_read(path, 65536, &log, &len) == ESCROW_OK)
+            print_error("%s\n", log);
     }
     assert_int_equal(status, 0);
-}
-
-static void path_of(const char *name, char ret_path[static 160])
-{
-    snprintf(ret_path, 160, "%s/%s", swtpm.folder, name);
 }
 
 /* Files of the tools are TPM2Bs: two bytes of size before the content. */

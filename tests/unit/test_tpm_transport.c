@@ -94,7 +94,7 @@ static TSS2_RC exchange(const struct answer *answer, int timeout_ms, size_t *ret
 {
     static const uint8_t command[12] = {0x80, 0x01, 0, 0, 0, 12};
     struct tpm_transport transport;
-    struct server server;
+    struct server server = {.pid = 0};
     uint8_t response[64];
     size_t size = sizeof(response);
     TSS2_TCTI_CONTEXT *tcti;
@@ -201,13 +201,12 @@ static int device_start(struct device *device, const char *swtpm_setting)
 
 static void test_a_device(void **state)
 {
-    CLEANUP(cleanup_close) int user = -1;
     struct member member;
     struct deposit deposit;
-    struct device device;
+    struct device device = {.pid = 0};
     struct wrap_blob blob;
     uint64_t before;
-    int fd;
+    int fd, user;
 
     (void)state;
     member_start(&member);
@@ -226,6 +225,7 @@ static void test_a_device(void **state)
     waitpid(device.pid, NULL, 0);
     assert_int_equal(tpm_release(member.tpm, &deposit.request, &blob), ESCROW_ERR_UNAVAILABLE);
     assert_int_equal(member.tpm->transport.fd, -1);
+    close(user);
     deposit_stop(&deposit);
     member_stop(&member);
 }
