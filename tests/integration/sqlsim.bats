@@ -137,8 +137,8 @@ teardown() {
     witness SQL1 agent "USE [SSISDB]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'S3cret ''pass'' ä'"
     run sqlsim_ctl log SQL1
     assert_output --partial "N'S3cret ''pass'' ä'"
-    run cat "${SQLSIM_CONTROL%/*}/err"
-    assert_output ""
+    run grep -r S3cret "${SQLSIM_CONTROL%/*}"
+    assert_failure
 }
 
 @test "kill: refused and reset; start: the same port, as a secondary if another is primary" {
