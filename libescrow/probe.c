@@ -163,8 +163,12 @@ static enum escrow_err ask(struct probe *probe, const char *text, sql_row_fn on_
     if (!err)
         return ESCROW_OK;
     describe(probe, &error, ret_answer);
-    ret_answer->outcome =
-        err == ESCROW_ERR_SQL || err == ESCROW_ERR_MALFORMED ? PROBE_SQL_ERROR : PROBE_UNREACHABLE;
+    if (err == ESCROW_ERR_UNAVAILABLE)
+        diagnose(probe, ret_answer);
+    else if (err == ESCROW_ERR_SQL || err == ESCROW_ERR_MALFORMED)
+        ret_answer->outcome = PROBE_SQL_ERROR;
+    else
+        ret_answer->outcome = PROBE_UNREACHABLE;
     return err;
 }
 

@@ -76,7 +76,8 @@ static bool read_record(SQLSMALLINT type, SQLHANDLE handle, SQLSMALLINT number,
     for (size_t i = 0; i + 1 < sizeof(error.sqlstate); i++)
         error.sqlstate[i] = (char)(state[i] & 0x7f);
     error.number = native;
-    snprintf(error.text, sizeof(error.text), "%s", skip_prefixes(text));
+    snprintf(error.text, sizeof(error.text), "%.*s", (int)sizeof(error.text) - 1,
+             skip_prefixes(text));
     sql_text_trim(error.text);
     *ret_error = error;
     return true;
@@ -94,8 +95,8 @@ static bool is_timeout(const struct sql_error *error)
 }
 
 /*
- * The first error of SQL Server among the diagnostics, else the first of the driver, which is
- * logged and has its number cleared.
+ * The first error of SQL Server among the diagnostics (the driver puts the gravest first), else the
+ * first of the driver, which is logged and has its number cleared.
  */
 static enum escrow_err take_error(SQLSMALLINT type, SQLHANDLE handle, struct sql_error *ret_error)
 {
@@ -118,7 +119,7 @@ static enum escrow_err take_error(SQLSMALLINT type, SQLHANDLE handle, struct sql
         if (!first.sqlstate[0])
             first = error;
     }
-    if (sql_guard_take_refusal())
+    if (sql_guard_seen().has_refused)
         snprintf(first.text, sizeof(first.text),
                  "the driver would have sent clear text, which was held back: the server (or "
                  "somebody between) switched encryption off");
@@ -230,7 +231,7 @@ enum escrow_err sql_connect(const struct sql_instance *instance,
     enum escrow_err err;
 
     *ret_error = (struct sql_error){0};
-    (void)sql_guard_take_refusal();
+    sql_guard_watch();
     err = find_address(instance, ret_error);
     if (!err)
         err = allocate(instance, &connection);
@@ -238,6 +239,12 @@ enum escrow_err sql_connect(const struct sql_instance *instance,
         err = log_in(instance, connection, ret_error);
     if (err)
         return err;
+    /* A driver that sends otherwise would not be guarded. */
+    if (!sql_guard_seen().has_passed) {
+        log_error("sql: the driver %s does not send through the guard", ESCROW_ODBC_DRIVER);
+        snprintf(ret_error->text, sizeof(ret_error->text), "the driver is not guarded");
+        return ESCROW_ERR_SYSTEM;
+    }
     *ret_connection = TAKE(connection);
     return ESCROW_OK;
 }
@@ -330,6 +337,7 @@ static enum escrow_err run(struct sql_connection *connection, struct secret *utf
     SQLRETURN rc;
 
     *ret_error = (struct sql_error){0};
+    sql_guard_watch();
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_STMT, connection->handle, &statement.handle)))
         return is_dead(connection) ? ESCROW_ERR_UNAVAILABLE : ESCROW_ERR_NO_MEMORY;
     /* NOSCAN: no ODBC escapes, so the text is sent as it is. */

@@ -28,11 +28,11 @@ struct sql_instance {
     const char *login;         /* SQL login; NULL: Kerberos by keytab */
     const char *password_file; /* first line, 1 ..= 128 UTF-16 units, not for others to read */
     const char *keytab;        /* NULL with a SQL login; its first principal, SPN MSSQLSvc/ */
-    unsigned login_timeout_s;  /* whole seconds, 1 ..= 30 */
-    unsigned query_timeout_s;
+    unsigned login_timeout_s;  /* 1 ..= 30 */
+    unsigned query_timeout_s;  /* 1 ..= 30 */
 };
 
-/* SQL Server's first error of a batch or login. */
+/* SQL Server's error of a batch or login; the gravest if it sent several. */
 struct sql_error {
     int32_t number;   /* 15581, 18456, ...; 0 if the driver or the network failed */
     char sqlstate[6]; /* of ODBC */
@@ -55,7 +55,8 @@ void sql_environment_free(void);
  * without a number is then diagnosed by sql_diagnose.
  * ESCROW_ERR_UNAVAILABLE (network, TLS), ESCROW_ERR_TIMEOUT, ESCROW_ERR_DENIED (login refused: wait
  * at least 30 s before the next attempt, polling must not lock an account), ESCROW_ERR_SQL (another
- * error of the server at login), ESCROW_ERR_CONFIG (password file), ESCROW_ERR_NO_MEMORY.
+ * error of the server at login), ESCROW_ERR_CONFIG (password file), ESCROW_ERR_SYSTEM (the driver
+ * does not send through the guard), ESCROW_ERR_NO_MEMORY.
  * The time-outs count per read of the driver: keep a deadline outside and kill the process.
  */
 MUST_CHECK enum escrow_err sql_connect(const struct sql_instance *instance,
@@ -72,7 +73,7 @@ typedef bool (*sql_row_fn)(size_t columns, const char *const *values, void *argu
 
 /*
  * Sends one SQLBatch and hands each row of its first result to on_row (may be NULL). Drains all
- * results; ESCROW_ERR_SQL with *ret_error for the first error of the server,
+ * results; ESCROW_ERR_SQL with *ret_error for the error of the server,
  * ESCROW_ERR_MALFORMED if the text is not UTF-8 or a column is beyond the limits above. After
  * ESCROW_ERR_UNAVAILABLE (the connection broke) and ESCROW_ERR_TIMEOUT close the connection.
  */

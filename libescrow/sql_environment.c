@@ -16,6 +16,7 @@
 
 /* FreeTDS reads lines of 256 bytes; what is longer would be cut silently. */
 #define CONF_VALUE_MAX 200
+#define TIMEOUT_MAX_S 30
 
 /*
  * The libraries read their files again for each connection, so these stay open for the life of the
@@ -72,6 +73,11 @@ static enum escrow_err refuse(const struct sql_instance *instance, const char *w
     return ESCROW_ERR_CONFIG;
 }
 
+static bool is_timeout(unsigned seconds)
+{
+    return seconds >= 1 && seconds <= TIMEOUT_MAX_S;
+}
+
 static enum escrow_err check(const struct sql_instance *instance)
 {
     bool is_kerberos = !instance->login;
@@ -84,8 +90,9 @@ static enum escrow_err check(const struct sql_instance *instance)
     if (!instance->ca_file || !is_conf_value(instance->ca_file))
         return refuse(instance, "ca_file must be a path of at most 200 bytes without ; and #: the "
                                 "driver's configuration has no quoting");
-    if (instance->port == 0 || instance->login_timeout_s == 0 || instance->query_timeout_s == 0)
-        return refuse(instance, "port and time-outs cannot be 0");
+    if (instance->port == 0 || !is_timeout(instance->login_timeout_s) ||
+        !is_timeout(instance->query_timeout_s))
+        return refuse(instance, "the port is 0, or a time-out is not 1 to 30 seconds");
     if (is_kerberos && !instance->keytab)
         return refuse(instance, "neither a login nor a keytab");
     /* FreeTDS would take DOMAIN\user and the password for NTLM. */

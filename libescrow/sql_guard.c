@@ -34,7 +34,7 @@ struct stream {
 /* Global because libc's functions carry no argument for it. */
 static struct {
     bool is_armed;
-    bool has_refused;
+    struct sql_guard_watch seen;
     char name[NAME_CAP];
     char address[NAME_CAP];
     struct stream streams[FDS_MAX];
@@ -110,10 +110,11 @@ ssize_t send(int fd, const void *buffer, size_t len, int flags)
         return sendto(fd, buffer, len, flags, NULL, 0);
     stream = stream_of(fd);
     if (!stream || (len > 0 && walk(buffer, len, stream->owed, len) == 0)) {
-        guard.has_refused = true;
+        guard.seen.has_refused = true;
         errno = EPERM;
         return -1;
     }
+    guard.seen.has_passed = true;
     sent = sendto(fd, buffer, len, flags, NULL, 0);
     if (sent > 0)
         stream->owed = walk(buffer, len, stream->owed, (size_t)sent) - (size_t)sent;
@@ -153,10 +154,12 @@ enum escrow_err sql_guard_map(const char *name, const char *numeric_address)
     return ESCROW_OK;
 }
 
-bool sql_guard_take_refusal(void)
+void sql_guard_watch(void)
 {
-    bool has_refused = guard.has_refused;
+    guard.seen = (struct sql_guard_watch){0};
+}
 
-    guard.has_refused = false;
-    return has_refused;
+struct sql_guard_watch sql_guard_seen(void)
+{
+    return guard.seen;
 }

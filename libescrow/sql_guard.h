@@ -31,5 +31,10 @@ MUST_CHECK enum escrow_err sql_guard_arm(void);
  * long. */
 MUST_CHECK enum escrow_err sql_guard_map(const char *name, const char *numeric_address);
 
-/* Whether something was refused since the last call. */
-bool sql_guard_take_refusal(void);
+/* What send() has done since sql_guard_watch. */
+struct sql_guard_watch {
+    bool has_passed; /* let something out: the driver does send through here */
+    bool has_refused;
+};
+void sql_guard_watch(void);
+struct sql_guard_watch sql_guard_seen(void);

@@ -336,7 +336,7 @@ plant() {
     simulate good
     for option in 'ca=/tmp/a;b.pem' 'ca=/tmp/a#b.pem' "ca=/$(printf 'x%.0s' {1..300})" ca= tls_name= \
         'tls_name=sql1 ' $'tls_name=sql1\nencryption=off' 'login=DOMAIN\agent' password= port=0 \
-        timeout=0 login=; do
+        timeout=0 timeout=31 login=; do
         run client "$option" -- batch "$QUORUM"
         assert_equal "$status" 3
     done

@@ -57,20 +57,24 @@ static void check_passes(const struct pair *pair, const void *bytes, size_t len)
 {
     char got[64];
 
+    sql_guard_watch();
     assert_int_equal(send(pair->near, bytes, len, MSG_NOSIGNAL), len);
     assert_int_equal(recv(pair->far, got, len, MSG_WAITALL), len);
     assert_memory_equal(got, bytes, len);
-    assert_false(sql_guard_take_refusal());
+    assert_true(sql_guard_seen().has_passed);
+    assert_false(sql_guard_seen().has_refused);
 }
 
 static void check_refused(const struct pair *pair, const void *bytes, size_t len)
 {
     struct pollfd far = {.fd = pair->far, .events = POLLIN};
 
+    sql_guard_watch();
     errno = 0;
     assert_int_equal(send(pair->near, bytes, len, MSG_NOSIGNAL), -1);
     assert_int_equal(errno, EPERM);
-    assert_true(sql_guard_take_refusal());
+    assert_true(sql_guard_seen().has_refused);
+    assert_false(sql_guard_seen().has_passed);
     assert_int_equal(poll(&far, 1, 0), 0);
 }
 
@@ -137,6 +141,7 @@ static void test_follows_what_the_kernel_takes(void **state)
     static uint8_t sink[4001];
 
     assert_non_null(bytes);
+    sql_guard_watch();
     assert_int_equal(setsockopt(pair->near, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
     assert_int_equal(setsockopt(pair->near, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)), 0);
     for (size_t at = 0; at < len; at += 1024)
@@ -153,7 +158,7 @@ static void test_follows_what_the_kernel_takes(void **state)
         got += (size_t)count;
     }
     free(bytes);
-    assert_false(sql_guard_take_refusal());
+    assert_false(sql_guard_seen().has_refused);
     REFUSED(pair, BATCH);
 }
 

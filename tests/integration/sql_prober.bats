@@ -1,0 +1,263 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# A prober process behind its channel: what it learns of an instance, and what it says of each failure.
+# Outcomes: 1 answered, 2 refused, 3 unreachable, 4 TLS failed, 5 login refused, 6 SQL error, 7 no row.
+
+bats_load_library bats-support
+bats_load_library bats-assert
+load sql
+
+NONCE=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff
+NOTHING="server= cluster=-1 role=-1 operational=-1 recovery=-1 health=-1 synchronization=-1 \
+database=-1 rw=0 forwarder=0 quorum=0/-1 primary= sequence=0/0 lsn="
+
+setup_file() {
+    {
+        make_ca ca
+        make_certificate good sql1.test.invalid 30
+    } 2>"$BATS_FILE_TMPDIR/openssl.err"
+}
+
+teardown() {
+    sqlsim_stop
+}
+
+# group [JQ-FILTER]: two instances with the good certificate
+group() {
+    simulate good ".instances[1] += (.instances[0] | {certificate, key}) | ${1:-.}"
+    printf 'pw-prober\n' >"$BATS_TEST_TMPDIR/password"
+}
+
+# prober NODE [KEY=VALUE...] -- COMMAND...
+prober() {
+    local node=$1
+    shift
+    client port="$(sqlsim_port "$node")" login=prober "$@"
+}
+
+# hold_prober NODE [KEY=VALUE...] -- COMMAND...: it goes on with each `next`
+hold_prober() {
+    coproc PROBER { prober "$@" 2>&3; }
+}
+
+# next: lets the held one go on behind a `wait`
+next() {
+    echo >&"${PROBER[1]}"
+}
+
+# reply: its next line
+reply() {
+    read -r -t 30 -u "${PROBER[0]}" line
+}
+
+@test "state of a primary and of a secondary" {
+    group
+    run prober SQL1 -- state
+    assert_output "outcome=1 sql_error=0 server=SQL1 cluster=0 role=1 operational=2 recovery=1 \
+health=2 synchronization=2 database=0 rw=1 forwarder=0 quorum=1/1 primary=SQL1 sequence=1/0 \
+lsn=41000000016800001 diagnosis="
+    run prober SQL2 -- state
+    assert_output --partial "server=SQL2 cluster=0 role=2 operational=2 recovery=1 health=2"
+    assert_output --partial "rw=0 forwarder=0 quorum=1/1 primary=SQL1"
+    run prober SQL1 -- local
+    assert_output "outcome=1 sql_error=0 server= cluster=-1 role=1 operational=-1 recovery=-1 \
+health=-1 synchronization=-1 database=-1 rw=1 forwarder=0 quorum=0/-1 primary= sequence=0/0 lsn= \
+diagnosis="
+    run prober SQL2 -- local
+    assert_output --partial "role=2"
+    assert_output --partial "rw=0"
+}
+
+@test "a recovery_lsn of 25 digits and quorum forced or lost" {
+    group '.switches.recovery_lsn = "max"'
+    sqlsim_ctl set SQL1.quorum forced
+    run prober SQL1 -- state
+    assert_output --partial "quorum=1/2"
+    assert_output --partial "lsn=4294967295429496729500001"
+    sqlsim_ctl set SQL1.quorum lost
+    run prober SQL1 -- state
+    assert_output --partial "outcome=1"
+    assert_output --partial "quorum=0/-1"
+}
+
+@test "a group under Pacemaker: no question about quorum, a sequence number of 64 bits" {
+    group '.group.cluster_type = "EXTERNAL"'
+    sqlsim_ctl set SQL1.sequence_number 9223372036854775807
+    run prober SQL1 -- state
+    assert_output --partial "cluster=1"
+    assert_output --partial "quorum=0/-1"
+    assert_output --partial "sequence=1/9223372036854775807"
+    assert_equal "$(statements | grep -c quorum)" 0
+}
+
+@test "a primary that is unknown reads as empty" {
+    group
+    sqlsim_ctl set SQL2.primary_replica NULL
+    run prober SQL2 -- state
+    assert_output --partial "outcome=1"
+    assert_output --partial "primary= sequence"
+}
+
+@test "another group or a login without rights is no row or an error, never a fact" {
+    group '.logins[1].rights -= ["VIEW ANY DEFINITION"]'
+    run prober SQL1 -- state
+    assert_output --partial "outcome=7 sql_error=0 $NOTHING"
+    assert_output --partial "SQL1: no availability group AG1 here, or no right to see it"
+    sqlsim_stop
+    group
+    run prober SQL1 group="AG'2" -- state local
+    assert_line --index 0 --partial "outcome=7 sql_error=0 $NOTHING"
+    assert_line --index 1 --partial "outcome=7 sql_error=0 $NOTHING"
+    run prober SQL1 database=other -- state
+    assert_output --partial "database=-1 rw=0"
+    sqlsim_stop
+    group '.logins[1].rights -= ["VIEW SERVER STATE"]'
+    run prober SQL1 -- state
+    # 300 and 297: the driver puts the graver one first.
+    assert_output --partial "outcome=6 sql_error=297 $NOTHING"
+    assert_output --partial "escrowctl sql-grants"
+}
+
+@test "each failure has its outcome and one line for the DBA" {
+    group '.instances[1] += {certificate: "fallback"} | del(.instances[1].key)'
+    run prober SQL2 -- state
+    assert_output --partial "outcome=4 sql_error=0 $NOTHING"
+    assert_output --partial "diagnosis=SQL1 (127.0.0.1 port "
+    assert_output --partial "the certificate that SQL Server makes for itself"
+    printf wrong >"$BATS_TEST_TMPDIR/password"
+    run prober SQL1 -- state
+    assert_output --partial "outcome=5 sql_error=18456 $NOTHING"
+    chmod 604 "$BATS_TEST_TMPDIR/password"
+    run prober SQL1 -- state
+    assert_output --partial "outcome=5 sql_error=0 $NOTHING"
+    sqlsim_ctl hang SQL1
+    chmod 600 "$BATS_TEST_TMPDIR/password"
+    run prober SQL1 timeout=1 -- state session $NONCE agent opens
+    assert_line --partial "outcome=3 sql_error=0 $NOTHING"
+    assert_line "outcome=3 found=0"
+    assert_line "opens=0 sql_error=0"
+    sqlsim_ctl kill SQL1
+    run prober SQL1 -- state
+    assert_output --partial "outcome=2 sql_error=0 $NOTHING"
+    assert_output --partial "nothing listens there"
+}
+
+@test "a server that switches encryption off is no source of facts" {
+    group '.instances[0].encryption = "off"'
+    run prober SQL1 -- state opens
+    assert_line --partial "outcome=4 sql_error=0 $NOTHING"
+    assert_line "opens=0 sql_error=0"
+    assert_equal "$(statements)" ''
+}
+
+@test "a refused login is tried once a question, and not again by itself" {
+    group
+    printf wrong >"$BATS_TEST_TMPDIR/password"
+    run prober SQL1 -- state local
+    assert_equal "$(grep -c 'outcome=5' <<<"$output")" 2
+    # Each attempt: one connection to see that the port answers, one by the driver.
+    run sqlsim_ctl state
+    assert_equal "$(jq '.instances.SQL1.connections' <<<"$output")" 4
+}
+
+@test "finds the session with a nonce, only under its login and while it lasts" {
+    group
+    printf 'pw-agent\n' >"$BATS_TEST_TMPDIR/agent"
+    chmod 600 "$BATS_TEST_TMPDIR/agent"
+    coproc AGENT { client password="$BATS_TEST_TMPDIR/agent" -- batch "SET CONTEXT_INFO 0x$NONCE" wait; }
+    read -r -t 20 -u "${AGENT[0]}" line
+    assert_equal "$line" ok
+    hold_prober SQL1 -- session $NONCE agent session $NONCE prober session "${NONCE/00/01}" agent \
+        wait session $NONCE agent
+    reply && assert_equal "$line" "outcome=1 found=1"
+    reply && assert_equal "$line" "outcome=1 found=0"
+    reply && assert_equal "$line" "outcome=1 found=0"
+    echo >&"${AGENT[1]}"
+    wait "$AGENT_PID"
+    next
+    reply && assert_equal "$line" "outcome=1 found=0"
+    run prober SQL2 -- session $NONCE agent
+    assert_output "outcome=1 found=0"
+}
+
+@test "whether the key opens: yes, no, no certificate, not to be asked" {
+    for form in null 15581; do
+        group ".switches.signbycert_failure = \"$form\""
+        run prober SQL1 -- opens
+        assert_output "opens=1 sql_error=0"
+        sqlsim_ctl dmk drop-service-key
+        run prober SQL1 -- opens
+        assert_output "opens=2 sql_error=$((form))"
+        sqlsim_ctl dmk drop-certificate
+        run prober SQL1 -- opens
+        assert_output --partial "opens=3 sql_error="
+        run prober SQL2 -- opens
+        assert_output "opens=0 sql_error=976"
+        sqlsim_stop
+    done
+}
+
+@test "a login whose SID differs on this replica is told so" {
+    group '.logins += [.logins[1] + {sid: "0x0102030405060708090a0b0c0d0e0f10", instances: ["SQL1"]}]
+        | .logins[1].instances = ["SQL2"]'
+    run prober SQL1 -- state opens
+    assert_line --partial "outcome=1"
+    assert_line "opens=0 sql_error=916"
+}
+
+@test "keeps one connection, outside of the database, over a failover" {
+    group '.switches.session_kill = "596"'
+    hold_prober SQL1 -- state opens wait local wait state opens
+    reply && [[ $line == *"role=1"* ]]
+    reply && assert_equal "$line" "opens=1 sql_error=0"
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait primary SQL2
+    sqlsim_ctl wait secondary SQL1
+    next
+    reply && [[ $line == "outcome=1 "*" role=2 "* ]]
+    next
+    reply && [[ $line == *"role=2"*"primary=SQL2"* ]]
+    reply && assert_equal "$line" "opens=0 sql_error=976"
+    run sqlsim_ctl state
+    assert_equal "$(jq '.instances.SQL1.connections' <<<"$output")" 2
+    run prober SQL2 -- state opens
+    assert_line --partial "role=1"
+    assert_line "opens=2 sql_error=0"
+}
+
+@test "connects again after a restart and after a hang" {
+    group
+    hold_prober SQL1 timeout=1 -- state wait state wait state wait state wait state
+    reply && [[ $line == "outcome=1 "* ]]
+    sqlsim_ctl kill SQL1
+    next
+    reply && [[ $line == "outcome=2 "* ]]
+    sqlsim_ctl start SQL1
+    next
+    reply && [[ $line == "outcome=1 "* ]]
+    sqlsim_ctl hang SQL1
+    next
+    reply && [[ $line == "outcome=3 "* ]]
+    sqlsim_ctl resume SQL1
+    next
+    reply && [[ $line == "outcome=1 "* ]]
+}
+
+@test "the session is killed between two questions: the second one is answered" {
+    group
+    hold_prober SQL1 -- state wait state
+    reply && [[ $line == "outcome=1 "* ]]
+    sqlsim_ctl kill SQL1
+    sqlsim_ctl start SQL1
+    next
+    reply && [[ $line == "outcome=1 "* ]]
+}
+
+@test "what is no question ends the process" {
+    group
+    for message in "204 0" "205 0" "206 0" "1ff 0" "0 0" "200 1" "203 4294967295"; do
+        # shellcheck disable=SC2086 # two words
+        run prober SQL1 -- message $message
+        assert_line "prober: unavailable, exit 9"
+    done
+}
