@@ -67,27 +67,38 @@ static const struct config_field file_fields[] = {
 };
 static const struct config_schema file_schema = CONFIG_SCHEMA(struct policy_file, file_fields);
 
+/* Takes config over; NULL without memory. */
+static struct policy *policy_new(struct config *config)
+{
+    const struct policy_file *file = config_root(config);
+    struct policy *policy = calloc(1, sizeof(*policy));
+    struct policy_group *groups = calloc(file->group_count, sizeof(*groups));
+
+    if (!policy || !groups) {
+        free(policy);
+        free(groups);
+        config_free(config);
+        return NULL;
+    }
+    for (size_t i = 0; i < file->group_count; i++)
+        groups[i] = file->groups[i].group;
+    *policy = (struct policy){.config = config, .file = file, .groups = groups};
+    return policy;
+}
+
 /* Takes config over. */
 static enum escrow_err build(struct config *config, struct config_report *report,
                              struct policy **ret_policy)
 {
-    CLEANUP(policy_free_p) struct policy *policy = calloc(1, sizeof(*policy));
+    struct policy *policy = policy_new(config);
 
-    if (!policy) {
-        config_free(config);
+    if (!policy)
         return ESCROW_ERR_NO_MEMORY;
-    }
-    policy->config = config;
-    policy->file = config_root(config);
-    policy->groups = calloc(policy->file->group_count, sizeof(*policy->groups));
-    if (!policy->groups)
-        return ESCROW_ERR_NO_MEMORY;
-    for (size_t i = 0; i < policy->file->group_count; i++)
-        policy->groups[i] = policy->file->groups[i].group;
-    if (!policy_check(policy, report))
+    if (!policy_check(policy, report)) {
+        policy_free(policy);
         return ESCROW_ERR_CONFIG;
-
-    *ret_policy = TAKE(policy);
+    }
+    *ret_policy = policy;
     return ESCROW_OK;
 }
 

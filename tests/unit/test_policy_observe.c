@@ -35,6 +35,8 @@ static void test_baseline(void **state)
     scene.ledger.has_record = false;
     assert_int_equal(observe(), POLICY_BASELINE);
     assert_ptr_equal(primary, &scene.replicas[B]);
+    scene_text(scene.ledger.primary, "b");
+    assert_int_equal(observe(), POLICY_BASELINE);
 }
 
 static void test_the_database_does_not_matter(void **state)

@@ -46,6 +46,9 @@ static void test_pair_with_the_old_primary_gone(void **state)
     assert_verdict(&scene, POLICY_WAIT, REASON_RIVAL_PRIMARY);
     scene.facts.elapsed_ms = 320;
     assert_verdict(&scene, POLICY_ALLOW, REASON_CANDIDATE_SILENCE);
+    /* Nor is the end of the question awaited. */
+    scene_pending(&scene, A);
+    assert_verdict(&scene, POLICY_ALLOW, REASON_CANDIDATE_SILENCE);
     /* Up again without a view of the group. */
     scene_says(&scene, A, RESOLVING, NULL);
     assert_verdict(&scene, POLICY_ALLOW, REASON_CANDIDATE_SILENCE);
@@ -79,6 +82,10 @@ static void test_pair_without_what_silence_needs(void **state)
     /* It could still answer. */
     scene_pending(&scene, A);
     assert_verdict(&scene, POLICY_WAIT, REASON_RIVAL_PRIMARY);
+
+    /* It says PRIMARY, whatever it names and the watch saw. */
+    scene_says(&scene, A, PRIMARY, NULL);
+    assert_verdict(&scene, POLICY_DENY, REASON_WITNESSES_MISSING);
 
     /* The candidate does not even name itself; another kind of cluster; another policy. */
     scene = held;

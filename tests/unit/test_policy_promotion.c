@@ -123,6 +123,13 @@ static void test_restart(void **state)
     assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
     scene.ledger.hints.sequence_number = 40;
     assert_verdict(&scene, POLICY_ALLOW, REASON_RESTART_ALLOWED);
+    /* What the candidate does not tell has not changed. */
+    candidate->has_sequence_number = false;
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+    scene_text(scene.ledger.hints.recovery_lsn, "34000000099900001");
+    scene_text(candidate->recovery_lsn, "");
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+    candidate->has_sequence_number = true;
     scene.rules.on_restart = POLICY_RESTART_APPROVAL;
     assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
 }
