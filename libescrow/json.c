@@ -137,6 +137,15 @@ int32_t json_read_int32(struct json_reader *reader, const char *name)
     return 0;
 }
 
+bool json_read_bool(struct json_reader *reader, const char *name)
+{
+    const json_t *value = member(reader, name);
+
+    if (!json_is_boolean(value))
+        json_reader_fault(reader, name);
+    return json_is_true(value);
+}
+
 void json_read_text(struct json_reader *reader, const char *name, char *ret_text, size_t cap)
 {
     const char *text = member_text(reader, name, 0, cap - 1);

@@ -61,6 +61,7 @@ void json_read_v1(struct json_reader *reader);
 /* A number from min to max. */
 uint64_t json_read_number(struct json_reader *reader, const char *name, uint64_t min, uint64_t max);
 int32_t json_read_int32(struct json_reader *reader, const char *name);
+bool json_read_bool(struct json_reader *reader, const char *name);
 /* Text of at most cap - 1 bytes without control characters, copied. */
 void json_read_text(struct json_reader *reader, const char *name, char *ret_text, size_t cap);
 /* Text of 1 ..= max bytes without control characters, borrowed from the object. */

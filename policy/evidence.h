@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "policy/decide.h"
+
+#include <jansson.h>
+
+/*
+ * What a decision rested on, as JSON for the audit log, and back, so that anyone can decide again
+ * from a record: policy_decide on what comes back gives the verdict that was given. What does not
+ * count (the state of a replica that did not answer, a history that is not known) is not written
+ * and comes back as zero. No secret ever is in it.
+ *
+ *   evidence {v: 1, request, facts, ledger}
+ *   request  {purpose, database, replica, is_order_valid}
+ *   facts    {elapsed_ms, session, replicas: [{instance, status, answered_ms, state, history}]}
+ *   state    null, {outcome, sql_error, diagnosis}, or if it answered {outcome, server_name,
+ *            cluster_type, role, operational_state, recovery_health, synchronization_health,
+ *            synchronization_state, database_state, is_read_write, is_forwarder, quorum_state,
+ *            primary_replica, sequence_number, recovery_lsn}
+ *   history  null or {last_role, was_synchronised, primary_ago_ms, silent_for_ms, dead_for_ms}
+ *   ledger   {record, grant, hints: {recovery_lsn, sequence_number}, releases_last_hour}
+ *   record   null or {primary, epoch, origin, epoch_age_ms}
+ *   grant    null or {state, replica, requests, age_ms}
+ *
+ * null also stands for NULL and for what is not known (quorum_state without a row, primary_replica,
+ * sequence_number, recovery_lsn, an age). sequence_number is decimal text, because readers of JSON
+ * lose digits of large numbers. A text that is not printable UTF-8 is {hex: text}.
+ */
+
+/* Owned by the caller; NULL without memory or for a value that its enum does not have. */
+json_t *policy_evidence_to_json(const struct policy_request *request,
+                                const struct policy_facts *facts,
+                                const struct policy_ledger *ledger);
+
+/* The request's texts are members, so this is never copied. */
+struct policy_evidence {
+    struct policy_request request;
+    char database[POLICY_DATABASE_MAX + 1];
+    char replica[POLICY_NAME_MAX + 1];
+    struct policy_facts facts;
+    struct policy_ledger ledger;
+};
+
+/*
+ * Owned by the caller, who frees it with free(). ESCROW_ERR_MALFORMED with a log line, unless the
+ * object is exactly an evidence; ESCROW_ERR_NO_MEMORY.
+ */
+MUST_CHECK enum escrow_err policy_evidence_from_json(const json_t *object,
+                                                     struct policy_evidence **ret_evidence);
+
+/*
+ * {outcome, reason, kind, mints_epoch, witnesses, witnesses_needed, is_by_silence,
+ *  rules: [{rule, result, reason}]}, in the order of enum policy_rule; reason may be null.
+ * Owned by the caller; NULL without memory.
+ */
+json_t *policy_verdict_to_json(const struct policy_verdict *verdict);

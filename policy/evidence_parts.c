@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/evidence_parts.h"
+
+static const char *const statuses[] = {
+    [POLICY_PENDING] = "pending",
+    [POLICY_ANSWERED] = "answered",
+    [POLICY_SILENT] = "silent",
+};
+static const char *const sessions[] = {
+    [POLICY_SESSION_PENDING] = "pending",
+    [POLICY_SESSION_FOUND] = "found",
+    [POLICY_SESSION_MISSING] = "missing",
+};
+static const char *const outcomes[] = {
+    [PROBE_ANSWERED] = "answered",
+    [PROBE_REFUSED] = "refused",
+    [PROBE_UNREACHABLE] = "unreachable",
+    [PROBE_TLS_FAILED] = "tls_failed",
+    [PROBE_LOGIN_REFUSED] = "login_refused",
+    [PROBE_SQL_ERROR] = "sql_error",
+    [PROBE_NO_ROW] = "no_row",
+};
+static const char *const origins[] = {
+    [POLICY_ORIGIN_BASELINE] = "baseline",
+    [POLICY_ORIGIN_OBSERVED] = "observed",
+    [POLICY_ORIGIN_GRANTED] = "granted",
+};
+static const char *const grants[] = {
+    [POLICY_GRANT_UNSETTLED] = "unsettled",
+    [POLICY_GRANT_SETTLED] = "settled",
+};
+
+const struct policy_words policy_status_words = {statuses, ARRAY_LEN(statuses)};
+const struct policy_words policy_session_words = {sessions, ARRAY_LEN(sessions)};
+const struct policy_words policy_outcome_words = {outcomes, ARRAY_LEN(outcomes)};
+const struct policy_words policy_origin_words = {origins, ARRAY_LEN(origins)};
+const struct policy_words policy_grant_words = {grants, ARRAY_LEN(grants)};
+
+#define STATE(member)                                                                              \
+    {                                                                                              \
+#member, offsetof(struct probe_state, member)                                              \
+    }
+const struct policy_member policy_state_numbers[POLICY_STATE_NUMBERS] = {
+    STATE(cluster_type),           STATE(role),
+    STATE(operational_state),      STATE(recovery_health),
+    STATE(synchronization_health), STATE(synchronization_state),
+    STATE(database_state),
+};
+const struct policy_member policy_state_flags[POLICY_STATE_FLAGS] = {
+    STATE(is_read_write),
+    STATE(is_forwarder),
+};

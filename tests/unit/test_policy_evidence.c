@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+#include "policy/evidence.h"
+#include "policy_scene.h"
+
+#include <stdlib.h>
+
+static struct scene scene;
+
+static int set_up(void **state)
+{
+    (void)state;
+    scene_init(&scene, 3, EXTERNAL);
+    scene_records(&scene, B, POLICY_ORIGIN_GRANTED);
+    scene_granted(&scene, POLICY_GRANT_UNSETTLED, 2);
+    scene_text(scene.ledger.hints.recovery_lsn, "35000000012300001");
+    scene_text(scene_of(&scene, B)->state.recovery_lsn, MAX_LSN);
+    scene_of(&scene, B)->state.sequence_number = INT64_MAX;
+    scene_silent(&scene, C);
+    scene_of(&scene, C)->history.is_known = false;
+    scene_dead(&scene, A);
+    scene_of(&scene, A)->state.sql_error = 18456;
+    scene_text(scene_of(&scene, A)->state.diagnosis, "node-a: nothing listens");
+    return 0;
+}
+
+static json_t *write_scene(void)
+{
+    return policy_evidence_to_json(&scene.request, &scene.facts, &scene.ledger);
+}
+
+static void test_form(void **state)
+{
+    static const char expected[] =
+        "{\"facts\":{\"elapsed_ms\":100,\"replicas\":["
+        "{\"answered_ms\":10,\"history\":{\"dead_for_ms\":0,\"last_role\":1,"
+        "\"primary_ago_ms\":2000,\"silent_for_ms\":0,\"was_synchronised\":false},"
+        "\"instance\":\"a\",\"state\":{\"diagnosis\":\"node-a: nothing listens\","
+        "\"outcome\":\"refused\",\"sql_error\":18456},\"status\":\"answered\"},"
+        "{\"answered_ms\":20,\"history\":{\"dead_for_ms\":0,\"last_role\":2,"
+        "\"primary_ago_ms\":null,\"silent_for_ms\":0,\"was_synchronised\":true},"
+        "\"instance\":\"b\",\"state\":{\"cluster_type\":1,\"database_state\":0,"
+        "\"is_forwarder\":false,\"is_read_write\":true,\"operational_state\":2,"
+        "\"outcome\":\"answered\",\"primary_replica\":\"SQLB\",\"quorum_state\":null,"
+        "\"recovery_health\":1,\"recovery_lsn\":\"" MAX_LSN "\",\"role\":1,"
+        "\"sequence_number\":\"9223372036854775807\",\"server_name\":\"SQLB\","
+        "\"synchronization_health\":2,\"synchronization_state\":2},\"status\":\"answered\"},"
+        "{\"answered_ms\":null,\"history\":null,\"instance\":\"c\",\"state\":null,"
+        "\"status\":\"silent\"}],\"session\":\"found\"},"
+        "\"ledger\":{\"grant\":{\"age_ms\":1000,\"replica\":\"b\",\"requests\":2,"
+        "\"state\":\"unsettled\"},\"hints\":{\"recovery_lsn\":\"35000000012300001\","
+        "\"sequence_number\":null},\"record\":{\"epoch\":8,\"epoch_age_ms\":1000,"
+        "\"origin\":\"granted\",\"primary\":\"b\"},\"releases_last_hour\":0},"
+        "\"request\":{\"database\":\"SSISDB\",\"is_order_valid\":false,\"purpose\":\"promote\","
+        "\"replica\":\"b\"},\"v\":1}";
+    CLEANUP(json_free_p) json_t *object = write_scene();
+    CLEANUP(cleanup_free) char *text = json_text(object);
+
+    (void)state;
+    assert_string_equal(text, expected);
+}
+
+static void test_verdict_form(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = NULL;
+    CLEANUP(cleanup_free) char *text = NULL;
+
+    (void)state;
+    scene.facts.session = POLICY_SESSION_MISSING;
+    scene_decide(&scene);
+    object = policy_verdict_to_json(&scene.verdict);
+    text = json_text(object);
+    assert_string_equal(
+        text, "{\"is_by_silence\":false,\"kind\":\"none\",\"mints_epoch\":false,"
+              "\"outcome\":\"deny\",\"reason\":\"session_not_found\",\"rules\":["
+              "{\"reason\":null,\"result\":\"passed\",\"rule\":\"candidate\"},"
+              "{\"reason\":\"session_not_found\",\"result\":\"failed\",\"rule\":\"session\"},"
+              "{\"reason\":null,\"result\":\"not_reached\",\"rule\":\"rival\"},"
+              "{\"reason\":null,\"result\":\"not_reached\",\"rule\":\"witnesses\"},"
+              "{\"reason\":null,\"result\":\"not_reached\",\"rule\":\"promotion\"},"
+              "{\"reason\":null,\"result\":\"not_reached\",\"rule\":\"brake\"}],"
+              "\"witnesses\":0,\"witnesses_needed\":2}");
+}
+
+static void test_back_again(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = write_scene();
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+    (void)state;
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_string_equal(evidence->request.database, "SSISDB");
+    assert_string_equal(evidence->request.replica, "b");
+    assert_int_equal(evidence->request.purpose, PURPOSE_PROMOTE);
+    assert_true(evidence->facts.replicas[B].state.sequence_number == INT64_MAX);
+    assert_string_equal(evidence->facts.replicas[B].state.recovery_lsn, MAX_LSN);
+    assert_int_equal(evidence->facts.replicas[B].history.primary_ago_ms, POLICY_NEVER);
+    assert_false(evidence->facts.replicas[C].history.is_known);
+    assert_int_equal(evidence->facts.replicas[A].state.outcome, PROBE_REFUSED);
+    assert_int_equal(evidence->ledger.grant.requests, 2);
+    assert_false(evidence->ledger.hints.has_sequence_number);
+}
+
+static void test_hostile_texts(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = NULL;
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+    (void)state;
+    scene_text(scene_of(&scene, B)->state.primary_replica, "\xff\xfe");
+    scene_text(scene_of(&scene, B)->state.recovery_lsn, "1\n2");
+    object = write_scene();
+    assert_non_null(object);
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_string_equal(evidence->facts.replicas[B].state.primary_replica, "\xff\xfe");
+    assert_string_equal(evidence->facts.replicas[B].state.recovery_lsn, "1\n2");
+}
+
+static void test_values_without_a_word(void **state)
+{
+    (void)state;
+    memset(&scene.facts.session, 0, sizeof(scene.facts.session));
+    assert_null(write_scene());
+    set_up(state);
+    memset(&scene.ledger.origin, 0x7f, sizeof(scene.ledger.origin));
+    assert_null(write_scene());
+    set_up(state);
+    memset(&scene_of(&scene, B)->state.outcome, 0, sizeof(enum probe_outcome));
+    assert_null(write_scene());
+}
+
+static void expect_refused(const json_t *whole, const char *name, const char *value)
+{
+    struct policy_evidence *evidence = NULL;
+
+    if (policy_evidence_from_json(whole, &evidence) != ESCROW_ERR_MALFORMED)
+        fail_msg("%s: %s was taken", name, value);
+    assert_null(evidence);
+}
+
+/* Whether a member may hold any number, or any list. */
+static bool may_be(const json_t *held, const char *name, const char *value)
+{
+    if (strcmp(value, "[]") == 0)
+        return json_is_array(held);
+    return strcmp(value, "-7") == 0 &&
+           (strstr(name, "_state") || strstr(name, "_health") || strstr(name, "role") ||
+            strstr(name, "_type") || strcmp(name, "sql_error") == 0);
+}
+
+/* Each member of each object below part: without it, and of another type. */
+static size_t spoil(const json_t *whole, json_t *part)
+{
+    static const char *const wrong[] = {"[]", "-7", "\"x\\u007f\"", "1.5"};
+    CLEANUP(json_free_p) json_t *names = json_deep_copy(part);
+    const char *name;
+    json_t *value;
+    size_t i, count = 0;
+
+    if (json_is_array(part)) {
+        json_array_foreach(part, i, value) count += spoil(whole, value);
+        return count;
+    }
+    json_object_foreach(names, name, value)
+    {
+        CLEANUP(json_free_p) json_t *held = json_incref(json_object_get(part, name));
+
+        json_object_del(part, name);
+        expect_refused(whole, name, "nothing");
+        for (i = 0; i < ARRAY_LEN(wrong); i++) {
+            if (may_be(held, name, wrong[i]))
+                continue;
+            json_object_set_new(part, name, json_loads(wrong[i], JSON_DECODE_ANY, NULL));
+            expect_refused(whole, name, wrong[i]);
+            count++;
+        }
+        json_object_set(part, name, held);
+        count += spoil(whole, held);
+    }
+    return count;
+}
+
+static void test_every_member_is_needed_and_typed(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = write_scene();
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+    (void)state;
+    assert_true(spoil(object, object) > 150);
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    json_object_set_new(json_object_get(object, "facts"), "extra", json_null());
+    expect_refused(object, "facts", "an unknown member");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_form, set_up),
+        cmocka_unit_test_setup(test_verdict_form, set_up),
+        cmocka_unit_test_setup(test_back_again, set_up),
+        cmocka_unit_test_setup(test_hostile_texts, set_up),
+        cmocka_unit_test_setup(test_values_without_a_word, set_up),
+        cmocka_unit_test_setup(test_every_member_is_needed_and_typed, set_up),
+    };
+
+    log_init("test", LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
