@@ -2,9 +2,9 @@
 #include "libescrow/probe.h"
 
 #include "libescrow/cleanup.h"
+#include "libescrow/probe_row.h"
 #include "libescrow/sql_text.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,6 @@
 
 #define TEXTS_MAX 9
 #define CLUSTER_TYPE_WSFC 0
-#define ROLE_PRIMARY 1
 
 struct probe {
     struct probe_config config; /* its texts are those below */
@@ -172,131 +171,29 @@ static enum escrow_err ask(struct probe *probe, const char *text, sql_row_fn on_
     return err;
 }
 
-/* An int column; -1 for NULL. */
-static bool read_int(const char *value, int32_t *ret_number)
-{
-    char *end = NULL;
-    long number;
-
-    if (!value) {
-        *ret_number = -1;
-        return true;
-    }
-    errno = 0;
-    number = strtol(value, &end, 10);
-    if (end == value || *end || errno || number < 0 || number > INT32_MAX)
-        return false;
-    *ret_number = (int32_t)number;
-    return true;
-}
-
-static bool read_bigint(const char *value, bool *ret_is_present, int64_t *ret_number)
-{
-    char *end = NULL;
-
-    *ret_is_present = value;
-    if (!value)
-        return true;
-    errno = 0;
-    *ret_number = strtoll(value, &end, 10);
-    return end != value && !*end && !errno;
-}
-
-/* A text that must fit; empty for NULL. */
-static bool read_text(const char *value, char *ret_text, size_t cap)
-{
-    if (value && strlen(value) >= cap)
-        return false;
-    snprintf(ret_text, cap, "%s", value ? value : "");
-    return true;
-}
-
-static bool is_read_write(const char *updateability)
-{
-    return updateability && strcmp(updateability, "READ_WRITE") == 0;
-}
+typedef bool (*row_read_fn)(size_t columns, const char *const *values, struct probe_state *state);
 
 /* The rows of a question that must have at most one. */
 struct reading {
     struct probe_state *state;
+    row_read_fn read;
     size_t rows;
-    bool is_wrong; /* a column does not have its form */
+    bool is_wrong;
 };
 
-static bool on_state(size_t columns, const char *const *values, void *argument)
-{
-    struct reading *reading = argument;
-    struct probe_state *state = reading->state;
-    int32_t is_distributed = 0;
-
-    reading->rows++;
-    reading->is_wrong =
-        reading->rows > 1 || columns != TSQL_STATE_COLUMNS ||
-        !read_text(values[TSQL_STATE_SERVER_NAME], state->server_name, PROBE_NAME_MAX) ||
-        !read_int(values[TSQL_STATE_CLUSTER_TYPE], &state->cluster_type) ||
-        !read_int(values[TSQL_STATE_IS_DISTRIBUTED], &is_distributed) ||
-        !read_bigint(values[TSQL_STATE_SEQUENCE_NUMBER], &state->has_sequence_number,
-                     &state->sequence_number) ||
-        !read_int(values[TSQL_STATE_ROLE], &state->role) ||
-        !read_int(values[TSQL_STATE_OPERATIONAL_STATE], &state->operational_state) ||
-        !read_int(values[TSQL_STATE_RECOVERY_HEALTH], &state->recovery_health) ||
-        !read_int(values[TSQL_STATE_SYNCHRONIZATION_HEALTH], &state->synchronization_health) ||
-        !read_text(values[TSQL_STATE_PRIMARY_REPLICA], state->primary_replica, PROBE_NAME_MAX) ||
-        !read_int(values[TSQL_STATE_DATABASE_STATE], &state->database_state) ||
-        !read_int(values[TSQL_STATE_SYNCHRONIZATION_STATE], &state->synchronization_state) ||
-        !read_text(values[TSQL_STATE_RECOVERY_LSN], state->recovery_lsn,
-                   sizeof(state->recovery_lsn));
-    if (reading->is_wrong)
-        return false;
-    state->is_read_write = is_read_write(values[TSQL_STATE_UPDATEABILITY]);
-    state->is_forwarder =
-        is_distributed != 0 && state->role == ROLE_PRIMARY && !state->is_read_write;
-    return true;
-}
-
-static bool on_quorum(size_t columns, const char *const *values, void *argument)
+static bool on_row(size_t columns, const char *const *values, void *argument)
 {
     struct reading *reading = argument;
 
     reading->rows++;
-    reading->is_wrong =
-        reading->rows > 1 || columns != 1 || !read_int(values[0], &reading->state->quorum_state);
-    reading->state->has_quorum_row = !reading->is_wrong;
+    reading->is_wrong = reading->rows > 1 || !reading->read(columns, values, reading->state);
     return !reading->is_wrong;
-}
-
-static bool on_local(size_t columns, const char *const *values, void *argument)
-{
-    struct reading *reading = argument;
-
-    reading->rows++;
-    reading->is_wrong =
-        reading->rows > 1 || columns != 2 || !read_int(values[0], &reading->state->role);
-    if (!reading->is_wrong)
-        reading->state->is_read_write = is_read_write(values[1]);
-    return !reading->is_wrong;
-}
-
-/* Nothing is known. */
-static struct probe_state empty_state(void)
-{
-    return (struct probe_state){
-        .outcome = PROBE_UNREACHABLE,
-        .cluster_type = -1,
-        .role = -1,
-        .operational_state = -1,
-        .recovery_health = -1,
-        .synchronization_health = -1,
-        .synchronization_state = -1,
-        .database_state = -1,
-        .quorum_state = -1,
-    };
 }
 
 /* A state that tells what failed, and nothing else. */
 static struct probe_state failed_state(const struct answer *answer)
 {
-    struct probe_state state = empty_state();
+    struct probe_state state = probe_row_empty();
 
     state.outcome = answer->outcome;
     state.sql_error = answer->sql_error;
@@ -305,10 +202,10 @@ static struct probe_state failed_state(const struct answer *answer)
 }
 
 /* One question about the state. The state is complete, and false returned, if it failed. */
-static bool ask_about(struct probe *probe, const char *text, sql_row_fn on_row,
+static bool ask_about(struct probe *probe, const char *text, row_read_fn read,
                       struct probe_state *state, size_t *ret_rows)
 {
-    struct reading reading = {.state = state};
+    struct reading reading = {.state = state, .read = read};
     struct answer answer;
     enum escrow_err err = ask(probe, text, on_row, &reading, &answer);
 
@@ -329,7 +226,7 @@ static bool ask_about(struct probe *probe, const char *text, sql_row_fn on_row,
 
 static void set_no_row(const struct probe *probe, struct probe_state *state)
 {
-    *state = empty_state();
+    *state = probe_row_empty();
     state->outcome = PROBE_NO_ROW;
     write_text(
         state->diagnosis,
@@ -341,14 +238,14 @@ static void set_no_row(const struct probe *probe, struct probe_state *state)
 void probe_ask_state(struct probe *probe, struct probe_state *ret_state)
 {
     CLEANUP(cleanup_free) char *quorum = tsql_quorum();
-    struct probe_state state = empty_state();
+    struct probe_state state = probe_row_empty();
     size_t rows = 0;
 
-    if (quorum && ask_about(probe, probe->state_text, on_state, &state, &rows)) {
+    if (quorum && ask_about(probe, probe->state_text, probe_row_state, &state, &rows)) {
         if (rows == 0)
             set_no_row(probe, &state);
         else if (state.cluster_type != CLUSTER_TYPE_WSFC ||
-                 ask_about(probe, quorum, on_quorum, &state, &rows))
+                 ask_about(probe, quorum, probe_row_quorum, &state, &rows))
             state.outcome = PROBE_ANSWERED;
     }
     *ret_state = state;
@@ -356,10 +253,10 @@ void probe_ask_state(struct probe *probe, struct probe_state *ret_state)
 
 void probe_ask_local(struct probe *probe, struct probe_state *ret_state)
 {
-    struct probe_state state = empty_state();
+    struct probe_state state = probe_row_empty();
     size_t rows = 0;
 
-    if (ask_about(probe, probe->local_text, on_local, &state, &rows)) {
+    if (ask_about(probe, probe->local_text, probe_row_local, &state, &rows)) {
         if (rows == 0)
             set_no_row(probe, &state);
         else
@@ -394,7 +291,7 @@ enum probe_outcome probe_ask_session(struct probe *probe,
 
 static bool on_number(size_t columns, const char *const *values, void *argument)
 {
-    return columns == 1 && read_int(values[0], argument);
+    return columns == 1 && probe_row_int(values[0], argument);
 }
 
 /* A number from the database, -1 for NULL or none; sql_error as the server gave it. */
