@@ -318,8 +318,6 @@ static enum escrow_err check_points(const struct tpm_release_request *request)
 {
     enum escrow_err err = check_point(request->recipient);
 
-    if (!err)
-        err = check_point(request->authority);
     for (size_t i = 0; !err && i < request->signer_count; i++)
         err = check_point(&request->signers[i].key);
     return err;

@@ -76,6 +76,48 @@ static void test_members_differ(void **state)
     member_stop(&other);
 }
 
+static struct tpm_name primary_from(const TPM2B_PUBLIC *template)
+{
+    CLEANUP(tpm_object_flush) struct tpm_object object = {.tpm = member.tpm};
+    CLEANUP(tpm_password_wipe) TSS2L_SYS_AUTH_COMMAND owner = {0};
+    const TPM2B_SENSITIVE_CREATE sensitive = {.size = 0};
+    const TPM2B_DATA no_info = {.size = 0};
+    const TPML_PCR_SELECTION no_pcrs = {.count = 0};
+    TPM2B_PUBLIC created = {0};
+    TPM2B_CREATION_DATA creation = {0};
+    TPM2B_DIGEST hash = {0};
+    TPMT_TK_CREATION ticket = {0};
+    TPM2B_NAME name = {0};
+    struct tpm_name copy;
+
+    tpm_password(member.auths.owner, &owner);
+    assert_int_equal(Tss2_Sys_CreatePrimary(member.tpm->sys, TPM2_RH_OWNER, &owner, &sensitive,
+                                            template, &no_info, &no_pcrs, &object.handle, &created,
+                                            &creation, &hash, &ticket, &name, NULL),
+                     0);
+    memcpy(copy.bytes, name.name, TPM_NAME_BYTES);
+    return copy;
+}
+
+/* Else whoever had the TPM before could have kept the same key, with an auth value of his own. */
+static void test_nobody_can_have_made_the_key_before(void **state)
+{
+    struct tpm_member statement;
+    TPM2B_PUBLIC template;
+    struct tpm_name first, second;
+
+    (void)state;
+    assert_int_equal(tpm_member_read(member.tpm, FIXTURE_PCRS, &statement), ESCROW_OK);
+    assert_int_equal(
+        tpm_public_parse(statement.storage_public, statement.storage_public_len, &template),
+        ESCROW_OK);
+    memset(&template.publicArea.unique, 0, sizeof(template.publicArea.unique));
+    first = primary_from(&template);
+    second = primary_from(&template);
+    assert_true(tpm_name_equal(&first, &second));
+    assert_false(tpm_name_equal(&first, &member.names.storage));
+}
+
 /* Handles a TPM holds, as one number: nothing came, nothing went. */
 static size_t count_handles(struct tpm *tpm)
 {
@@ -220,6 +262,7 @@ int main(void)
         TEST(test_the_statement),
         TEST(test_bad_selections),
         TEST(test_members_differ),
+        TEST(test_nobody_can_have_made_the_key_before),
         TEST(test_a_second_init_changes_nothing),
         cmocka_unit_test(test_a_tpm_with_another_owner),
         cmocka_unit_test(test_an_interrupted_init),

@@ -238,9 +238,8 @@ static void test_off_curve_points_never_reach_the_tpm(void **state)
     deposit.signer.key.x[5] ^= 1;
     assert_refused(ESCROW_ERR_CRYPTO);
     deposit.signer.key.x[5] ^= 1;
-    deposit.request.authority = &bad;
-    assert_refused(ESCROW_ERR_CRYPTO);
-    deposit.request.authority = &deposit.authority.point;
+    assert_int_equal(tpm_approval_verify(member.tpm, &bad, FIXTURE_GROUP, &deposit.node),
+                     ESCROW_ERR_CRYPTO);
     blob.seed[35] = 32;
     assert_int_equal(tpm_import(member.tpm, &deposit.object, &blob, &private_area),
                      ESCROW_ERR_CRYPTO);
