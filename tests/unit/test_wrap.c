@@ -155,6 +155,14 @@ static void test_nonsense_inside_a_right_wrapper(void **state)
         assert_int_equal(wrap_seal(&s->object, part, &s->point, &blob), ESCROW_OK);
         assert_refused(&s->object, &blob, s->recipient);
     }
+    {
+        CLEANUP(secret_free_p) struct secret *longer = secret_new(full + 1);
+        struct wrap_blob blob;
+
+        memcpy(longer->bytes, s->sensitive->bytes, full);
+        assert_int_equal(wrap_seal(&s->object, longer, &s->point, &blob), ESCROW_OK);
+        assert_refused(&s->object, &blob, s->recipient);
+    }
     for (size_t i = 0; i < full; i++) {
         CLEANUP(secret_free_p) struct secret *altered = secret_from(s->sensitive->bytes, full);
         struct wrap_blob blob;
