@@ -11,7 +11,7 @@
 
 /*
  * The rules of an escrow: which availability groups it serves, which replicas each has, and how
- * much proof a promotion needs (policy(5)). A policy is read whole or not at all, never changes
+ * much proof a promotion needs (escrow-policy(5)). A policy is read whole or not at all, never changes
  * afterwards, and holds no secret. Durations are milliseconds.
  */
 

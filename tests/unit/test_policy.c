@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/file.h"
 #include "policy/policy.h"
 
 #include <setjmp.h>
@@ -265,6 +266,74 @@ static void test_examples(void **state)
     }
 }
 
+/* Every key of the schema is in the manual page, as a term of its own. */
+static void test_manual_has_every_key(void **state)
+{
+    static const char *const texts[] = {
+        "x: 1\n",
+        THREE "    x: 1\n",
+        "groups:\n- name: g\n  availability_group: AG\n  databases: [d]\n"
+        "  replicas: [{instance: a, server_name: A, x: 1}, {instance: b, server_name: B}]\n",
+    };
+    CLEANUP(cleanup_free) char *manual = NULL;
+    size_t len, keys = 0;
+
+    (void)state;
+    assert_int_equal(file_read(ESCROW_MANUAL, 65536, &manual, &len), ESCROW_OK);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        CLEANUP(config_report_deinit) struct config_report report = {0};
+        struct policy *policy = NULL;
+        char *list, *rest = NULL;
+
+        assert_int_equal(load(texts[i], &report, &policy), ESCROW_ERR_CONFIG);
+        list = strstr(report.lines[0], "expected one of ");
+        assert_non_null(list);
+        for (char *key = strtok_r(list + strlen("expected one of "), ", ", &rest); key;
+             key = strtok_r(NULL, ", ", &rest)) {
+            char term[64];
+
+            snprintf(term, sizeof(term), "*%s*", key);
+            if (!strstr(manual, term))
+                fail_msg("%s is not in the manual page", term);
+            keys++;
+        }
+    }
+    assert_int_equal(keys, 1 + 12 + 2);
+}
+
+/* The example of the manual page loads, and writes the defaults out. */
+static void test_manual_example(void **state)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    CLEANUP(policy_free_p) struct policy *policy = NULL;
+    CLEANUP(policy_free_p) struct policy *plain = NULL;
+    CLEANUP(cleanup_free) char *manual = NULL;
+    const struct policy_group *written, *defaults;
+    char *start, *end;
+    size_t len;
+
+    (void)state;
+    assert_int_equal(file_read(ESCROW_MANUAL, 65536, &manual, &len), ESCROW_OK);
+    start = strstr(manual, "```\n");
+    assert_non_null(start);
+    end = strstr(start + 4, "```\n");
+    assert_non_null(end);
+    *end = '\0';
+    assert_int_equal(load(start + 4, &report, &policy), ESCROW_OK);
+    assert_int_equal(load(THREE, &report, &plain), ESCROW_OK);
+    policy_groups(policy, &written);
+    policy_groups(plain, &defaults);
+    assert_int_equal(written->witness_count, defaults->witness_count);
+    assert_int_equal(written->rival_wait_ms, defaults->rival_wait_ms);
+    assert_int_equal(written->dead_for_ms, defaults->dead_for_ms);
+    assert_int_equal(written->window_ms, defaults->window_ms);
+    assert_int_equal(written->retries, defaults->retries);
+    assert_int_equal(written->brake, defaults->brake);
+    assert_int_equal(written->on_restart, defaults->on_restart);
+    policy_warnings(policy, &report);
+    assert_int_equal(report.count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +344,8 @@ int main(void)
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_short_dead_for_warns_only_where_it_counts),
         cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_manual_has_every_key),
+        cmocka_unit_test(test_manual_example),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
