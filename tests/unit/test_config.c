@@ -181,8 +181,9 @@ static const struct {
     {"label: x\npatience: 5 s\n", "f.yaml:2:11: patience: found '5 s', expected a duration"},
     {"label: x\npatience: 0s\n", "f.yaml:2:11: patience: found '0s', expected a duration"},
     {"label: x\npatience: 3d\n", "f.yaml:2:11: patience: found '3d', expected a duration"},
-    {"label: x\npatience: 999999999999999d\n",
-     "f.yaml:2:11: patience: found '999999999999999d', expected a duration"},
+    /* Days in milliseconds that are in range again modulo 2^64. */
+    {"label: x\npatience: 826260411634907d\n",
+     "f.yaml:2:11: patience: found '826260411634907d', expected a duration"},
     {"label: x\ncolour: blue\n", "f.yaml:2:9: colour: found 'blue', expected one of red, green"},
     {"label: x\ncolour: \"red\\0\"\n",
      "f.yaml:2:9: colour: found a quoted 'red?', expected one of red, green"},
@@ -248,6 +249,19 @@ static void test_wrong(void **state)
         if (strncmp(report.lines[0], wrong[i].line, strlen(wrong[i].line)) != 0)
             fail_msg("case %zu:\n  %s\n  %s", i, report.lines[0], wrong[i].line);
     }
+}
+
+static void test_utf16_is_refused(void **state)
+{
+    static const char text[] = "\xff\xfel\0a\0b\0e\0l\0:\0 \0x\0\n";
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    struct config *config = NULL;
+
+    (void)state;
+    assert_int_equal(config_load_bytes(text, sizeof(text), "f.yaml", &schema, &report, &config),
+                     ESCROW_ERR_CONFIG);
+    assert_int_equal(report.count, 1);
+    assert_non_null(strstr(report.lines[0], "f.yaml:1:1: found malformed YAML ("));
 }
 
 static void test_alias_is_refused_with_its_anchor(void **state)
@@ -374,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_fallbacks),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_utf16_is_refused),
         cmocka_unit_test(test_alias_is_refused_with_its_anchor),
         cmocka_unit_test(test_all_faults_are_reported),
         cmocka_unit_test(test_many_faults_are_bounded),

@@ -122,6 +122,7 @@ static const struct {
                                "candidate+silence or a number from 1 to 2"},
     {TWO "    witnesses: 0\n", "p.yaml:6:16: witnesses: found '0', expected"},
     {TWO "    witnesses: 02\n", "p.yaml:6:16: witnesses: found '02', expected"},
+    {TWO "    witnesses: 12\n", "p.yaml:6:16: witnesses: found '12', expected"},
     {TWO "    witnesses: most\n", "p.yaml:6:16: witnesses: found 'most', expected"},
     {THREE "    witnesses: candidate+silence\n",
      "p.yaml:9:16: witnesses: found candidate+silence with 3 replicas, expected it only with two"},
