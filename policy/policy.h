@@ -11,8 +11,8 @@
 
 /*
  * The rules of an escrow: which availability groups it serves, which replicas each has, and how
- * much proof a promotion needs (escrow-policy(5)). A policy is read whole or not at all, never changes
- * afterwards, and holds no secret. Durations are milliseconds.
+ * much proof a promotion needs (escrow-policy(5)). A policy is read whole or not at all, never
+ * changes afterwards, and holds no secret. Durations are milliseconds.
  */
 
 #define POLICY_NAME_MAX NAME_MAX_BYTES       /* bytes of a group's or instance's name */
