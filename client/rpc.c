@@ -2,356 +2,249 @@
 #include "client/rpc.h"
 
 #include "libescrow/json.h"
+#include "libescrow/log.h"
 
-#include <inttypes.h>
+#include <curl/curl.h>
+
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PATH_MAX_BYTES 128
+#define ADDRESS_MAX 253 /* bytes of a DNS name */
+#define URL_MAX 1024
+#define RETRY_AFTER_MAX_S 86400
 
 struct rpc {
-    struct rpc_http *http;
-    int64_t timeout_ms;
-    struct rpc_problem problem;
+    struct tls *tls; /* borrowed */
+    CURL *curl;
+    struct curl_slist *post_headers;
+    char address[ADDRESS_MAX + 3]; /* of the URL: an IPv6 address in brackets */
+    uint16_t port;
+    char error[CURL_ERROR_SIZE];
 };
 
-enum escrow_err rpc_new(const struct rpc_http_config *config, struct rpc **ret_rpc)
-{
-    CLEANUP(rpc_free_p) struct rpc *rpc = calloc(1, sizeof(*rpc));
-    enum escrow_err err;
+/* The bytes of an answer as they arrive. */
+struct received {
+    char *bytes;
+    size_t len;
+};
 
-    if (!rpc)
+static void received_deinit(struct received *received)
+{
+    free(received->bytes);
+}
+
+/* libcurl calls it for each connection: from here on its context is ours in every setting. */
+static CURLcode on_context(CURL *curl, void *context, void *argument)
+{
+    (void)curl;
+    return tls_apply(argument, context) == ESCROW_OK ? CURLE_OK : CURLE_ABORTED_BY_CALLBACK;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *argument)
+{
+    struct received *received = argument;
+    size_t len = size * count;
+    char *grown;
+
+    if (len > RPC_BODY_MAX - received->len)
+        return 0;
+    grown = realloc(received->bytes, received->len + len + 1);
+    if (!grown)
+        return 0;
+    memcpy(grown + received->len, bytes, len);
+    received->bytes = grown;
+    received->len += len;
+    received->bytes[received->len] = '\0';
+    return len;
+}
+
+/* Host names are not what a server is known by: tls_apply has set the check of its identity. */
+static bool set_tls(struct rpc *rpc)
+{
+    CURL *curl = rpc->curl;
+
+    return curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
+           /* The machine's own CAs: reading them costs more than the handshake. */
+           curl_easy_setopt(curl, CURLOPT_CAINFO, NULL) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSL_SESSIONID_CACHE, 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_context) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, rpc->tls) == CURLE_OK;
+}
+
+/* Nothing that would mean something else in a URL. */
+static bool is_host(const char *address)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:";
+    size_t len = strlen(address);
+
+    return len > 0 && len <= ADDRESS_MAX && strspn(address, allowed) == len;
+}
+
+static bool set_http(struct rpc *rpc)
+{
+    CURL *curl = rpc->curl;
+
+    return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, rpc->error) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
+}
+
+enum escrow_err rpc_new(const char *address, uint16_t port, struct tls *tls, struct rpc **ret_rpc)
+{
+    CLEANUP(rpc_free_p) struct rpc *rpc = NULL;
+
+    /* Counted by libcurl: each has its cleanup in rpc_free. */
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return ESCROW_ERR_NO_MEMORY;
-    rpc->timeout_ms = config->timeout_ms;
-    err = rpc_http_new(config, &rpc->http);
-    if (!err)
-        *ret_rpc = TAKE(rpc);
-    return err;
+    rpc = calloc(1, sizeof(*rpc));
+    if (!rpc) {
+        curl_global_cleanup();
+        return ESCROW_ERR_NO_MEMORY;
+    }
+    rpc->port = port;
+    rpc->tls = tls;
+    if (!is_host(address)) {
+        log_error("'%s' is neither a host name nor an IP address", address);
+        return ESCROW_ERR_CONFIG;
+    }
+    snprintf(rpc->address, sizeof(rpc->address), strchr(address, ':') ? "[%s]" : "%s", address);
+    rpc->curl = curl_easy_init();
+    rpc->post_headers = curl_slist_append(NULL, "Content-Type: application/json");
+    if (!rpc->curl || !rpc->post_headers || !set_tls(rpc) || !set_http(rpc))
+        return ESCROW_ERR_NO_MEMORY;
+    *ret_rpc = TAKE(rpc);
+    return ESCROW_OK;
 }
 
 void rpc_free(struct rpc *rpc)
 {
     if (!rpc)
         return;
-    rpc_http_free(rpc->http);
+    curl_easy_cleanup(rpc->curl);
+    curl_slist_free_all(rpc->post_headers);
     free(rpc);
+    curl_global_cleanup();
 }
 
-void rpc_set_timeout(struct rpc *rpc, int64_t timeout_ms)
+void rpc_reply_deinit(struct rpc_reply *reply)
 {
-    rpc->timeout_ms = timeout_ms;
-    rpc_http_set_timeout(rpc->http, timeout_ms);
+    free(reply->body);
+    reply->body = NULL;
 }
 
-const struct rpc_problem *rpc_problem(const struct rpc *rpc)
+static enum escrow_err from_curl(CURLcode code)
 {
-    return &rpc->problem;
-}
-
-/* Notes a failure that has no HTTP answer behind it, or none that is believed. */
-static enum escrow_err fail(struct rpc *rpc, enum escrow_err err, const char *text)
-{
-    snprintf(rpc->problem.text, sizeof(rpc->problem.text), "%s", text);
-    return err;
-}
-
-static enum escrow_err from_status(long status)
-{
-    switch (status) {
-    case 404:
-        return ESCROW_ERR_NOT_FOUND;
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-        return ESCROW_ERR_UNAVAILABLE;
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return ESCROW_ERR_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+        return ESCROW_ERR_CRYPTO;
+    case CURLE_WRITE_ERROR:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY:
+        return ESCROW_ERR_MALFORMED;
+    case CURLE_OUT_OF_MEMORY:
+        return ESCROW_ERR_NO_MEMORY;
     default:
-        return ESCROW_ERR_DENIED;
+        return ESCROW_ERR_UNAVAILABLE;
     }
+}
+
+static bool set_method(struct rpc *rpc, const char *body)
+{
+    CURL *curl = rpc->curl;
+
+    if (!body)
+        return curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
+               curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL) == CURLE_OK;
+    return curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body)) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_HTTPHEADER, rpc->post_headers) == CURLE_OK;
+}
+
+static bool set_request(struct rpc *rpc, const char *path, int64_t timeout_ms,
+                        struct received *received)
+{
+    CURL *curl = rpc->curl;
+    char url[URL_MAX];
+
+    snprintf(url, sizeof(url), "https://%s:%u%s", rpc->address, rpc->port, path);
+    return curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_WRITEDATA, received) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms) == CURLE_OK;
 }
 
 /*
- * RFC 9457, and the body of a 202. Lenient on purpose: it decides nothing, and a proxy in between
- * answers in a form of its own.
+ * RFC 9457 with its "code", or the "reason" of a 202. Lenient on purpose: it decides nothing, and
+ * something in between may answer in a form of its own.
  */
-static enum escrow_err read_problem(struct rpc *rpc, const struct rpc_http_answer *answer)
+static void read_problem(struct rpc_reply *reply)
 {
     CLEANUP(json_free_p) json_t *document = NULL;
-    struct rpc_problem *problem = &rpc->problem;
-    const char *code = NULL, *detail = NULL;
+    const char *code, *detail;
     json_int_t request;
 
-    problem->http_status = answer->status;
-    problem->retry_after_s = answer->retry_after_s;
-    if (json_parse(answer->body, answer->body_len, RPC_HTTP_BODY_MAX, &document) == ESCROW_OK) {
-        code = json_string_value(json_object_get(document, "reason"));
-        detail = json_string_value(json_object_get(document, "detail"));
-        request = json_integer_value(json_object_get(document, "request"));
-        problem->request = request > 0 ? (uint64_t)request : 0;
-    }
-    problem->reason = code ? reason_from_code(code) : REASON_NONE;
-    if (problem->reason == REASON_NONE)
-        snprintf(problem->text, sizeof(problem->text), "HTTP status %ld without a known reason",
-                 answer->status);
-    else
-        snprintf(problem->text, sizeof(problem->text), "%s%s%.400s", reason_text(problem->reason),
-                 detail && *detail ? " " : "", detail ? detail : "");
-    return from_status(answer->status);
+    if (json_parse(reply->body, reply->len, RPC_BODY_MAX, &document) != ESCROW_OK)
+        return;
+    code = json_string_value(json_object_get(document, reply->status == 202 ? "reason" : "code"));
+    detail = json_string_value(json_object_get(document, "detail"));
+    request = json_integer_value(json_object_get(document, "request"));
+    reply->reason = code ? reason_from_code(code) : REASON_NONE;
+    reply->request = request > 0 ? (uint64_t)request : 0;
+    snprintf(reply->detail, sizeof(reply->detail), "%s", detail ? detail : "");
 }
 
-/* One request; ESCROW_OK only for status 200, with its body. */
-static enum escrow_err exchange(struct rpc *rpc, const char *path, const char *body,
-                                char **ret_body, size_t *ret_len)
+static enum escrow_err take_reply(struct rpc *rpc, struct received *received,
+                                  struct rpc_reply *ret_reply)
 {
-    struct rpc_http_answer answer = {0};
-    CLEANUP(cleanup_free) char *answer_body = NULL;
-    enum escrow_err err;
+    struct rpc_reply reply = {.len = received->len};
+    curl_off_t retry_after_s = 0;
+    long status = 0;
 
-    memset(&rpc->problem, 0, sizeof(rpc->problem));
-    err = rpc_http_request(rpc->http, path, body, &answer, rpc->problem.text);
-    if (err)
-        return err;
-    answer_body = answer.body;
-    if (answer.status != 200)
-        return read_problem(rpc, &answer);
-    *ret_body = TAKE(answer_body);
-    *ret_len = answer.body_len;
-    return ESCROW_OK;
-}
-
-static enum escrow_err exchange_json(struct rpc *rpc, const char *path, const char *body,
-                                     json_t **ret_object)
-{
-    CLEANUP(cleanup_free) char *text = NULL;
-    size_t len = 0;
-    enum escrow_err err = exchange(rpc, path, body, &text, &len);
-
-    if (err)
-        return err;
-    err = json_parse(text, len, RPC_HTTP_BODY_MAX, ret_object);
-    return err ? fail(rpc, err, "the answer is not a JSON object") : ESCROW_OK;
-}
-
-/* An object with one text member. */
-static enum escrow_err exchange_text(struct rpc *rpc, const char *path, const char *body,
-                                     const char *name, char **ret_text)
-{
-    CLEANUP(json_free_p) json_t *object = NULL;
-    struct json_reader reader;
-    const char *text;
-    char *copy;
-    enum escrow_err err = exchange_json(rpc, path, body, &object);
-
-    if (err)
-        return err;
-    json_reader_init(&reader, object, "answer to %s", path);
-    text = json_borrow_text(&reader, name, JWS_BYTES_MAX);
-    err = json_reader_end(&reader);
-    if (err)
-        return fail(rpc, err, "the answer does not have its form");
-    copy = strdup(text);
-    if (!copy)
+    reply.body = received->bytes ? TAKE(received->bytes) : strdup("");
+    if (!reply.body)
         return ESCROW_ERR_NO_MEMORY;
-    *ret_text = copy;
+    curl_easy_getinfo(rpc->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(rpc->curl, CURLINFO_RETRY_AFTER, &retry_after_s);
+    reply.status = (unsigned)status;
+    if (retry_after_s > 0 && retry_after_s <= RETRY_AFTER_MAX_S)
+        reply.retry_after_s = (unsigned)retry_after_s;
+    if (status != 200)
+        read_problem(&reply);
+    *ret_reply = reply;
     return ESCROW_OK;
 }
 
-enum escrow_err rpc_fetch_roster(struct rpc *rpc, char **ret_compact)
+enum escrow_err rpc_request(struct rpc *rpc, const char *path, const char *body, int64_t timeout_ms,
+                            struct rpc_reply *ret_reply)
 {
-    return exchange_text(rpc, "/v1/roster", NULL, "roster", ret_compact);
-}
+    CLEANUP(received_deinit) struct received received = {0};
+    CURLcode code;
 
-static enum escrow_err actor_name(const struct rpc_actor *actor, struct tpm_name *ret_name)
-{
-    struct ec_point point;
-    enum escrow_err err = key_point(actor->act_key, &point);
-
-    return err ? err : key_signer_name(&point, ret_name);
-}
-
-/* Posts and verifies a signed answer. */
-static enum escrow_err ask(struct rpc *rpc, const struct rpc_actor *actor, const char *path,
-                           const char *body, const struct answer_expect *expect,
-                           struct answer **ret_answer)
-{
-    CLEANUP(cleanup_free) char *compact = NULL;
-    const struct roster_member *member;
-    enum escrow_err err = exchange_text(rpc, path, body, "answer", &compact);
-
-    if (err)
-        return err;
-    err = answer_verify(compact, strlen(compact), actor->roster, expect, ret_answer, &member);
-    if (!err || err == ESCROW_ERR_NO_MEMORY)
-        return err;
-    /* Not a refusal of escrowd but a forgery, or a roster that does not know this member. */
-    return fail(rpc, ESCROW_ERR_CRYPTO,
-                "the answer is not one that a member of the roster signed for this request");
-}
-
-static bool is_same_text(const char *one, const char *other)
-{
-    return strcmp(one, other ? other : "") == 0;
-}
-
-static char *question_body(const struct rpc_question *question, const struct tpm_name *kid)
-{
-    CLEANUP(json_free_p)
-    json_t *document =
-        json_pack("{s:s, s:s, s:o, s:s?, s:s?}", "act", act_kind_word(question->act), "purpose",
-                  act_purpose_word(question->purpose), "kid", json_tpm_name(kid), "group",
-                  question->group, "database", question->database);
-
-    return document ? json_text(document) : NULL;
-}
-
-enum escrow_err rpc_challenge(struct rpc *rpc, const struct rpc_actor *actor,
-                              const struct rpc_question *question, struct answer **ret_challenge)
-{
-    CLEANUP(answer_free_p) struct answer *challenge = NULL;
-    CLEANUP(cleanup_free) char *body = NULL;
-    struct tpm_name asker;
-    const struct answer_expect expect = {.kind = ANSWER_CHALLENGE, .asker = &asker};
-    enum escrow_err err = actor_name(actor, &asker);
-
-    if (err)
-        return err;
-    body = question_body(question, &asker);
-    if (!body)
+    rpc->error[0] = '\0';
+    /* A fault of this only leaves the lists as they were; it has been logged. */
+    if (tls_refresh_crl(rpc->tls) != ESCROW_OK)
+        log_warning("the revocation lists of the escrowd could not be read again");
+    if (!set_method(rpc, body) || !set_request(rpc, path, timeout_ms, &received))
         return ESCROW_ERR_NO_MEMORY;
-    err = ask(rpc, actor, "/v1/challenge", body, &expect, &challenge);
-    if (err)
-        return err;
-    if (challenge->challenge.act != question->act ||
-        !is_same_text(challenge->subject.group, question->group) ||
-        !is_same_text(challenge->subject.database, question->database))
-        return fail(rpc, ESCROW_ERR_CRYPTO, "the challenge is for another act");
-    *ret_challenge = TAKE(challenge);
-    return ESCROW_OK;
-}
-
-static bool is_same_subject(const struct act_subject *one, const struct act_subject *other)
-{
-    return strcmp(one->group, other->group) == 0 && strcmp(one->database, other->database) == 0;
-}
-
-static bool is_about_deposit(const struct act *act, const struct answer *answer)
-{
-    struct tpm_name object;
-
-    return key_public_name(act->deposit.public_area, act->deposit.public_len, &object) ==
-               ESCROW_OK &&
-           is_same_subject(&act->subject, &answer->subject) &&
-           answer->durable.version == act->deposit.version &&
-           answer->durable.state == act->deposit.state &&
-           tpm_name_equal(&answer->durable.object, &object);
-}
-
-/* Only objects that this act has signed for, for this replica. */
-static bool is_about_release(const struct act *act, const struct answer *answer)
-{
-    if (!is_same_subject(&act->subject, &answer->subject) ||
-        strcmp(act->release.replica, answer->grant.replica) != 0)
-        return false;
-    for (size_t i = 0; i < answer->object_count; i++) {
-        bool is_signed = false;
-
-        for (size_t j = 0; j < act->release.object_count; j++)
-            is_signed = is_signed ||
-                        tpm_name_equal(&answer->objects[i].name, &act->release.objects[j].object);
-        if (!is_signed)
-            return false;
-    }
-    return true;
-}
-
-static bool is_about_anything(const struct act *act, const struct answer *answer)
-{
-    (void)act;
-    (void)answer;
-    return true; /* noted: the nonce alone binds it */
-}
-
-/* Indexed by enum act_kind. */
-static const struct {
-    const char *path;
-    enum answer_kind answer;
-    bool (*is_about)(const struct act *act, const struct answer *answer);
-} acts[] = {
-    [ACT_DEPOSIT] = {"/v1/deposit", ANSWER_DURABLE, is_about_deposit},
-    [ACT_RELEASE] = {"/v1/release", ANSWER_GRANT, is_about_release},
-    [ACT_RECEIPT] = {"/v1/receipt", ANSWER_NOTED, is_about_anything},
-    [ACT_ORDER] = {"/v1/orders", ANSWER_NOTED, is_about_anything},
-    [ACT_APPROVE] = {NULL, 0, NULL},
-    [ACT_PUBLISH] = {"/v1/publish", ANSWER_NOTED, is_about_anything},
-};
-
-static char *act_body(const char *compact)
-{
-    CLEANUP(json_free_p) json_t *document = json_pack("{s:s}", "act", compact);
-
-    return document ? json_text(document) : NULL;
-}
-
-enum escrow_err rpc_act(struct rpc *rpc, const struct rpc_actor *actor,
-                        const struct answer *challenge, struct act *act, struct answer **ret_answer)
-{
-    CLEANUP(answer_free_p) struct answer *answer = NULL;
-    CLEANUP(cleanup_free) char *compact = NULL;
-    CLEANUP(cleanup_free) char *body = NULL;
-    struct tpm_name asker;
-    const struct answer_expect expect = {
-        .kind = acts[act->kind].answer, .asker = &asker, .nonce = challenge->nonce};
-    enum escrow_err err = actor_name(actor, &asker);
-
-    if (!acts[act->kind].path)
-        return ESCROW_ERR_USAGE;
-    act->aud = challenge->challenge.member;
-    act->subject = challenge->subject;
-    memcpy(act->nonce, challenge->nonce, sizeof(act->nonce));
-    if (!err)
-        err = act_sign(act, actor->act_key, &compact);
-    if (err)
-        return err;
-    body = act_body(compact);
-    if (!body)
-        return ESCROW_ERR_NO_MEMORY;
-    err = ask(rpc, actor, acts[act->kind].path, body, &expect, &answer);
-    if (err)
-        return err;
-    if (!tpm_name_equal(&answer->kid, &challenge->kid) || !acts[act->kind].is_about(act, answer))
-        return fail(rpc, ESCROW_ERR_CRYPTO, "the answer is another member's or about another act");
-    *ret_answer = TAKE(answer);
-    return ESCROW_OK;
-}
-
-enum escrow_err rpc_orders(struct rpc *rpc, unsigned wait_s, json_t **ret_orders)
-{
-    char path[PATH_MAX_BYTES];
-    enum escrow_err err;
-
-    snprintf(path, sizeof(path), "/v1/orders?wait=%u", wait_s);
-    rpc_http_set_timeout(rpc->http, rpc->timeout_ms + (int64_t)wait_s * 1000);
-    err = exchange_json(rpc, path, NULL, ret_orders);
-    rpc_http_set_timeout(rpc->http, rpc->timeout_ms);
-    return err;
-}
-
-enum escrow_err rpc_secrets(struct rpc *rpc, json_t **ret_secrets)
-{
-    return exchange_json(rpc, "/v1/secrets", NULL, ret_secrets);
-}
-
-enum escrow_err rpc_status(struct rpc *rpc, json_t **ret_status)
-{
-    return exchange_json(rpc, "/v1/status", NULL, ret_status);
-}
-
-enum escrow_err rpc_audit(struct rpc *rpc, uint64_t from, unsigned limit, char **ret_lines,
-                          size_t *ret_len)
-{
-    char path[PATH_MAX_BYTES];
-
-    snprintf(path, sizeof(path), "/v1/audit?from=%" PRIu64 "&limit=%u", from, limit);
-    return exchange(rpc, path, NULL, ret_lines, ret_len);
+    code = curl_easy_perform(rpc->curl);
+    if (code == CURLE_OK)
+        return take_reply(rpc, &received, ret_reply);
+    *ret_reply = (struct rpc_reply){0};
+    snprintf(ret_reply->detail, sizeof(ret_reply->detail), "%s",
+             rpc->error[0] ? rpc->error : curl_easy_strerror(code));
+    return from_curl(code);
 }
