@@ -18,7 +18,7 @@ enum ipc_supervisor_type {
 
     IPC_READY = 0x010,        /* from a role: port (front; 0 of others) */
     IPC_PONG = 0x011,         /* from keeper and front */
-    IPC_RESTART_ROLE = 0x012, /* from the keeper: the instance whose prober is overdue */
+    IPC_RESTART_ROLE = 0x012, /* from the keeper: kind, instance of a peer to kill */
     IPC_STATUS = 0x013,       /* from the keeper: one line for the service manager */
 };
 

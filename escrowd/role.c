@@ -5,6 +5,7 @@
 #include "libescrow/log.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 struct role {
     struct event_base *base;
@@ -17,16 +18,16 @@ struct role {
 static enum escrow_err on_peer(struct ipc_channel *channel, const struct ipc_message *message,
                                void *argument)
 {
-    CLEANUP(cleanup_close) int fd = message->fd;
     struct role *role = argument;
     struct ipc_peer peer;
     enum escrow_err err = ipc_get_peer(message, &peer);
 
     (void)channel;
-    if (err)
+    if (err) {
+        close(message->fd);
         return err;
-    role->events->on_peer(&peer, fd, role->argument);
-    fd = -1;
+    }
+    role->events->on_peer(&peer, message->fd, role->argument);
     return ESCROW_OK;
 }
 
@@ -125,23 +126,22 @@ enum escrow_err role_ready(struct role *role, uint16_t port)
     return ipc_channel_send(role->channel, IPC_READY, 0, &writer);
 }
 
-static void send_text(struct role *role, enum ipc_supervisor_type type, const char *text)
+void role_status(struct role *role, const char *text)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
     ipc_put_string(&writer, text);
-    if (ipc_channel_send(role->channel, type, 0, &writer) != ESCROW_OK)
+    if (ipc_channel_send(role->channel, IPC_STATUS, 0, &writer) != ESCROW_OK)
         log_warning("the supervisor does not take messages");
 }
 
-void role_status(struct role *role, const char *text)
+void role_restart_peer(struct role *role, const struct ipc_peer *peer)
 {
-    send_text(role, IPC_STATUS, text);
-}
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
-void role_restart_prober(struct role *role, const char *instance)
-{
-    send_text(role, IPC_RESTART_ROLE, instance);
+    ipc_put_peer(&writer, peer);
+    if (ipc_channel_send(role->channel, IPC_RESTART_ROLE, 0, &writer) != ESCROW_OK)
+        log_warning("the supervisor does not take messages");
 }
 
 bool role_is_orphaned(const struct role *role)

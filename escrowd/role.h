@@ -36,7 +36,10 @@ CLEANUP_FUNCTION(role_free_p, struct role, role_free)
 MUST_CHECK enum escrow_err role_ready(struct role *role, uint16_t port);
 /* One line for the service manager: what keeps escrowd from serving, or that it serves. */
 void role_status(struct role *role, const char *text);
-/* Keeper only: the prober of this instance is overdue; it is killed and started again. */
-void role_restart_prober(struct role *role, const char *instance);
+/*
+ * Keeper only: a prober that is overdue, or a peer that sent what it must not (on_close of its
+ * channel says so), is killed and started again.
+ */
+void role_restart_peer(struct role *role, const struct ipc_peer *peer);
 /* True if the loop was left because the supervisor is gone. */
 bool role_is_orphaned(const struct role *role);
