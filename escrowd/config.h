@@ -3,6 +3,7 @@
 
 #include "libescrow/config.h"
 #include "libescrow/sql.h"
+#include "libescrow/tls.h"
 
 /*
  * escrowd.yaml, read by each role for itself before its sandbox closes (escrowd(8)). What is
@@ -23,6 +24,7 @@ struct escrowd_instance {
     const char *login;         /* NULL with a keytab */
     const char *password_file; /* NULL with a keytab */
     const char *keytab;
+    const char *agent_login;  /* under which the agent's sessions are looked for */
     int64_t login_timeout_ms; /* whole seconds */
     int64_t query_timeout_ms;
 };
@@ -32,25 +34,22 @@ struct escrowd_listen {
     int64_t port;        /* 0: any free one, said in the readiness line */
 };
 
-/* What to do when the revocation list is past its next update. */
-enum escrowd_crl_stale { ESCROWD_CRL_STALE_WARN, ESCROWD_CRL_STALE_REFUSE };
-
 struct escrowd_tls {
     const char *ca_file;  /* who may issue client certificates */
     const char *crl_file; /* NULL: none is checked */
-    enum escrowd_crl_stale crl_stale;
-    const char *certificate; /* PEM, the leaf only */
-    const char *key;
+    enum tls_crl_stale crl_stale;
+    const char *certificate_file; /* PEM, the leaf */
+    const char *key_file;
 };
 
 struct escrowd_tpm {
-    const char *tcti; /* "device:/dev/tpm0", "swtpm:path=..." */
+    const char *tcti; /* as tpm_open takes it */
     size_t pcr_count;
     const char *const *pcr_names;
-    uint32_t pcrs; /* bit n: PCR n of the SHA-256 bank */
+    uint32_t pcrs; /* made from pcr_names: bit n is PCR n of the SHA-256 bank */
 };
 
-/* Names or numbers; used only where the supervisor is started as root. */
+/* Names or numbers of users, one each; needed, and used, only where escrowd is started as root. */
 struct escrowd_users {
     const char *keeper;
     const char *front;
@@ -58,12 +57,16 @@ struct escrowd_users {
 };
 
 struct escrowd_limits {
-    int64_t connections;              /* open at once */
-    int64_t connections_per_identity; /* of one certificate identity */
-    int64_t requests;                 /* waiting for the keeper at once */
-    int64_t request_ms;               /* from the connection or the last reply to the whole reply */
-    int64_t shutdown_ms;              /* for what is in flight */
-    int64_t ping_ms;                  /* a role that does not answer for so long is killed */
+    int64_t connections;
+    int64_t connections_per_identity;
+    int64_t requests; /* waiting for the keeper at once */
+    /*
+     * The absolute deadline of a connection: from its start, or the last reply, to the whole of the
+     * next request, and again from there to the reply (an order may wait longer: as asked for).
+     */
+    int64_t request_ms;
+    int64_t shutdown_ms; /* for what is in flight */
+    int64_t ping_ms;     /* a keeper or front that is silent for so long is killed */
 };
 
 struct escrowd_config {
@@ -71,10 +74,11 @@ struct escrowd_config {
     struct escrowd_listen listen;
     struct escrowd_tls tls;
     struct escrowd_tpm tpm;
-    const char *state;     /* folder of the keeper's store */
-    const char *audit;     /* folder of the audit log */
-    const char *policy;    /* file */
-    const char *authority; /* file: the policy authority's public key, PEM */
+    const char *state_folder; /* the keeper's store */
+    const char *audit_folder; /* the audit log */
+    const char *policy_file;
+    const char *authority_file; /* the policy authority's public key */
+    const char *recovery_file;  /* the recovery key's public half, for init alone; may be NULL */
     struct escrowd_users users;
     struct escrowd_limits limits;
     size_t instance_count;

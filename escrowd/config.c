@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/config.h"
+
+#include "libescrow/identity.h"
+#include "libescrow/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT_MAX 512
+#define HOST_MAX 253
+#define PCRS 24
+#define SECOND_MS 1000
+
+static const char *const crl_stale_words[] = {
+    [TLS_CRL_STALE_WARN] = "warn",
+    [TLS_CRL_STALE_REFUSE] = "refuse",
+};
+
+static const struct config_field listen_fields[] = {
+    {"address", CONFIG_STRING(struct escrowd_listen, address, HOST_MAX), .is_required = true},
+    {"port", CONFIG_INTEGER(struct escrowd_listen, port, 0, 65535), .fallback = "8443"},
+};
+static const struct config_schema listen_schema =
+    CONFIG_SCHEMA(struct escrowd_listen, listen_fields);
+
+static const struct config_field tls_fields[] = {
+    {"ca_file", CONFIG_PATH(struct escrowd_tls, ca_file), .is_required = true},
+    {"crl_file", CONFIG_PATH(struct escrowd_tls, crl_file)},
+    {"crl_stale", CONFIG_ENUM(struct escrowd_tls, crl_stale, crl_stale_words), .fallback = "warn"},
+    {"certificate_file", CONFIG_PATH(struct escrowd_tls, certificate_file), .is_required = true},
+    {"key_file", CONFIG_PATH(struct escrowd_tls, key_file), .is_required = true},
+};
+static const struct config_schema tls_schema = CONFIG_SCHEMA(struct escrowd_tls, tls_fields);
+
+static const struct config_field tpm_fields[] = {
+    {"tcti", CONFIG_STRING(struct escrowd_tpm, tcti, TEXT_MAX), .is_required = true},
+    {"pcrs", CONFIG_NAME_LIST(struct escrowd_tpm, pcr_names, pcr_count, 2, 1, PCRS),
+     .is_required = true},
+};
+static const struct config_schema tpm_schema = CONFIG_SCHEMA(struct escrowd_tpm, tpm_fields);
+
+static const struct config_field users_fields[] = {
+    {"keeper", CONFIG_NAME(struct escrowd_users, keeper, 32)},
+    {"front", CONFIG_NAME(struct escrowd_users, front, 32)},
+    {"prober", CONFIG_NAME(struct escrowd_users, prober, 32)},
+};
+static const struct config_schema users_schema = CONFIG_SCHEMA(struct escrowd_users, users_fields);
+
+static const struct config_field limits_fields[] = {
+    {"connections", CONFIG_INTEGER(struct escrowd_limits, connections, 1, 10000),
+     .fallback = "512"},
+    {"connections_per_identity",
+     CONFIG_INTEGER(struct escrowd_limits, connections_per_identity, 1, 1000), .fallback = "16"},
+    {"requests", CONFIG_INTEGER(struct escrowd_limits, requests, 1, 10000), .fallback = "256"},
+    {"request", CONFIG_DURATION(struct escrowd_limits, request_ms, 50, 300 * SECOND_MS),
+     .fallback = "10s"},
+    {"shutdown", CONFIG_DURATION(struct escrowd_limits, shutdown_ms, 100, 60 * SECOND_MS),
+     .fallback = "5s"},
+    {"ping", CONFIG_DURATION(struct escrowd_limits, ping_ms, 200, 600 * SECOND_MS),
+     .fallback = "60s"},
+};
+static const struct config_schema limits_schema =
+    CONFIG_SCHEMA(struct escrowd_limits, limits_fields);
+
+static const struct config_field instance_fields[] = {
+    {"name", CONFIG_NAME(struct escrowd_instance, name, NAME_MAX_BYTES), .is_required = true},
+    {"address", CONFIG_STRING(struct escrowd_instance, address, HOST_MAX), .is_required = true},
+    {"port", CONFIG_INTEGER(struct escrowd_instance, port, 1, 65535), .fallback = "1433"},
+    {"tls_name", CONFIG_STRING(struct escrowd_instance, tls_name, HOST_MAX), .is_required = true},
+    {"ca_file", CONFIG_PATH(struct escrowd_instance, ca_file), .is_required = true},
+    {"login", CONFIG_STRING(struct escrowd_instance, login, TEXT_MAX)},
+    {"password_file", CONFIG_PATH(struct escrowd_instance, password_file)},
+    {"keytab", CONFIG_PATH(struct escrowd_instance, keytab)},
+    {"agent_login", CONFIG_STRING(struct escrowd_instance, agent_login, TEXT_MAX),
+     .fallback = "escrow_agent"},
+    {"login_timeout",
+     CONFIG_DURATION(struct escrowd_instance, login_timeout_ms, SECOND_MS, 30 * SECOND_MS),
+     .fallback = "2s"},
+    {"query_timeout",
+     CONFIG_DURATION(struct escrowd_instance, query_timeout_ms, SECOND_MS, 30 * SECOND_MS),
+     .fallback = "2s"},
+};
+static const struct config_schema instance_schema =
+    CONFIG_SCHEMA(struct escrowd_instance, instance_fields);
+
+static const struct config_field escrowd_fields[] = {
+    {"member", CONFIG_NAME(struct escrowd_config, member, NAME_MAX_BYTES), .is_required = true},
+    {"listen", CONFIG_MAPPING(struct escrowd_config, listen, &listen_schema), .is_required = true},
+    {"tls", CONFIG_MAPPING(struct escrowd_config, tls, &tls_schema), .is_required = true},
+    {"tpm", CONFIG_MAPPING(struct escrowd_config, tpm, &tpm_schema), .is_required = true},
+    {"state_folder", CONFIG_PATH(struct escrowd_config, state_folder),
+     .fallback = "/var/lib/escrowd"},
+    {"audit_folder", CONFIG_PATH(struct escrowd_config, audit_folder),
+     .fallback = "/var/log/escrowd"},
+    {"policy_file", CONFIG_PATH(struct escrowd_config, policy_file), .is_required = true},
+    {"authority_file", CONFIG_PATH(struct escrowd_config, authority_file), .is_required = true},
+    {"recovery_file", CONFIG_PATH(struct escrowd_config, recovery_file)},
+    {"users", CONFIG_MAPPING(struct escrowd_config, users, &users_schema)},
+    {"limits", CONFIG_MAPPING(struct escrowd_config, limits, &limits_schema)},
+    {"instances", CONFIG_MAPPING_LIST(struct escrowd_config, instances, instance_count,
+                                      &instance_schema, 0, ESCROWD_INSTANCES_MAX)},
+};
+static const struct config_schema escrowd_schema =
+    CONFIG_SCHEMA(struct escrowd_config, escrowd_fields);
+
+static bool pcr_number(const char *name, uint32_t *ret_pcr)
+{
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+
+    if (name[0] < '0' || name[0] > '9' || *end || number >= PCRS)
+        return false;
+    *ret_pcr = (uint32_t)number;
+    return true;
+}
+
+static void check_instance(const struct escrowd_config *config,
+                           const struct escrowd_instance *instance, struct config_report *report)
+{
+    bool is_kerberos = instance->keytab && !instance->login && !instance->password_file;
+    bool is_sql_login = instance->login && instance->password_file && !instance->keytab;
+
+    if (!is_kerberos && !is_sql_login)
+        config_complain(config->file, report, instance,
+                        "an instance needs either login and password_file, or keytab alone");
+    if (instance->login_timeout_ms % SECOND_MS != 0 || instance->query_timeout_ms % SECOND_MS != 0)
+        config_complain(config->file, report, instance,
+                        "timeouts of an instance are whole seconds (FreeTDS has no finer ones)");
+    if (escrowd_config_find(config, instance->name) != instance)
+        config_complain(config->file, report, &instance->name, "the name %s is used twice",
+                        instance->name);
+}
+
+/* What the schema cannot say. */
+static void check(struct escrowd_config *config, struct config_report *report)
+{
+    const struct escrowd_users *users =
+        &((const struct escrowd_config *)config_root(config->file))->users;
+    bool has_users = users->keeper && users->front && users->prober;
+    uint32_t pcr;
+
+    for (size_t i = 0; i < config->tpm.pcr_count; i++) {
+        if (pcr_number(config->tpm.pcr_names[i], &pcr))
+            config->tpm.pcrs |= 1u << pcr;
+        else
+            config_complain(config->file, report, &config->tpm.pcr_names[i],
+                            "\"%s\" is not the number of a PCR (0 to %d)", config->tpm.pcr_names[i],
+                            PCRS - 1);
+    }
+    if (!has_users && (users->keeper || users->front || users->prober))
+        config_complain(config->file, report, users,
+                        "name all of keeper, front and prober, or none");
+    if (has_users &&
+        (strcmp(users->keeper, users->front) == 0 || strcmp(users->keeper, users->prober) == 0 ||
+         strcmp(users->front, users->prober) == 0))
+        config_complain(config->file, report, users, "each role needs a user of its own");
+    for (size_t i = 0; i < config->instance_count; i++)
+        check_instance(config, &config->instances[i], report);
+}
+
+enum escrow_err escrowd_config_load(const char *path, struct escrowd_config **ret_config)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = NULL;
+    struct config *file = NULL;
+    enum escrow_err err = config_load(path, &escrowd_schema, &report, &file);
+
+    if (err) {
+        config_report_log(&report);
+        return err;
+    }
+    config = malloc(sizeof(*config));
+    if (!config) {
+        config_free(file);
+        return ESCROW_ERR_NO_MEMORY;
+    }
+    *config = *(const struct escrowd_config *)config_root(file);
+    config->file = file;
+    check(config, &report);
+    if (report.count > 0) {
+        config_report_log(&report);
+        return ESCROW_ERR_CONFIG;
+    }
+    *ret_config = TAKE(config);
+    return ESCROW_OK;
+}
+
+void escrowd_config_free(struct escrowd_config *config)
+{
+    if (!config)
+        return;
+    config_free(config->file);
+    free(config);
+}
+
+const struct escrowd_instance *escrowd_config_find(const struct escrowd_config *config,
+                                                   const char *instance)
+{
+    for (size_t i = 0; i < config->instance_count; i++) {
+        if (strcmp(config->instances[i].name, instance) == 0)
+            return &config->instances[i];
+    }
+    return NULL;
+}
+
+struct sql_instance escrowd_instance_sql(const struct escrowd_instance *instance)
+{
+    return (struct sql_instance){
+        .name = instance->name,
+        .address = instance->address,
+        .port = (uint16_t)instance->port,
+        .tls_name = instance->tls_name,
+        .ca_file = instance->ca_file,
+        .login = instance->login,
+        .password_file = instance->password_file,
+        .keytab = instance->keytab,
+        .login_timeout_s = (unsigned)(instance->login_timeout_ms / SECOND_MS),
+        .query_timeout_s = (unsigned)(instance->query_timeout_ms / SECOND_MS),
+    };
+}
