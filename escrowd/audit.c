@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/audit.h"
 
+#include "escrowd/clock.h"
 #include "libescrow/log.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TROUBLE_MAX 160
@@ -178,14 +178,6 @@ static enum escrow_err write_queue(struct audit *audit, const struct queue *queu
     return ESCROW_OK;
 }
 
-static int64_t wall_clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static enum escrow_err queue_reserve(struct queue *queue)
 {
     size_t cap = queue->cap ? 2 * queue->cap : 8;
@@ -215,7 +207,7 @@ static enum escrow_err enqueue(struct audit *audit, const struct audit_record *r
     if (err)
         return err;
     stamped.sequence = audit->next.sequence + 1;
-    stamped.time_ms = wall_clock_ms();
+    stamped.time_ms = clock_wall_ms();
     memcpy(stamped.previous, audit->next.hash, AUDIT_HASH_BYTES);
     err = audit_record_encode(&stamped, &line, &len);
     if (err)

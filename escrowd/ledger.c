@@ -6,8 +6,6 @@
 #include "escrowd/store_pending.h"
 #include "escrowd/store_secrets.h"
 #include "escrowd/store_trust.h"
-#include "libescrow/encode.h"
-#include "libescrow/json.h"
 #include "libescrow/log.h"
 
 #include <inttypes.h>
@@ -44,101 +42,51 @@ static enum escrow_err record_name(const char *text, char ret_name[static NAME_M
     return ESCROW_OK;
 }
 
-static enum escrow_err record_act(const struct audit_record *record, struct roster *roster,
-                                  enum act_kind kind, struct act **ret_act)
+enum escrow_err ledger_verify_act(const struct ledger *ledger, const char *compact, size_t len,
+                                  struct act **ret_act, struct roster **ret_first)
 {
-    CLEANUP(act_free_p) struct act *act = NULL;
-    enum escrow_err err;
-
-    if (!record->act || !roster)
-        return ESCROW_ERR_MALFORMED;
-    err = act_verify(record->act, strlen(record->act), roster, &act);
-    if (err)
-        return err;
-    if (act->kind != kind)
-        return ESCROW_ERR_MALFORMED;
-    *ret_act = TAKE(act);
-    return ESCROW_OK;
+    if (ledger->roster)
+        return act_verify(compact, len, ledger->roster, ret_act);
+    return act_verify_first(compact, len, ledger->authority, ret_act, ret_first);
 }
 
-/* The member "roster" of an act's payload, before anybody has verified the act. */
-static enum escrow_err peek_roster(const char *compact, size_t len, char **ret_roster)
+enum reason ledger_check_publish(const struct ledger *ledger, const struct act_publish *publish,
+                                 struct roster **ret_roster)
 {
-    const char *start = memchr(compact, '.', len);
-    const char *end = start ? memchr(start + 1, '.', len - (size_t)(start + 1 - compact)) : NULL;
-    CLEANUP(cleanup_free) char *bytes = NULL;
-    CLEANUP(json_free_p) json_t *payload = NULL;
-    const char *text;
-    size_t text_len, bytes_len;
-    enum escrow_err err;
-
-    if (!end)
-        return ESCROW_ERR_MALFORMED;
-    text_len = (size_t)(end - start - 1);
-    bytes = malloc(text_len + 1);
-    if (!bytes)
-        return ESCROW_ERR_NO_MEMORY;
-    err = b64url_decode(start + 1, text_len, bytes, text_len, &bytes_len);
-    if (!err)
-        err = json_parse(bytes, bytes_len, JWS_BYTES_MAX, &payload);
-    if (err)
-        return err;
-    text = json_string_value(json_object_get(payload, "roster"));
-    if (!text)
-        return ESCROW_ERR_NOT_FOUND;
-    *ret_roster = strdup(text);
-    return *ret_roster ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
-}
-
-enum escrow_err ledger_publish_roster(const struct ledger *ledger, const char *compact, size_t len,
-                                      struct roster **ret_new, struct roster **ret_verify)
-{
-    CLEANUP(cleanup_free) char *text = NULL;
     CLEANUP(roster_free_p) struct roster *roster = NULL;
-    enum escrow_err err = peek_roster(compact, len, &text);
-
-    if (!err)
-        err = roster_parse(text, strlen(text), ledger->authority, &roster);
-    else if (err == ESCROW_ERR_NOT_FOUND && ledger->roster)
-        err = ESCROW_OK;
-    if (err)
-        return err;
-    *ret_verify = ledger->roster ? ledger->roster : roster;
-    *ret_new = TAKE(roster);
-    return ESCROW_OK;
-}
-
-static enum escrow_err fold_approvals(struct ledger *ledger, const struct act_publish *publish)
-{
-    enum escrow_err err = ESCROW_OK;
     struct tpm_digest policy;
 
-    for (size_t i = 0; !err && i < publish->approval_count; i++) {
-        err = approval_verify(&publish->approvals[i], ledger->authority, &policy);
-        if (!err)
-            err = store_add_approval(ledger->store, &publish->approvals[i]);
+    for (size_t i = 0; i < publish->approval_count; i++) {
+        if (approval_verify(&publish->approvals[i], ledger->authority, &policy))
+            return REASON_APPROVAL_INVALID;
     }
-    return err;
+    if (publish->roster &&
+        roster_parse(publish->roster, strlen(publish->roster), ledger->authority, &roster))
+        return REASON_ROSTER_INVALID;
+    if (roster && ledger->roster && roster_version(roster) <= roster_version(ledger->roster))
+        return REASON_ROSTER_OLD;
+    *ret_roster = TAKE(roster);
+    return REASON_NONE;
 }
 
 static enum escrow_err fold_publish(struct ledger *ledger, const struct audit_record *record)
 {
-    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    CLEANUP(roster_free_p) struct roster *roster = NULL, *first = NULL;
     CLEANUP(act_free_p) struct act *act = NULL;
-    struct roster *verify, *old = ledger->roster;
+    struct roster *old = ledger->roster;
     enum escrow_err err;
 
     if (!record->act)
         return ESCROW_ERR_MALFORMED;
-    err = ledger_publish_roster(ledger, record->act, strlen(record->act), &roster, &verify);
-    if (!err)
-        err = record_act(record, verify, ACT_PUBLISH, &act);
-    if (!err)
-        err = fold_approvals(ledger, &act->publish);
+    err = ledger_verify_act(ledger, record->act, strlen(record->act), &act, &first);
+    if (err)
+        return err;
+    if (act->kind != ACT_PUBLISH || ledger_check_publish(ledger, &act->publish, &roster))
+        return ESCROW_ERR_MALFORMED;
+    for (size_t i = 0; !err && i < act->publish.approval_count; i++)
+        err = store_add_approval(ledger->store, &act->publish.approvals[i]);
     if (err || !roster)
         return err;
-    if (old && roster_version(roster) <= roster_version(old))
-        return ESCROW_ERR_MALFORMED;
     err = store_set_roster(ledger->store, roster_version(roster), roster_compact(roster));
     if (err)
         return err;
@@ -151,8 +99,13 @@ static enum escrow_err fold_deposit(struct ledger *ledger, const struct audit_re
 {
     CLEANUP(act_free_p) struct act *act = NULL;
     struct wrap_object object;
-    enum escrow_err err = record_act(record, ledger->roster, ACT_DEPOSIT, &act);
+    enum escrow_err err;
 
+    if (!record->act || !ledger->roster)
+        return ESCROW_ERR_MALFORMED;
+    err = act_verify(record->act, strlen(record->act), ledger->roster, &act);
+    if (!err && act->kind != ACT_DEPOSIT)
+        err = ESCROW_ERR_MALFORMED;
     if (!err)
         err = wrap_object_parse(act->deposit.public_area, act->deposit.public_len, &object);
     if (!err)

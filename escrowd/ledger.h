@@ -46,10 +46,19 @@ MUST_CHECK enum escrow_err ledger_policy(const struct ledger *ledger,
                                          struct policy_ledger *ret_ledger);
 
 /*
- * The roster to verify a publish act with: the one in force, or, for the very first, the one that
- * the act itself brings. ESCROW_ERR_NOT_FOUND (there is none in either), else what roster_parse
- * says. *ret_new is the act's own roster, owned by the caller, NULL if it has none.
+ * Verifies an act with the roster in force. Before the first one only a publish act can be right:
+ * it is verified by the roster that it brings, *ret_first, owned by the caller (else unchanged).
+ * Results as of act_verify and act_verify_first.
  */
-MUST_CHECK enum escrow_err ledger_publish_roster(const struct ledger *ledger, const char *compact,
-                                                 size_t len, struct roster **ret_new,
-                                                 struct roster **ret_verify);
+MUST_CHECK enum escrow_err ledger_verify_act(const struct ledger *ledger, const char *compact,
+                                             size_t len, struct act **ret_act,
+                                             struct roster **ret_first);
+
+/*
+ * Whether what an act publishes may come into force: the authority signed all of it and the roster
+ * is newer. *ret_roster is that roster, owned by the caller, NULL if there is none in the act.
+ * REASON_NONE, REASON_APPROVAL_INVALID, REASON_ROSTER_INVALID, REASON_ROSTER_OLD.
+ */
+MUST_CHECK enum reason ledger_check_publish(const struct ledger *ledger,
+                                            const struct act_publish *publish,
+                                            struct roster **ret_roster);

@@ -7,6 +7,18 @@
 
 static const char *const origin_words[] = {
     [POLICY_ORIGIN_BASELINE] = "baseline", [POLICY_ORIGIN_OBSERVED] = "observed"};
+void ledger_hints_from(const struct probe_state *state, struct policy_hints *ret_hints)
+{
+    size_t len = strlen(state->recovery_lsn);
+
+    memset(ret_hints, 0, sizeof(*ret_hints));
+    if (strspn(state->recovery_lsn, "0123456789") == len && len < sizeof(ret_hints->recovery_lsn))
+        memcpy(ret_hints->recovery_lsn, state->recovery_lsn, len + 1);
+    ret_hints->has_sequence_number = state->has_sequence_number && state->sequence_number >= 0;
+    if (ret_hints->has_sequence_number)
+        ret_hints->sequence_number = state->sequence_number;
+}
+
 static json_t *hints_json(const struct policy_hints *hints)
 {
     json_t *number =

@@ -27,6 +27,9 @@ struct ledger_release {
     struct policy_hints hints;
 };
 
+/* The fingerprints that an instance told; what does not have its form is left out. */
+void ledger_hints_from(const struct probe_state *state, struct policy_hints *ret_hints);
+
 json_t *ledger_release_detail(const struct ledger_release *release);
 MUST_CHECK enum escrow_err ledger_release_read(const json_t *detail,
                                                struct ledger_release *ret_release);

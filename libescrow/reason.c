@@ -85,6 +85,10 @@ static const struct {
     [REASON_ORDER_UNKNOWN] = {"order_unknown", 403,
                               "There is no such order, or it was used or has expired."},
 
+    [REASON_BLOB_INVALID] = {"blob_invalid", 422,
+                             "The deposit's blob for this member does not open: it was altered, or "
+                             "wrapped to another key."},
+
     [REASON_CANDIDATE_UNREACHABLE] = {"candidate_unreachable", 403,
                                       "escrowd cannot ask the replica itself over verified TLS."},
     [REASON_CANDIDATE_NOT_PRIMARY] = {"candidate_not_primary", 403,
@@ -156,6 +160,12 @@ static const struct {
     [REASON_OVERLOADED] = {"overloaded", 503, "Too many requests at once."},
     [REASON_DEADLINE] = {"deadline", 503, "The request was not answered in time."},
     [REASON_INTERNAL] = {"internal", 500, "escrowd failed; its log says why."},
+    [REASON_LOG_TAMPERED] = {"log_tampered", 503,
+                             "The audit log's chain is broken, or the store knows more than the "
+                             "log: compare with a witness copy before anything else."},
+    [REASON_MEMBER_UNKNOWN] = {"member_unknown", 503,
+                               "The roster does not name this member's storage and answer key."},
+    [REASON_SHUTTING_DOWN] = {"shutting_down", 503, "escrowd is shutting down."},
 };
 
 const char *reason_code(enum reason reason)

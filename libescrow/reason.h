@@ -51,6 +51,7 @@ enum reason {
     REASON_APPROVAL_INVALID, /* a host or node approval that is not signed or not ours */
     REASON_GRANT_UNKNOWN,    /* a receipt for no grant of this replica */
     REASON_ORDER_UNKNOWN,    /* no such order, or used, or expired */
+    REASON_BLOB_INVALID,     /* this member's blob of a deposit does not open */
 
     /* Rule 1: candidate. */
     REASON_CANDIDATE_UNREACHABLE,
@@ -94,6 +95,9 @@ enum reason {
     REASON_OVERLOADED,
     REASON_DEADLINE,
     REASON_INTERNAL,
+    REASON_LOG_TAMPERED,   /* the log's chain is broken, or the store is ahead of it */
+    REASON_MEMBER_UNKNOWN, /* this member's storage key is not in the roster */
+    REASON_SHUTTING_DOWN,
     REASON_COUNT,
 };
 

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/keeper.h"
+
+#include "escrowd/clock.h"
+#include "escrowd/keeper_state.h"
+#include "libescrow/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TICK_MS 1000
+#define TPM_CHECK_MS 5000 /* while it is well; every tick while it is not */
+/* Beyond login, query and once more a query of an instance: the driver hangs. */
+#define PROBER_OVERDUE_MS 15000
+/* libevent's events have the middle priority: those at hand come before the commit of what they
+ * queued. */
+#define PRIORITIES 3
+#define PRIORITY_COMMIT 2
+
+static enum escrow_err on_request(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    struct keeper *keeper = argument;
+    struct ipc_request request;
+    enum escrow_err err = ipc_get_request(message, &request);
+
+    (void)channel;
+    return err ? err : request_new(keeper, message->id, &request);
+}
+
+static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_message *message,
+                               void *argument)
+{
+    (void)channel;
+    if (message->len > 0)
+        return ESCROW_ERR_MALFORMED;
+    request_gone(argument, message->id);
+    return ESCROW_OK;
+}
+
+static const struct ipc_permit front_permits[] = {
+    {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
+    {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
+};
+
+static void drop_front(struct keeper *keeper)
+{
+    ipc_channel_free(keeper->front);
+    keeper->front = NULL;
+    requests_gone(keeper);
+}
+
+static void on_front_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)channel;
+    log_warning("keeper: front is gone (%s)", ipc_closed_text(why));
+    drop_front(keeper);
+    if (why != IPC_CLOSED_BY_PEER)
+        role_restart_peer(keeper->role, &(struct ipc_peer){.kind = IPC_PEER_FRONT, .instance = ""});
+}
+
+static void attach_front(struct keeper *keeper, int fd)
+{
+    const struct ipc_channel_config config = {
+        .base = keeper->base,
+        .name = "front",
+        .permits = front_permits,
+        .permit_count = ARRAY_LEN(front_permits),
+        .state = 1,
+        .on_close = on_front_close,
+        .argument = keeper,
+    };
+
+    drop_front(keeper);
+    if (ipc_channel_new(&config, fd, &keeper->front))
+        log_error("keeper: no channel to front");
+}
+
+static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
+{
+    struct keeper *keeper = argument;
+
+    switch (peer->kind) {
+    case IPC_PEER_FRONT:
+        attach_front(keeper, fd);
+        return;
+    case IPC_PEER_PROBER:
+        probers_attach(keeper->probers, peer->instance, fd);
+        return;
+    case IPC_PEER_KEEPER:
+        break;
+    }
+    log_warning("keeper: a channel to a role that it does not talk to");
+    cleanup_close(&fd);
+}
+
+static void on_overdue(const char *instance, void *argument)
+{
+    const struct keeper *keeper = argument;
+
+    role_restart_peer(keeper->role,
+                      &(struct ipc_peer){.kind = IPC_PEER_PROBER, .instance = instance});
+}
+
+static void on_summary(const struct refusal_summary *summary, void *argument)
+{
+    struct keeper *keeper = argument;
+    struct audit_record record;
+    CLEANUP(json_decrefp) json_t *detail = json_pack("{s:I}", "count", (json_int_t)summary->count);
+
+    keeper_record(keeper, AUDIT_UNPROVED, &record);
+    record.actor = summary->source[0] ? summary->source : NULL;
+    record.reason = reason_code(summary->last);
+    record.detail = detail;
+    if (!detail || keeper_append(keeper, &record, NULL, NULL))
+        log_warning("keeper: %llu refusals of %s could not be recorded",
+                    (unsigned long long)summary->count, summary->source);
+}
+
+static void check_tpm(struct keeper *keeper)
+{
+    int64_t now_ms = clock_boot_ms();
+    bool was_well = keeper->is_tpm_well;
+
+    if (was_well && now_ms < keeper->next_tpm_check_ms)
+        return;
+    keeper->is_tpm_well = tpm_check(keeper->tpm) == ESCROW_OK;
+    keeper->next_tpm_check_ms = now_ms + TPM_CHECK_MS;
+    if (keeper->is_tpm_well && !was_well)
+        keeper->is_import_pending = true;
+}
+
+/* True: nothing is in flight any more, or the time is over. */
+static bool may_stop(const struct keeper *keeper)
+{
+    return keeper->is_stopping &&
+           (LIST_EMPTY(&keeper->requests) || clock_boot_ms() >= keeper->stop_by_ms);
+}
+
+static void stop(struct keeper *keeper)
+{
+    struct audit_record record;
+
+    refusals_flush(keeper->refusals, clock_boot_ms(), true, on_summary, keeper);
+    keeper_record(keeper, AUDIT_SHUTDOWN, &record);
+    if (keeper_append(keeper, &record, NULL, NULL))
+        log_warning("keeper: the shutdown could not be recorded");
+    keeper_flush(keeper);
+    event_base_loopbreak(keeper->base);
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)fd;
+    (void)what;
+    keeper_flush(keeper);
+    if (may_stop(keeper))
+        stop(keeper);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)fd;
+    (void)what;
+    check_tpm(keeper);
+    keeper_mend(keeper);
+    probers_check(keeper->probers, PROBER_OVERDUE_MS);
+    watch_tick(keeper->watch);
+    refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
+    if (may_stop(keeper))
+        stop(keeper);
+}
+
+static void on_shutdown(void *argument)
+{
+    struct keeper *keeper = argument;
+
+    if (keeper->is_stopping)
+        return;
+    keeper->is_stopping = true;
+    keeper->stop_by_ms = clock_boot_ms() + keeper->config->limits.shutdown_ms;
+    /* Who waits for an order gets the empty list now. */
+    requests_order(keeper);
+    event_active(keeper->flush, EV_TIMEOUT, 0);
+}
+
+/* A policy never changes while it is in force: changing it is a restart. */
+static void on_reload(void *argument)
+{
+    (void)argument;
+    log_notice("keeper: nothing to read again; restart escrowd for a new policy");
+}
+
+static const struct role_events role_events = {on_peer, on_shutdown, on_reload};
+
+static enum escrow_err record_start(struct keeper *keeper)
+{
+    struct audit_record record;
+    struct tpm_clock clock;
+    CLEANUP(json_decrefp)
+    json_t *detail =
+        json_pack("{s:s, s:s}", "version", ESCROW_VERSION, "member", keeper->config->member);
+
+    if (!detail)
+        return ESCROW_ERR_NO_MEMORY;
+    keeper_record(keeper, AUDIT_START, &record);
+    record.detail = detail;
+    if (keeper->is_tpm_well && tpm_clock_read(keeper->tpm, &clock) == ESCROW_OK) {
+        record.has_tpm_clock = true;
+        record.tpm_clock = clock.clock_ms;
+        record.reset_count = clock.reset_count;
+    }
+    if (keeper->audit && keeper_append(keeper, &record, NULL, NULL))
+        log_warning("keeper: the start could not be recorded");
+    return ESCROW_OK;
+}
+
+static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
+{
+    const struct timeval second = {TICK_MS / 1000, 0};
+    const struct probers_config probers = {.base = keeper->base,
+                                           .policy = keeper->policy,
+                                           .on_overdue = on_overdue,
+                                           .argument = keeper};
+    int fd = *supervisor_fd;
+    enum escrow_err err = probers_new(&probers, &keeper->probers);
+
+    if (!err)
+        err = watch_new(keeper, &keeper->watch);
+    if (err)
+        return err;
+    keeper->tick = event_new(keeper->base, -1, EV_PERSIST, on_tick, keeper);
+    keeper->flush = event_new(keeper->base, -1, 0, on_flush, keeper);
+    if (!keeper->tick || !keeper->flush || event_priority_set(keeper->flush, PRIORITY_COMMIT) ||
+        event_add(keeper->tick, &second))
+        return ESCROW_ERR_NO_MEMORY;
+    check_tpm(keeper);
+    keeper_mend(keeper);
+    err = record_start(keeper);
+    if (err)
+        return err;
+    *supervisor_fd = -1;
+    err = role_new(keeper->base, fd, &role_events, keeper, &keeper->role);
+    if (err)
+        return err;
+    role_status(keeper->role, keeper->status);
+    return role_ready(keeper->role, 0);
+}
+
+enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd)
+{
+    CLEANUP(cleanup_close) int fd = supervisor_fd;
+    struct keeper keeper = {0};
+    enum escrow_err err = keeper_open(&keeper, config);
+
+    if (!err) {
+        keeper.base = event_base_new();
+        err = keeper.base ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+    }
+    if (!err && event_base_priority_init(keeper.base, PRIORITIES))
+        err = ESCROW_ERR_SYSTEM;
+    if (!err)
+        err = start(&keeper, &fd);
+    if (!err && event_base_dispatch(keeper.base) < 0)
+        err = ESCROW_ERR_SYSTEM;
+    if (!err && role_is_orphaned(keeper.role))
+        err = ESCROW_ERR_UNAVAILABLE;
+    keeper_close(&keeper);
+    role_free(keeper.role);
+    if (keeper.tick)
+        event_free(keeper.tick);
+    if (keeper.flush)
+        event_free(keeper.flush);
+    if (keeper.base)
+        event_base_free(keeper.base);
+    return err;
+}

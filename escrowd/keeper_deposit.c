@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /v1/deposit: takes a new version of a secret, sealed, and lets the TPM import it. */
+#include "escrowd/keeper_state.h"
+#include "escrowd/store_secrets.h"
+#include "libescrow/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The object is the template, and under the policy of its group (design section 2). */
+static enum reason check_object(const struct keeper *keeper, const struct act *act,
+                                struct wrap_object *ret_object)
+{
+    struct tpm_digest policy;
+
+    if (wrap_object_parse(act->deposit.public_area, act->deposit.public_len, ret_object))
+        return REASON_TEMPLATE_MISMATCH;
+    if (tpm_policy_object(&keeper->authority_name, act->subject.group, &policy))
+        return REASON_INTERNAL;
+    return memcmp(policy.bytes, ret_object->auth_policy, TPM_DIGEST_BYTES) == 0
+               ? REASON_NONE
+               : REASON_TEMPLATE_MISMATCH;
+}
+
+static const struct wrap_blob *find_blob(const struct act_deposit *deposit,
+                                         const struct tpm_name *to)
+{
+    for (size_t i = 0; i < deposit->blob_count; i++) {
+        if (tpm_name_equal(&deposit->blobs[i].to, to))
+            return &deposit->blobs[i].blob;
+    }
+    return NULL;
+}
+
+/* One blob for each member and the recovery key, and for nobody else. */
+static enum reason check_blobs(const struct roster *roster, const struct act_deposit *deposit)
+{
+    const struct roster_member *members;
+    size_t count = roster_members(roster, &members);
+
+    if (deposit->blob_count != count + 1 || !find_blob(deposit, roster_recovery_name(roster)))
+        return REASON_BLOB_MISSING;
+    for (size_t i = 0; i < count; i++) {
+        if (!find_blob(deposit, &members[i].storage))
+            return REASON_BLOB_MISSING;
+    }
+    return REASON_NONE;
+}
+
+static enum reason check_place(const struct keeper *keeper, const struct act *act)
+{
+    const struct policy_group *group = policy_find_group(keeper->policy, act->subject.group);
+    uint32_t next;
+
+    if (!group)
+        return REASON_GROUP_UNKNOWN;
+    if (!policy_has_database(group, act->subject.database))
+        return REASON_DATABASE_UNKNOWN;
+    if (store_next_version(keeper->store, &act->subject, &next))
+        return REASON_STORE_UNAVAILABLE;
+    return act->deposit.version == next ? REASON_NONE : REASON_VERSION_MISMATCH;
+}
+
+static enum reason import(struct keeper *keeper, const struct act *act,
+                          const struct wrap_object *object, struct tpm_private *ret_private)
+{
+    enum escrow_err err = tpm_import(
+        keeper->tpm, object, find_blob(&act->deposit, &keeper->member->names.storage), ret_private);
+
+    switch (err) {
+    case ESCROW_OK:
+        return REASON_NONE;
+    case ESCROW_ERR_CRYPTO:
+        return REASON_BLOB_INVALID;
+    case ESCROW_ERR_UNAVAILABLE:
+        keeper->is_tpm_well = false;
+        return REASON_TPM_UNAVAILABLE;
+    default:
+        return REASON_TPM_REFUSED;
+    }
+}
+
+static void record_deposit(struct request *request)
+{
+    char kid[TPM_NAME_HEX + 1];
+    struct audit_record record;
+    CLEANUP(json_free_p) json_t *objects = json_pack("[o]", json_tpm_name(&request->object));
+    CLEANUP(json_free_p)
+    json_t *versions = json_pack("[I]", (json_int_t)request->act->deposit.version);
+    CLEANUP(json_free_p)
+    json_t *detail = json_pack("{s:s}", "state", secret_state_word(request->act->deposit.state));
+
+    if (!objects || !versions || !detail) {
+        request_fail(request, REASON_INTERNAL);
+        return;
+    }
+    request_describe(request, AUDIT_DEPOSIT, &record, kid);
+    record.objects = objects;
+    record.versions = versions;
+    record.detail = detail;
+    request_record(request, &record);
+}
+
+void deposit_start(struct request *request)
+{
+    struct keeper *keeper = request->keeper;
+    struct wrap_object object;
+    enum reason reason;
+
+    /* What is on its way to the log counts for the next version. */
+    keeper_flush(keeper);
+    if (!request_accept(request, ACT_DEPOSIT, ROSTER_ADMIN))
+        return;
+    request->private_area = calloc(1, sizeof(*request->private_area));
+    reason = request->private_area ? check_place(keeper, request->act) : REASON_INTERNAL;
+    if (!reason)
+        reason = check_object(keeper, request->act, &object);
+    if (!reason)
+        reason = check_blobs(ledger_roster(keeper->ledger), &request->act->deposit);
+    if (!reason)
+        reason = import(keeper, request->act, &object, request->private_area);
+    if (reason) {
+        request_refuse(request, reason);
+        return;
+    }
+    request->object = object.name;
+    record_deposit(request);
+}
+
+void deposit_finish(struct request *request)
+{
+    struct keeper *keeper = request->keeper;
+    CLEANUP(answer_free_p) struct answer *answer = answer_new(ANSWER_DURABLE);
+
+    /* Without it the version is imported again from its blob. */
+    if (store_set_private(keeper->store, &request->object, request->private_area))
+        keeper->is_import_pending = true;
+    if (!answer) {
+        request_fail(request, REASON_INTERNAL);
+        return;
+    }
+    answer->subject = request->act->subject;
+    answer->durable.version = request->act->deposit.version;
+    answer->durable.object = request->object;
+    answer->durable.state = request->act->deposit.state;
+    request_sign(request, answer);
+}

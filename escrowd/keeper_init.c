@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * `escrowd init`: makes a member, once. The auth values are on disk before the TPM has them, and
+ * the statement is written last: without it the keeper does not start.
+ */
+#include "escrowd/keeper.h"
+#include "escrowd/keeper_member.h"
+#include "escrowd/tpm_provision.h"
+#include "libescrow/file.h"
+#include "libescrow/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* A key of a discrete TPM takes seconds. */
+#define TPM_TIMEOUT_MS 30000
+
+static enum escrow_err make_folder(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return ESCROW_OK;
+    log_error("init: cannot make %s: %s", path, strerror(errno));
+    return ESCROW_ERR_SYSTEM;
+}
+
+static enum escrow_err write_state(const struct escrowd_config *config, const char *name,
+                                   mode_t mode, const void *bytes, size_t len)
+{
+    CLEANUP(cleanup_free) char *path = keeper_member_path(config, name);
+
+    return path ? file_create(path, mode, bytes, len) : ESCROW_ERR_NO_MEMORY;
+}
+
+/* An earlier init, finished or not, is never overwritten. */
+static enum escrow_err check_state(const struct escrowd_config *config)
+{
+    static const char *const names[] = {MEMBER_STATEMENT, MEMBER_ANSWER_KEY, MEMBER_STORAGE_AUTH,
+                                        MEMBER_RECOVERY, MEMBER_STORE};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        CLEANUP(cleanup_free) char *path = keeper_member_path(config, names[i]);
+        struct stat status;
+
+        if (!path)
+            return ESCROW_ERR_NO_MEMORY;
+        if (lstat(path, &status) == 0) {
+            log_error("init: %s exists: this member was initialised before; nothing was changed",
+                      path);
+            return ESCROW_ERR_EXISTS;
+        }
+    }
+    return ESCROW_OK;
+}
+
+static enum escrow_err write_answer_key(const struct escrowd_config *config,
+                                        struct ec_point *ret_point)
+{
+    CLEANUP(cleanup_free) char *path = keeper_member_path(config, MEMBER_ANSWER_KEY);
+    CLEANUP(key_free_p) EVP_PKEY *key = key_generate();
+    enum escrow_err err;
+
+    if (!path || !key)
+        return ESCROW_ERR_NO_MEMORY;
+    err = key_write_private(key, path);
+    return err ? err : key_point(key, ret_point);
+}
+
+/* Everything that must be on disk before the TPM is changed. */
+static enum escrow_err write_auths(const struct escrowd_config *config,
+                                   const struct tpm_auths *auths)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recovery = NULL;
+    CLEANUP(cleanup_free) char *text = NULL;
+    struct ec_point point;
+    enum escrow_err err;
+
+    if (!config->recovery_file) {
+        log_error("init: the configuration must name recovery_file");
+        return ESCROW_ERR_CONFIG;
+    }
+    err = key_read_public(config->recovery_file, &recovery);
+    if (!err)
+        err = key_point(recovery, &point);
+    if (!err)
+        err = tpm_recovery_seal(auths, &point, &text);
+    if (!err)
+        err = write_state(config, MEMBER_RECOVERY, 0600, text, strlen(text));
+    if (!err)
+        err = write_state(config, MEMBER_STORAGE_AUTH, 0600, auths->storage->bytes,
+                          auths->storage->len);
+    return err;
+}
+
+static enum escrow_err write_statement(const struct escrowd_config *config, struct tpm *tpm,
+                                       const struct ec_point *answer)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    struct tpm_member member;
+    enum escrow_err err = tpm_member_read(tpm, config->tpm.pcrs, &member);
+
+    if (err)
+        return err;
+    text = keeper_member_text(config->member, &member, answer);
+    return text ? write_state(config, MEMBER_STATEMENT, 0644, text, strlen(text))
+                : ESCROW_ERR_NO_MEMORY;
+}
+
+static enum escrow_err provision(const struct escrowd_config *config, struct tpm *tpm,
+                                 const struct tpm_auths *auths)
+{
+    struct tpm_names names;
+    struct ec_point answer;
+    enum escrow_err err = write_auths(config, auths);
+
+    if (!err)
+        err = write_answer_key(config, &answer);
+    if (!err)
+        err = tpm_provision(tpm, auths, &names);
+    if (err)
+        return err;
+    tpm_attach(tpm, &names, auths->storage);
+    return write_statement(config, tpm, &answer);
+}
+
+enum escrow_err keeper_init(const struct escrowd_config *config)
+{
+    CLEANUP(tpm_auths_deinit) struct tpm_auths auths = {0};
+    CLEANUP(tpm_close_p) struct tpm *tpm = NULL; /* borrows from auths */
+    enum escrow_err err = make_folder(config->state_folder);
+
+    if (!err)
+        err = make_folder(config->audit_folder);
+    if (!err)
+        err = check_state(config);
+    if (!err)
+        err = tpm_open(config->tpm.tcti, TPM_TIMEOUT_MS, &tpm);
+    if (!err)
+        err = tpm_provision_check(tpm);
+    if (!err)
+        err = tpm_auths_new(&auths);
+    if (!err)
+        err = provision(config, tpm, &auths);
+    if (err)
+        return err;
+    log_notice("init: %s/%s is this member's statement for the roster", config->state_folder,
+               MEMBER_STATEMENT);
+    log_warning("init: the TPM's endorsement key was not checked: enroll this member only if you "
+                "trust this machine (\"ek\": \"none\")");
+    return ESCROW_OK;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Log, store and readiness of keeper_state.h. */
+#include "escrowd/clock.h"
+#include "escrowd/keeper_state.h"
+#include "escrowd/store_secrets.h"
+#include "libescrow/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define IMPORTS_PER_SECOND 10
+
+static const struct roster_member *own_member(const struct keeper *keeper)
+{
+    const struct roster *roster = ledger_roster(keeper->ledger);
+    const struct roster_member *member =
+        roster ? roster_find_member(roster, &keeper->member->names.storage) : NULL;
+
+    return member && tpm_name_equal(&member->answer, &keeper->member->answer) ? member : NULL;
+}
+
+size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEEPER_LACKS_MAX])
+{
+    size_t count = 0;
+
+    if (!keeper->audit)
+        ret_reasons[count++] = REASON_LOG_TAMPERED;
+    else if (audit_trouble(keeper->audit))
+        ret_reasons[count++] = REASON_LOG_UNAVAILABLE;
+    else if (clock_wall_ms() < audit_end(keeper->audit)->time_ms)
+        ret_reasons[count++] = REASON_CLOCK_BACKWARDS;
+    if (keeper->is_store_behind)
+        ret_reasons[count++] = REASON_STORE_UNAVAILABLE;
+    if (!ledger_roster(keeper->ledger))
+        ret_reasons[count++] = REASON_NO_ROSTER;
+    else if (!own_member(keeper))
+        ret_reasons[count++] = REASON_MEMBER_UNKNOWN;
+    if (!keeper->is_tpm_well)
+        ret_reasons[count++] = REASON_TPM_UNAVAILABLE;
+    return count;
+}
+
+static unsigned need_of(enum reason reason)
+{
+    if (reason == REASON_NO_ROSTER || reason == REASON_MEMBER_UNKNOWN)
+        return KEEPER_NEEDS_ROSTER;
+    return reason == REASON_TPM_UNAVAILABLE ? KEEPER_NEEDS_TPM : KEEPER_NEEDS_LOG;
+}
+
+enum reason keeper_lacks(const struct keeper *keeper, unsigned needs)
+{
+    enum reason reasons[KEEPER_LACKS_MAX];
+    size_t count = keeper_lacks_all(keeper, reasons);
+
+    for (size_t i = 0; i < count; i++) {
+        if (need_of(reasons[i]) & needs)
+            return reasons[i];
+    }
+    return REASON_NONE;
+}
+
+void keeper_tell_status(struct keeper *keeper)
+{
+    enum reason reason = keeper_lacks(keeper, KEEPER_NEEDS_ALL);
+    const char *trouble = keeper->audit ? audit_trouble(keeper->audit) : NULL;
+    char status[IPC_STATUS_MAX];
+
+    snprintf(status, sizeof(status), "%s%s%s",
+             reason ? reason_text(reason) : "Ready: nothing keeps escrowd from serving.",
+             trouble ? " " : "", trouble ? trouble : "");
+    if (strcmp(status, keeper->status) == 0)
+        return;
+    memcpy(keeper->status, status, sizeof(status));
+    log_notice("keeper: %s", status);
+    if (keeper->role)
+        role_status(keeper->role, status);
+}
+
+void keeper_record(const struct keeper *keeper, enum audit_event event,
+                   struct audit_record *ret_record)
+{
+    const struct roster *roster = ledger_roster(keeper->ledger);
+
+    memset(ret_record, 0, sizeof(*ret_record));
+    ret_record->event = event;
+    ret_record->rules = keeper->rules;
+    ret_record->roster = roster ? roster_version(roster) : 0;
+}
+
+enum escrow_err keeper_append(struct keeper *keeper, const struct audit_record *record,
+                              audit_durable_fn on_durable, void *argument)
+{
+    enum escrow_err err;
+
+    if (!keeper->audit)
+        return ESCROW_ERR_STORE;
+    err = audit_append(keeper->audit, record, on_durable, argument);
+    if (!err)
+        event_active(keeper->flush, EV_TIMEOUT, 0);
+    return err;
+}
+
+void keeper_flush(struct keeper *keeper)
+{
+    if (!keeper->audit || audit_queued(keeper->audit) == 0)
+        return;
+    if (audit_commit(keeper->audit) && !audit_trouble(keeper->audit))
+        keeper->is_store_behind = true;
+    keeper_tell_status(keeper);
+}
+
+/* The log has records that the store could not take: reads them again. */
+static void catch_up(struct keeper *keeper)
+{
+    struct audit_reading reading;
+
+    if (ledger_replay(keeper->ledger, keeper->config->audit_folder, &reading))
+        return;
+    keeper->is_store_behind = false;
+    keeper->is_import_pending = true;
+}
+
+enum escrow_err keeper_import(struct keeper *keeper, struct store_version *version)
+{
+    struct wrap_object object;
+    struct wrap_blob blob;
+    enum escrow_err err;
+
+    if (version->private_area.len)
+        return ESCROW_OK;
+    err = wrap_object_parse(version->public_area, version->public_len, &object);
+    if (!err)
+        err = store_blob(keeper->store, &version->object, &keeper->member->names.storage, &blob);
+    if (!err)
+        err = tpm_import(keeper->tpm, &object, &blob, &version->private_area);
+    if (!err)
+        err = store_set_private(keeper->store, &version->object, &version->private_area);
+    if (err == ESCROW_ERR_UNAVAILABLE)
+        keeper->is_tpm_well = false;
+    return err;
+}
+
+/* After the store was rebuilt: the TPM's private areas are made again from this member's blobs. */
+static void import_some(struct keeper *keeper)
+{
+    struct store_version version;
+    enum escrow_err err = ESCROW_OK;
+
+    for (int i = 0; !err && i < IMPORTS_PER_SECOND; i++) {
+        err = store_next_unimported(keeper->store, &version);
+        if (!err)
+            err = keeper_import(keeper, &version);
+    }
+    if (!err || err == ESCROW_ERR_UNAVAILABLE)
+        return;
+    keeper->is_import_pending = false;
+    if (err != ESCROW_ERR_NOT_FOUND)
+        log_error("keeper: version %u (record of a deposit) cannot be imported: %s",
+                  (unsigned)version.version, escrow_err_name(err));
+}
+
+void keeper_mend(struct keeper *keeper)
+{
+    if (keeper->audit && audit_recover(keeper->audit) == ESCROW_OK && keeper->is_store_behind)
+        catch_up(keeper);
+    if (keeper->is_import_pending && keeper->is_tpm_well && !keeper->is_store_behind)
+        import_some(keeper);
+    keeper_tell_status(keeper);
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/keeper_probers.h"
+
+#include "escrowd/clock.h"
+#include "libescrow/ipc_channel.h"
+#include "libescrow/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+struct question {
+    STAILQ_ENTRY(question) next;
+    uint64_t id;
+    enum ipc_probe_type type;
+    int64_t asked_ms;
+    prober_answer_fn on_answer; /* NULL: forgotten */
+    void *argument;
+};
+STAILQ_HEAD(question_queue, question);
+
+struct prober {
+    const char *instance;
+    struct ipc_channel *channel; /* NULL: none now */
+    struct question_queue open;  /* oldest first */
+    struct probers *probers;
+};
+
+struct probers {
+    struct probers_config config;
+    uint64_t last_id;
+    size_t count;
+    struct prober *items;
+};
+
+static struct prober *find_prober(const struct probers *probers, const char *instance)
+{
+    for (size_t i = 0; i < probers->count; i++) {
+        if (strcmp(probers->items[i].instance, instance) == 0)
+            return &probers->items[i];
+    }
+    return NULL;
+}
+
+/* Tells everybody who waits for this prober that no answer comes. */
+static void silence(struct prober *prober)
+{
+    const struct prober_answer none = {0};
+    struct question_queue open = STAILQ_HEAD_INITIALIZER(open);
+    struct question *question;
+
+    STAILQ_CONCAT(&open, &prober->open);
+    while ((question = STAILQ_FIRST(&open)) != NULL) {
+        STAILQ_REMOVE_HEAD(&open, next);
+        if (question->on_answer)
+            question->on_answer(&none, question->argument);
+        free(question);
+    }
+}
+
+static void drop_channel(struct prober *prober)
+{
+    ipc_channel_free(prober->channel);
+    prober->channel = NULL;
+    silence(prober);
+}
+
+static struct question *find_question(struct prober *prober, uint64_t id)
+{
+    struct question *question = STAILQ_FIRST(&prober->open);
+
+    while (question && question->id != id)
+        question = STAILQ_NEXT(question, next);
+    return question;
+}
+
+/* Hands out an answer to a question of this type; a prober that was not asked is malformed. */
+static enum escrow_err deliver(struct prober *prober, uint64_t id, enum ipc_probe_type asked,
+                               const struct prober_answer *answer)
+{
+    struct question *question = find_question(prober, id);
+    prober_answer_fn on_answer;
+    void *argument;
+
+    if (!question || question->type != asked) {
+        log_warning("keeper: the prober of %s answers what it was not asked", prober->instance);
+        return ESCROW_ERR_MALFORMED;
+    }
+    on_answer = question->on_answer;
+    argument = question->argument;
+    STAILQ_REMOVE(&prober->open, question, question, next);
+    free(question);
+    if (on_answer)
+        on_answer(answer, argument);
+    return ESCROW_OK;
+}
+
+static enum escrow_err on_state(struct ipc_channel *channel, const struct ipc_message *message,
+                                void *argument)
+{
+    struct probe_state state;
+    enum escrow_err err = ipc_get_probe_state(message, &state);
+
+    (void)channel;
+    if (err)
+        return err;
+    return deliver(argument, message->id, IPC_PROBE_ASK_STATE,
+                   &(struct prober_answer){.state = &state});
+}
+
+static enum escrow_err on_session(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    struct ipc_probe_session session;
+    enum escrow_err err = ipc_get_probe_session(message, &session);
+
+    (void)channel;
+    if (err)
+        return err;
+    return deliver(argument, message->id, IPC_PROBE_ASK_SESSION,
+                   &(struct prober_answer){.session = &session});
+}
+
+static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
+{
+    struct prober *prober = argument;
+
+    (void)channel;
+    log_warning("keeper: the prober of %s is gone (%s)", prober->instance, ipc_closed_text(why));
+    drop_channel(prober);
+    if (why != IPC_CLOSED_BY_PEER)
+        prober->probers->config.on_overdue(prober->instance, prober->probers->config.argument);
+}
+
+static const struct ipc_permit permits[] = {
+    {.type = IPC_PROBE_STATE, .states = IPC_ANY_STATE, .handler = on_state},
+    {.type = IPC_PROBE_SESSION, .states = IPC_ANY_STATE, .handler = on_session},
+};
+
+void probers_attach(struct probers *probers, const char *instance, int fd)
+{
+    struct prober *prober = find_prober(probers, instance);
+    const struct ipc_channel_config config = {
+        .base = probers->config.base,
+        .name = prober ? prober->instance : instance,
+        .permits = permits,
+        .permit_count = ARRAY_LEN(permits),
+        .state = 1,
+        .on_close = on_close,
+        .argument = prober,
+    };
+
+    if (!prober) {
+        log_warning("keeper: a prober for %s, which the policy does not know", instance);
+        cleanup_close(&fd);
+        return;
+    }
+    drop_channel(prober);
+    if (ipc_channel_new(&config, fd, &prober->channel))
+        log_error("keeper: no channel to the prober of %s", instance);
+}
+
+size_t probers_open(const struct probers *probers, const char *instance)
+{
+    const struct prober *prober = find_prober(probers, instance);
+    const struct question *question;
+    size_t count = 0;
+
+    if (!prober)
+        return 0;
+    for (question = STAILQ_FIRST(&prober->open); question; question = STAILQ_NEXT(question, next))
+        count++;
+    return count;
+}
+
+enum escrow_err probers_ask(struct probers *probers, const char *instance, enum ipc_probe_type type,
+                            const struct ipc_probe_question *question, prober_answer_fn on_answer,
+                            void *argument, uint64_t *ret_id)
+{
+    struct prober *prober = find_prober(probers, instance);
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct question *open;
+    enum escrow_err err;
+
+    if (!prober || !prober->channel)
+        return ESCROW_ERR_UNAVAILABLE;
+    open = malloc(sizeof(*open));
+    if (!open)
+        return ESCROW_ERR_NO_MEMORY;
+    *open = (struct question){.id = ++probers->last_id,
+                              .type = type,
+                              .asked_ms = clock_boot_ms(),
+                              .on_answer = on_answer,
+                              .argument = argument};
+    ipc_put_probe_question(&writer, type, question);
+    err = ipc_channel_send(prober->channel, type, open->id, &writer);
+    if (err) {
+        free(open);
+        return err;
+    }
+    STAILQ_INSERT_TAIL(&prober->open, open, next);
+    *ret_id = open->id;
+    return ESCROW_OK;
+}
+
+void probers_forget(struct probers *probers, uint64_t id)
+{
+    for (size_t i = 0; i < probers->count; i++) {
+        struct question *question = find_question(&probers->items[i], id);
+
+        if (question)
+            question->on_answer = NULL;
+    }
+}
+
+void probers_check(struct probers *probers, int64_t overdue_ms)
+{
+    int64_t now_ms = clock_boot_ms();
+
+    for (size_t i = 0; i < probers->count; i++) {
+        struct prober *prober = &probers->items[i];
+        const struct question *oldest = STAILQ_FIRST(&prober->open);
+
+        if (!oldest || now_ms - oldest->asked_ms < overdue_ms)
+            continue;
+        log_warning("keeper: the prober of %s has not answered for %lld ms", prober->instance,
+                    (long long)(now_ms - oldest->asked_ms));
+        drop_channel(prober);
+        probers->config.on_overdue(prober->instance, probers->config.argument);
+    }
+}
+
+static void add_prober(struct probers *probers, const char *instance)
+{
+    struct prober *prober;
+
+    if (find_prober(probers, instance))
+        return;
+    prober = &probers->items[probers->count];
+    prober->instance = instance;
+    prober->probers = probers;
+    STAILQ_INIT(&prober->open);
+    probers->count++;
+}
+
+enum escrow_err probers_new(const struct probers_config *config, struct probers **ret_probers)
+{
+    CLEANUP(probers_free_p) struct probers *probers = calloc(1, sizeof(*probers));
+    const struct policy_group *groups;
+    size_t group_count = policy_groups(config->policy, &groups), most = 0;
+
+    if (!probers)
+        return ESCROW_ERR_NO_MEMORY;
+    *probers = (struct probers){.config = *config};
+    for (size_t i = 0; i < group_count; i++)
+        most += groups[i].replica_count;
+    /* Channels point at their prober: the array never moves. */
+    probers->items = calloc(most ? most : 1, sizeof(*probers->items));
+    if (!probers->items)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < group_count; i++) {
+        for (size_t j = 0; j < groups[i].replica_count; j++)
+            add_prober(probers, groups[i].replicas[j].instance);
+    }
+    *ret_probers = TAKE(probers);
+    return ESCROW_OK;
+}
+
+void probers_free(struct probers *probers)
+{
+    for (size_t i = 0; i < probers->count; i++)
+        drop_channel(&probers->items[i]);
+    free(probers->items);
+    free(probers);
+}

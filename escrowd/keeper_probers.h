@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "libescrow/ipc_probe.h"
+#include "policy/policy.h"
+
+#include <event2/event.h>
+
+/*
+ * The keeper's channels to the probers, one for each instance of the policy. An answer counts only
+ * for the instance whose channel it came on, and only for a question that was asked there. A prober
+ * that dies, says what it was not asked, or does not answer, is one silent replica.
+ */
+struct probers;
+
+/* An answer, or that none will come (everything NULL). Called from the event loop, once. */
+struct prober_answer {
+    const struct probe_state *state;         /* to IPC_PROBE_ASK_STATE */
+    const struct ipc_probe_session *session; /* to IPC_PROBE_ASK_SESSION */
+};
+typedef void (*prober_answer_fn)(const struct prober_answer *answer, void *argument);
+
+struct probers_config {
+    struct event_base *base;
+    const struct policy *policy;
+    /* The prober of this instance must be ended and started again. */
+    void (*on_overdue)(const char *instance, void *argument);
+    void *argument;
+};
+
+MUST_CHECK enum escrow_err probers_new(const struct probers_config *config,
+                                       struct probers **ret_probers);
+void probers_free(struct probers *probers);
+CLEANUP_FUNCTION(probers_free_p, struct probers, probers_free)
+
+/* The channel to the prober of an instance (taken); it replaces an earlier one. */
+void probers_attach(struct probers *probers, const char *instance, int fd);
+
+/* How many questions to this instance are open: a further one waits behind them. */
+size_t probers_open(const struct probers *probers, const char *instance);
+
+/*
+ * Asks. *ret_id names the question, for probers_forget. ESCROW_ERR_UNAVAILABLE: there is no prober
+ * of this instance now (on_answer is not called).
+ */
+MUST_CHECK enum escrow_err probers_ask(struct probers *probers, const char *instance,
+                                       enum ipc_probe_type type,
+                                       const struct ipc_probe_question *question,
+                                       prober_answer_fn on_answer, void *argument,
+                                       uint64_t *ret_id);
+/* The answer to this question, if it comes, is nobody's any more. Ids of the past are ignored. */
+void probers_forget(struct probers *probers, uint64_t id);
+
+/* Gives up probers that have not answered for overdue_ms; once a second. */
+void probers_check(struct probers *probers, int64_t overdue_ms);

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * POST /v1/release: the one place where a release is decided. An act is accepted, the replicas are
+ * asked, the policy decides on what they say, the decision is recorded, and only when the record is
+ * durable and still true the TPM duplicates (keeper_grant.c).
+ */
+#include "escrowd/keeper_release.h"
+
+#include "escrowd/clock.h"
+#include "escrowd/ledger_detail.h"
+#include "libescrow/json.h"
+#include "policy/evidence.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Who has not answered by then is silent. Well below RELEASE_FACTS_MAX_MS. */
+#define ASK_MS 1500
+
+void release_free(struct release *release)
+{
+    if (release->round)
+        round_free(release->round);
+    json_decref(release->versions);
+    free(release);
+}
+
+/* Group, database and replica are of the policy, and the replica is this agent's: by the roster of
+ * now, which may not be the one of the act's arrival. */
+static enum reason check_place(const struct request *request, struct release *release)
+{
+    const struct keeper *keeper = request->keeper;
+    const struct act *act = request->act;
+    const struct roster_key *key = roster_find_key(ledger_roster(keeper->ledger), &request->kid);
+    const struct policy_group *group = policy_find_group(keeper->policy, act->subject.group);
+
+    if (!group)
+        return REASON_GROUP_UNKNOWN;
+    for (size_t i = 0; i < group->database_count; i++) {
+        if (strcmp(group->databases[i], act->subject.database) == 0)
+            release->target = (struct target){group, group->databases[i]};
+    }
+    if (!release->target.group)
+        return REASON_DATABASE_UNKNOWN;
+    if (!key || strcmp(key->identity, request->identity) != 0)
+        return REASON_KEY_UNKNOWN;
+    if (!roster_key_covers(key, group->name))
+        return REASON_ROLE_NOT_ALLOWED;
+    release->replica = policy_find_replica(group, act->release.replica);
+    if (!release->replica || !roster_key_has_instance(key, act->release.replica))
+        return REASON_REPLICA_UNKNOWN;
+    release->key_point = key->point;
+    return REASON_NONE;
+}
+
+/* The TPM would refuse the same; here the reason is known, and nothing was recorded as granted. */
+static enum reason check_objects(const struct request *request)
+{
+    const struct act_release *wanted = &request->act->release;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = NULL;
+    EVP_PKEY *key = roster_act_key(&request->kid, ledger_roster(request->keeper->ledger));
+
+    if (key_from_point(&wanted->recipient, &recipient))
+        return REASON_RECIPIENT_INVALID;
+    if (!key || act_verify_objects(key, &wanted->recipient, wanted->objects, wanted->object_count))
+        return REASON_SIGNATURE_INVALID;
+    return REASON_NONE;
+}
+
+/* An order is good for the request it was made for, once; a repeat of its own grant is the same. */
+static enum escrow_err check_order(const struct request *request, bool *ret_is_valid)
+{
+    const struct act *act = request->act;
+    struct store_order order = {0};
+    struct store_grant grant = {0};
+    enum escrow_err err;
+
+    *ret_is_valid = false;
+    if (!act->release.order[0])
+        return ESCROW_OK;
+    err = store_order(request->keeper->store, act->release.order, &order);
+    if (err)
+        return err == ESCROW_ERR_NOT_FOUND ? ESCROW_OK : err;
+    if (order.purpose != act->purpose || order.expires_ms <= clock_wall_ms() ||
+        strcmp(order.subject.group, act->subject.group) != 0 ||
+        strcmp(order.subject.database, act->subject.database) != 0)
+        return ESCROW_OK;
+    if (order.used_by) {
+        err = store_grant(request->keeper->store, order.used_by, &grant);
+        if (err)
+            return err;
+        if (grant.is_settled || strcmp(grant.replica, act->release.replica) != 0)
+            return ESCROW_OK;
+    }
+    *ret_is_valid = true;
+    return ESCROW_OK;
+}
+
+static const char *agent_login(const struct keeper *keeper, const char *instance)
+{
+    const struct escrowd_instance *found = escrowd_config_find(keeper->config, instance);
+
+    return found ? found->agent_login : "";
+}
+
+static void on_change(struct round *round, size_t replica, void *argument)
+{
+    (void)round;
+    (void)replica;
+    request_advance(argument, REQUEST_FACTS);
+}
+
+/* Asks all replicas of the group at once. The decision follows from the event loop. */
+static void ask(struct request *request)
+{
+    struct release *release = request->release;
+    const struct round_config config = {
+        .probers = request->keeper->probers,
+        .policy = request->keeper->policy,
+        .target = release->target,
+        .candidate = release->replica->instance,
+        .nonce = request->act->nonce,
+        .login = agent_login(request->keeper, release->replica->instance),
+        .on_change = on_change,
+        .argument = request,
+    };
+
+    if (release->round)
+        round_free(release->round);
+    release->round = NULL;
+    if (round_new(&config, &release->round)) {
+        request_fail(request, REASON_INTERNAL);
+        return;
+    }
+    /* What was the past when the question was asked. */
+    watch_fill_history(request->keeper->watch, release->target.group->name,
+                       release->target.database, round_facts(release->round));
+    request->state = REQUEST_ASKING;
+    request_set_timer(request, 0);
+}
+
+/* Everything that can be said before the replicas are asked. */
+static enum reason check(struct request *request)
+{
+    enum reason reason = check_place(request, request->release);
+
+    if (!reason)
+        reason = check_objects(request);
+    if (!reason)
+        reason = release_check_grantable(request);
+    return reason;
+}
+
+void release_start(struct request *request)
+{
+    enum reason reason;
+
+    if (!request_accept(request, ACT_RELEASE, ROSTER_AGENT))
+        return;
+    request->release = calloc(1, sizeof(*request->release));
+    reason = request->release ? check(request) : REASON_INTERNAL;
+    if (reason) {
+        request_refuse(request, reason);
+        return;
+    }
+    request->release->deadline_ms =
+        clock_boot_ms() + RELEASE_DEADLINE_MS + request->release->target.group->rival_wait_ms;
+    ask(request);
+}
+
+void release_ask_again(struct request *request)
+{
+    enum reason reason = keeper_lacks(request->keeper, KEEPER_NEEDS_ALL);
+
+    if (!reason && clock_boot_ms() >= request->release->deadline_ms)
+        reason = REASON_DEADLINE;
+    if (reason) {
+        request_fail(request, reason);
+        return;
+    }
+    reason = check(request);
+    if (reason)
+        request_refuse(request, reason);
+    else
+        ask(request);
+}
+
+/* A decision about the group is between queue and disk: the ledger does not hold it yet. */
+static bool is_undecided(const struct keeper *keeper, const struct policy_group *group)
+{
+    const struct request *other;
+
+    for (other = LIST_FIRST(&keeper->requests); other; other = LIST_NEXT(other, next)) {
+        if (other->state == REQUEST_RECORDING && other->release &&
+            other->release->target.group == group)
+            return true;
+    }
+    return false;
+}
+
+/* Decides on what is known now; the ledger holds every decision about the group made before. */
+static enum escrow_err decide(struct request *request)
+{
+    struct release *release = request->release;
+    struct keeper *keeper = request->keeper;
+    const struct policy_facts *facts = round_facts(release->round);
+    enum escrow_err err;
+
+    if (is_undecided(keeper, release->target.group))
+        keeper_flush(keeper);
+    release->asked = (struct policy_request){
+        .purpose = request->act->purpose,
+        .database = release->target.database,
+        .replica = release->replica->instance,
+    };
+    err = check_order(request, &release->asked.is_order_valid);
+    if (!err)
+        err = ledger_policy(keeper->ledger, &request->act->subject, clock_wall_ms(),
+                            &release->ledger);
+    if (!err)
+        policy_decide(release->target.group, &release->asked, facts, &release->ledger,
+                      &release->verdict);
+    return err;
+}
+
+static json_t *object_names(const struct act_release *wanted)
+{
+    CLEANUP(json_free_p) json_t *names = json_array();
+
+    for (size_t i = 0; i < wanted->object_count; i++) {
+        if (json_array_append_new(names, json_tpm_name(&wanted->objects[i].object)))
+            return NULL;
+    }
+    return TAKE(names);
+}
+
+static json_t *release_detail(const struct release *release)
+{
+    struct ledger_release detail = {.kind = release->verdict.kind,
+                                    .mints_epoch = release->verdict.mints_epoch};
+    const struct policy_facts *facts = round_facts(release->round);
+
+    for (size_t i = 0; i < facts->replica_count; i++) {
+        const struct policy_replica_facts *known = &facts->replicas[i];
+
+        if (strcmp(known->instance, release->replica->instance) == 0 &&
+            known->status == POLICY_ANSWERED && known->state.outcome == PROBE_ANSWERED) {
+            detail.has_hints = true;
+            ledger_hints_from(&known->state, &detail.hints);
+        }
+    }
+    return ledger_release_detail(&detail);
+}
+
+/* What policy_decide was given and what it said: anybody with the policy can decide again. */
+static json_t *decision_json(const struct release *release)
+{
+    json_t *evidence =
+        policy_evidence_to_json(&release->asked, round_facts(release->round), &release->ledger);
+
+    return json_pack("{s:o, s:o}", "evidence", evidence, "verdict",
+                     policy_verdict_to_json(&release->verdict));
+}
+
+/* Every decision is recorded, whatever it is. */
+static void record_decision(struct request *request)
+{
+    struct release *release = request->release;
+    CLEANUP(json_free_p) json_t *facts = decision_json(release);
+    CLEANUP(json_free_p) json_t *objects = object_names(&request->act->release);
+    CLEANUP(json_free_p) json_t *detail = release_detail(release);
+    char kid[TPM_NAME_HEX + 1];
+    struct audit_record record;
+
+    if (!facts || !objects || !detail) {
+        request_fail(request, REASON_INTERNAL);
+        return;
+    }
+    request_describe(request, AUDIT_RELEASE, &record, kid);
+    record.replica = release->replica->instance;
+    record.objects = objects;
+    record.versions = release->versions;
+    record.epoch = release->epoch = release->ledger.epoch + (release->verdict.mints_epoch ? 1 : 0);
+    record.decision = policy_outcome_name(release->verdict.outcome);
+    record.reason = reason_code(release->verdict.reason);
+    record.facts = facts;
+    record.order = request->act->release.order[0] ? request->act->release.order : NULL;
+    record.detail = detail;
+    release->roster_version = record.roster;
+    request_record(request, &record);
+}
+
+void release_facts(struct request *request)
+{
+    struct release *release = request->release;
+    int64_t elapsed_ms = round_facts(release->round)->elapsed_ms, next_ms;
+
+    if (elapsed_ms >= ASK_MS)
+        round_give_up(release->round);
+    if (decide(request)) {
+        request_fail(request, REASON_STORE_UNAVAILABLE);
+        return;
+    }
+    if (release->verdict.outcome != POLICY_WAIT) {
+        record_decision(request);
+        return;
+    }
+    next_ms = release->verdict.wait_until_ms;
+    if (elapsed_ms < ASK_MS && next_ms > ASK_MS)
+        next_ms = ASK_MS;
+    if (next_ms == POLICY_NO_DEADLINE)
+        request_fail(request, REASON_DEADLINE);
+    else
+        request_set_timer(request, next_ms - elapsed_ms);
+}

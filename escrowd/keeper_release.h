@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/keeper_round.h"
+#include "escrowd/keeper_state.h"
+#include "escrowd/store_ledger.h"
+#include "escrowd/store_pending.h"
+
+/*
+ * What keeper_release.c (may it happen?) and keeper_grant.c (let it happen) share about a release.
+ */
+
+/*
+ * A grant rests on facts of at most this age when the TPM duplicates, and all rounds of a request
+ * together may take so long; both beside what the policy itself wants to wait for a rival.
+ */
+#define RELEASE_FACTS_MAX_MS 2000
+#define RELEASE_DEADLINE_MS 6000
+
+struct release {
+    struct target target;
+    const struct policy_replica *replica; /* the candidate; the policy's */
+    struct ec_point key_point;            /* of the act key */
+    json_t *versions;                     /* array of numbers, as the objects of the act */
+    int64_t deadline_ms;                  /* CLOCK_BOOTTIME */
+    struct round *round;
+    struct policy_request asked;
+    struct policy_ledger ledger;
+    struct policy_verdict verdict;
+    uint64_t epoch;
+    uint64_t roster_version; /* in force when it was decided */
+};
+
+/*
+ * Whether the TPM could let the objects out if the decision were to allow it: they are live
+ * versions and both approvals are there. REASON_NONE or why not.
+ */
+MUST_CHECK enum reason release_check_grantable(struct request *request);
+/* The decision is no longer good: asks all replicas again, or gives up. From any context. */
+void release_ask_again(struct request *request);

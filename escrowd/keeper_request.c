@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/keeper_request.h"
+
+#include "escrowd/keeper_state.h"
+#include "libescrow/encode.h"
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define REQUESTS_MAX 4096
+
+typedef void (*step_fn)(struct request *request);
+
+/* What each route does first, and after its record is durable. */
+static const struct handler {
+    step_fn start;
+    step_fn finish;
+} handlers[ROUTE_COUNT] = {
+    [ROUTE_HEALTH] = {query_health, NULL},
+    [ROUTE_ROSTER] = {query_roster, NULL},
+    [ROUTE_CHALLENGE] = {challenge_start, NULL},
+    [ROUTE_DEPOSIT] = {deposit_start, deposit_finish},
+    [ROUTE_RELEASE] = {release_start, release_finish},
+    [ROUTE_RECEIPT] = {receipt_start, receipt_finish},
+    [ROUTE_ORDERS] = {orders_start, NULL},
+    [ROUTE_ORDER] = {order_start, order_finish},
+    [ROUTE_PUBLISH] = {publish_start, publish_finish},
+    [ROUTE_SECRETS] = {query_secrets, NULL},
+    [ROUTE_STATUS] = {query_status, NULL},
+    [ROUTE_AUDIT] = {query_audit, NULL},
+};
+
+static void request_free(struct request *request)
+{
+    LIST_REMOVE(request, next);
+    /* A keeper that is to stop does so after its last request. */
+    if (request->keeper->is_stopping)
+        event_active(request->keeper->flush, EV_TIMEOUT, 0);
+    event_free(request->timer);
+    if (request->release)
+        release_free(request->release);
+    if (request->act)
+        act_free(request->act);
+    free(request->private_area);
+    free(request->body);
+    free(request);
+}
+
+static void finish(struct request *request)
+{
+    if (request->durable_err)
+        request_fail(request, keeper_lacks(request->keeper, KEEPER_NEEDS_LOG)
+                                  ? keeper_lacks(request->keeper, KEEPER_NEEDS_LOG)
+                                  : REASON_LOG_UNAVAILABLE);
+    else
+        handlers[request->route].finish(request);
+}
+
+void request_advance(struct request *request, enum request_event event)
+{
+    request->depth++;
+    if (event == REQUEST_GONE)
+        request->is_gone = true;
+    switch (request->state) {
+    case REQUEST_NEW:
+        handlers[request->route].start(request);
+        break;
+    case REQUEST_ASKING:
+        if (event == REQUEST_GONE)
+            request->state = REQUEST_ANSWERED;
+        else
+            release_facts(request);
+        break;
+    case REQUEST_RECORDING:
+        /* The record is somewhere between queue and disk: whatever else happens waits for it. */
+        if (event == REQUEST_DURABLE)
+            finish(request);
+        break;
+    case REQUEST_WAITING:
+        if (event == REQUEST_GONE)
+            request->state = REQUEST_ANSWERED;
+        else
+            orders_look(request, event == REQUEST_DEADLINE);
+        break;
+    case REQUEST_ANSWERED:
+        break;
+    }
+    request->depth--;
+    if (request->state == REQUEST_ANSWERED && request->depth == 0)
+        request_free(request);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *argument)
+{
+    (void)fd;
+    (void)what;
+    request_advance(argument, REQUEST_DEADLINE);
+}
+
+void request_set_timer(struct request *request, int64_t after_ms)
+{
+    int64_t wait_ms = after_ms > 0 ? after_ms : 0;
+    const struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
+
+    event_add(request->timer, &wait);
+}
+
+/* A copy of what front said; its message does not outlive the handler. */
+static struct request *copy_request(struct keeper *keeper, uint64_t id,
+                                    const struct ipc_request *message)
+{
+    struct request *request = calloc(1, sizeof(*request));
+
+    if (!request)
+        return NULL;
+    request->keeper = keeper;
+    request->id = id;
+    request->route = message->route;
+    request->state = REQUEST_NEW;
+    memcpy(request->identity, message->identity, strlen(message->identity) + 1);
+    hex_encode(message->fingerprint, sizeof(message->fingerprint), request->certificate);
+    request->wait_ms = message->wait_ms;
+    request->from = message->from;
+    request->limit = message->limit;
+    request->body = malloc(message->body_len + 1);
+    request->timer = evtimer_new(keeper->base, on_timer, request);
+    if (!request->body || !request->timer) {
+        free(request->body);
+        if (request->timer)
+            event_free(request->timer);
+        free(request);
+        return NULL;
+    }
+    memcpy(request->body, message->body, message->body_len);
+    request->body[message->body_len] = '\0';
+    request->body_len = message->body_len;
+    return request;
+}
+
+static size_t count_requests(const struct keeper *keeper)
+{
+    const struct request *request;
+    size_t count = 0;
+
+    for (request = LIST_FIRST(&keeper->requests); request; request = LIST_NEXT(request, next))
+        count++;
+    return count;
+}
+
+enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc_request *message)
+{
+    struct request *request;
+
+    if (strlen(message->identity) > IDENTITY_MAX || message->route >= ROUTE_COUNT ||
+        !handlers[message->route].start)
+        return ESCROW_ERR_MALFORMED;
+    request = copy_request(keeper, id, message);
+    if (!request)
+        return ESCROW_ERR_NO_MEMORY;
+    LIST_INSERT_HEAD(&keeper->requests, request, next);
+    request->depth++;
+    if (keeper->is_stopping)
+        request_fail(request, REASON_SHUTTING_DOWN);
+    else if (count_requests(keeper) > REQUESTS_MAX)
+        request_fail(request, REASON_OVERLOADED);
+    request->depth--;
+    request_advance(request, REQUEST_START);
+    return ESCROW_OK;
+}
+
+void request_gone(struct keeper *keeper, uint64_t id)
+{
+    struct request *request;
+
+    for (request = LIST_FIRST(&keeper->requests); request; request = LIST_NEXT(request, next)) {
+        if (request->id == id && !request->is_gone) {
+            request_advance(request, REQUEST_GONE);
+            return;
+        }
+    }
+}
+
+/* Tells every request that is in one of these states; the list may lose what is told. */
+static void tell_all(struct keeper *keeper, enum request_event event)
+{
+    struct request *request = LIST_FIRST(&keeper->requests), *next;
+
+    for (; request; request = next) {
+        next = LIST_NEXT(request, next);
+        if (event == REQUEST_GONE || request->state == REQUEST_WAITING)
+            request_advance(request, event);
+    }
+}
+
+void requests_gone(struct keeper *keeper)
+{
+    tell_all(keeper, REQUEST_GONE);
+}
+
+void requests_order(struct keeper *keeper)
+{
+    tell_all(keeper, REQUEST_ORDER);
+}
+
+void requests_drop(struct keeper *keeper)
+{
+    while (!LIST_EMPTY(&keeper->requests))
+        request_free(LIST_FIRST(&keeper->requests));
+}
+
+static void on_durable(enum escrow_err err, uint64_t sequence, void *argument)
+{
+    struct request *request = argument;
+
+    request->durable_err = err;
+    request->sequence = sequence;
+    request_advance(request, REQUEST_DURABLE);
+}
+
+void request_record(struct request *request, const struct audit_record *record)
+{
+    enum escrow_err err = keeper_append(request->keeper, record, on_durable, request);
+
+    if (err)
+        request_fail(request, err == ESCROW_ERR_STORE ? REASON_LOG_UNAVAILABLE : REASON_INTERNAL);
+    else
+        request->state = REQUEST_RECORDING;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/ipc_messages.h"
+#include "libescrow/act.h"
+#include "libescrow/answer.h"
+#include "libescrow/audit_record.h"
+#include "libescrow/identity.h"
+
+#include <event2/event.h>
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+/*
+ * One request of front's, from its arrival to its one reply. Its life is the switch in
+ * request_advance; the handlers (one keeper_*.c a route) are its steps. What front says of the
+ * channel is believed only as far as the design says: it names a source, an act proves an identity.
+ */
+struct keeper;
+struct release;
+
+enum request_state {
+    REQUEST_NEW = 1,
+    REQUEST_ASKING,    /* the replicas (release) */
+    REQUEST_RECORDING, /* a record of it is on its way to the disk */
+    REQUEST_WAITING,   /* for an order */
+    REQUEST_ANSWERED,
+};
+
+enum request_event {
+    REQUEST_START = 1,
+    REQUEST_FACTS,    /* a replica answered */
+    REQUEST_DURABLE,  /* the record is on disk and folded, or could not be: durable_err */
+    REQUEST_ORDER,    /* a new order */
+    REQUEST_DEADLINE, /* its timer went off */
+    REQUEST_GONE,     /* nobody waits for the reply any more */
+};
+
+struct request {
+    LIST_ENTRY(request) next;
+    struct keeper *keeper;
+    uint64_t id; /* front's */
+    enum route route;
+    enum request_state state;
+    struct event *timer;
+    char identity[IDENTITY_MAX + 1];                 /* as front says */
+    char certificate[2 * IPC_FINGERPRINT_BYTES + 1]; /* as front says */
+    char *body;
+    size_t body_len;
+    uint64_t wait_ms, from, limit;
+
+    /* Once the act is accepted. */
+    struct act *act;
+    struct tpm_name kid; /* of the act, or of the key that a challenge is for */
+
+    /* Of its record. */
+    enum escrow_err durable_err;
+    uint64_t sequence;
+
+    struct release *release;          /* ROUTE_RELEASE */
+    struct tpm_private *private_area; /* ROUTE_DEPOSIT: what the TPM made of the blob */
+    struct tpm_name object;           /* ROUTE_DEPOSIT */
+
+    bool is_gone;
+    unsigned depth; /* request_advance calls that are on the stack */
+};
+LIST_HEAD(request_list, request);
+
+/* IPC_REQUEST of front. ESCROW_ERR_MALFORMED: front must go. */
+MUST_CHECK enum escrow_err request_new(struct keeper *keeper, uint64_t id,
+                                       const struct ipc_request *message);
+/* The life: whatever happens to a request happens here. It may be freed when this returns. */
+void request_advance(struct request *request, enum request_event event);
+/* The same for the request with this id, if it is still there. */
+void request_gone(struct keeper *keeper, uint64_t id);
+/* Front is gone: nobody waits for anything. */
+void requests_gone(struct keeper *keeper);
+/* An order was issued: all that wait look again. */
+void requests_order(struct keeper *keeper);
+/* Frees what never will be answered; only when the keeper ends. */
+void requests_drop(struct keeper *keeper);
+
+/* The timer goes off after this time; it replaces an earlier deadline. */
+void request_set_timer(struct request *request, int64_t after_ms);
+
+/*
+ * The replies; each answers the request, once. refuse: a problem with this reason, and a record or
+ * a count of it (proved: an act of the identity was verified). fail: a problem without a record.
+ * sign: the signed answer, its kid, aud and nonce filled here.
+ */
+void request_reply_json(struct request *request, unsigned http_status, const json_t *document);
+void request_reply_text(struct request *request, enum ipc_content content, const char *text,
+                        size_t len);
+void request_fail(struct request *request, enum reason reason);
+void request_fail_detail(struct request *request, enum reason reason, const char *detail);
+void request_refuse(struct request *request, enum reason reason);
+void request_sign(struct request *request, struct answer *answer);
+void request_note(struct request *request); /* signs that it is noted, with nothing to add */
+
+/*
+ * Queues the record of a request, which then waits for it in REQUEST_RECORDING. If the log does
+ * not take it, the request is answered.
+ */
+void request_record(struct request *request, const struct audit_record *record);
+/* A record with what is known of the request: keeper_record, channel, act, subject. */
+void request_describe(const struct request *request, enum audit_event event,
+                      struct audit_record *ret_record, char ret_kid[static TPM_NAME_HEX + 1]);
+
+/*
+ * The act in the body, if everything that does not depend on the act's kind is right: form,
+ * signature by a roster key, the key's identity is the channel's, kind, audience, nonce, role, and
+ * that the key covers the group. Fills act and kid. False: the request has been answered.
+ */
+MUST_CHECK bool request_accept(struct request *request, enum act_kind kind, enum roster_role role);
+/* For routes without an act: the channel's identity has this role (0: any) in the roster. */
+MUST_CHECK bool request_has_role(struct request *request, unsigned roles);
+#define REQUEST_ROLE(role) (1U << (role))
+
+/* The steps of each route: start, and what follows when the record is durable. */
+void challenge_start(struct request *request);
+void deposit_start(struct request *request);
+void deposit_finish(struct request *request);
+void release_start(struct request *request);
+void release_facts(struct request *request);
+void release_finish(struct request *request);
+void release_free(struct release *release);
+void receipt_start(struct request *request);
+void receipt_finish(struct request *request);
+void order_start(struct request *request);
+void order_finish(struct request *request);
+void orders_start(struct request *request);
+void orders_look(struct request *request, bool is_last);
+void publish_start(struct request *request);
+void publish_finish(struct request *request);
+void query_health(struct request *request);
+void query_roster(struct request *request);
+void query_secrets(struct request *request);
+void query_status(struct request *request);
+void query_audit(struct request *request);

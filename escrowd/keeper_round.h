@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/keeper_probers.h"
+#include "escrowd/target.h"
+#include "policy/decide.h"
+
+/*
+ * One question to all replicas of a group at once, and the facts that come back. A round does not
+ * know what its facts are for.
+ */
+struct round;
+
+/* A replica answered, or will not any more. The round may be freed in it. */
+typedef void (*round_change_fn)(struct round *round, size_t replica, void *argument);
+
+struct round_config {
+    struct probers *probers;
+    const struct policy *policy;
+    struct target target;
+    /* The instance that is asked for the session of a nonce under a login; NULL: nobody is. */
+    const char *candidate;
+    const uint8_t *nonce; /* ACT_NONCE_BYTES; read at the start only, as is login */
+    const char *login;
+    /* A replica with so many open questions is silent without being asked; 0: all are asked. */
+    size_t most_open;
+    round_change_fn on_change; /* called from the event loop only */
+    void *argument;
+};
+
+/* Asks. Replicas without a prober are silent from the start. */
+MUST_CHECK enum escrow_err round_new(const struct round_config *config, struct round **ret_round);
+void round_free(struct round *round);
+CLEANUP_FUNCTION(round_free_p, struct round, round_free)
+
+/* The facts as they are now, elapsed_ms included; histories are the caller's to fill. */
+struct policy_facts *round_facts(struct round *round);
+/* Every replica answered or was given up, and so was the session. */
+bool round_is_complete(const struct round *round);
+/* What has not been answered never will be. */
+void round_give_up(struct round *round);
+const struct target *round_target(const struct round *round);

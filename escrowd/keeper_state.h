@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/audit.h"
+#include "escrowd/keeper.h"
+#include "escrowd/keeper_member.h"
+#include "escrowd/keeper_probers.h"
+#include "escrowd/keeper_refusals.h"
+#include "escrowd/keeper_request.h"
+#include "escrowd/keeper_watch.h"
+#include "escrowd/ledger.h"
+#include "escrowd/nonce.h"
+#include "escrowd/role.h"
+#include "libescrow/ipc_channel.h"
+#include "libescrow/reason.h"
+
+/*
+ * What the keeper's files share: one struct for the life of the role, made by keeper_open, and what
+ * they do with log and readiness. Nothing outside keeper_*.c includes this.
+ */
+
+/* What a request needs to be served at all. */
+enum keeper_need {
+    KEEPER_NEEDS_LOG = 1,    /* log, store and clock */
+    KEEPER_NEEDS_ROSTER = 2, /* a roster that names this member */
+    KEEPER_NEEDS_TPM = 4,
+    KEEPER_NEEDS_ALL = 7,
+};
+
+struct keeper {
+    const struct escrowd_config *config;
+    struct event_base *base;
+    struct role *role;
+    struct event *tick;
+    struct event *flush;
+    int64_t stop_by_ms; /* CLOCK_BOOTTIME */
+
+    struct policy *policy;
+    char rules[2 * POLICY_DIGEST_BYTES + 1];
+    EVP_PKEY *authority;
+    struct ec_point authority_point;
+    struct tpm_name authority_name;
+
+    struct keeper_member *member;
+    struct jws_signer answer_signer;
+    struct tpm *tpm;
+    int64_t next_tpm_check_ms;
+    struct approval_cache *approvals;
+
+    struct store *store;
+    struct ledger *ledger;
+    struct audit *audit; /* NULL: the log is not to be trusted, and not written */
+
+    struct nonces *nonces;
+    struct refusals *refusals;
+    struct probers *probers;
+    struct watch *watch;
+    struct ipc_channel *front;
+    struct request_list requests;
+    char status[IPC_STATUS_MAX]; /* as last told to the supervisor */
+
+    bool is_stopping;
+    bool is_tpm_well;       /* it answered when last asked */
+    bool is_store_behind;   /* a fold failed: the log is read again until it succeeds */
+    bool is_import_pending; /* a version may wait for its import */
+};
+
+/* Opens everything that the configuration names; front and probers come later. */
+MUST_CHECK enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *config);
+void keeper_close(struct keeper *keeper);
+
+/* REASON_NONE, or the first reason why a request with these needs cannot be served now. */
+enum reason keeper_lacks(const struct keeper *keeper, unsigned needs);
+/* All of them; returns how many (at most KEEPER_LACKS_MAX). */
+#define KEEPER_LACKS_MAX 8
+size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEEPER_LACKS_MAX]);
+/* Tells the supervisor when the answer to that has changed. */
+void keeper_tell_status(struct keeper *keeper);
+
+/*
+ * A record of this event with what every record of the keeper has: rules and roster in force. The
+ * texts in it are the keeper's.
+ */
+void keeper_record(const struct keeper *keeper, enum audit_event event,
+                   struct audit_record *ret_record);
+/*
+ * Queues a record; it is committed when the events at hand are handled, or by keeper_flush.
+ * ESCROW_ERR_STORE as audit_append.
+ */
+MUST_CHECK enum escrow_err keeper_append(struct keeper *keeper, const struct audit_record *record,
+                                         audit_durable_fn on_durable, void *argument);
+/* Commits what is queued now; never from a callback of audit_commit. */
+void keeper_flush(struct keeper *keeper);
+/* Once a second: brings log and store back, and imports what has not been imported. */
+void keeper_mend(struct keeper *keeper);
+
+/* The private area of a version, imported now if it was not. As tpm_import, and ESCROW_ERR_STORE.
+ */
+struct store_version;
+MUST_CHECK enum escrow_err keeper_import(struct keeper *keeper, struct store_version *version);

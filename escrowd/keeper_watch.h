@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "policy/decide.h"
+
+#include <jansson.h>
+
+/*
+ * The keeper's own view of the groups: asks every replica every second, remembers what a decision
+ * may want to know of the past (in memory only: after a start nothing is known, which makes
+ * decisions stricter), and records it when a group has a new primary. It lets nothing out.
+ */
+struct keeper;
+struct watch;
+
+MUST_CHECK enum escrow_err watch_new(struct keeper *keeper, struct watch **ret_watch);
+void watch_free(struct watch *watch);
+CLEANUP_FUNCTION(watch_free_p, struct watch, watch_free)
+
+/* Once a second. */
+void watch_tick(struct watch *watch);
+
+/* Fills the history of every replica in the facts of a question about (group, database). */
+void watch_fill_history(const struct watch *watch, const char *group, const char *database,
+                        struct policy_facts *facts);
+
+/* For GET /v1/status: an array, NULL without memory. */
+json_t *watch_json(const struct watch *watch);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The acts of keeper_fixture.h. */
+#include "libescrow/json.h"
+#include "libescrow/rpc.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        enum escrow_err result_ = (call);                                                          \
+                                                                                                   \
+        if (result_ != ESCROW_OK)                                                                  \
+            fx_fail(#call, escrow_err_name(result_));                                              \
+    } while (0)
+
+/* The verified answer in the last reply; NULL if there is none. */
+static struct answer *read_answer(struct keeper_fixture *fx, const struct answer_expect *expect)
+{
+    CLEANUP(cleanup_free) char *compact = NULL;
+    const struct roster_member *member;
+    struct answer *answer;
+
+    if (fx->reply.status != 200)
+        return NULL;
+    OK(rpc_unwrap(fx->reply.body, strlen(fx->reply.body), "answer", &compact));
+    OK(answer_verify(compact, strlen(compact), fx->roster, expect, &answer, &member));
+    return answer;
+}
+
+struct answer *fx_challenge(struct keeper_fixture *fx, enum fx_who who, enum act_kind kind,
+                            enum act_purpose purpose)
+{
+    const struct fx_actor *actor = &fx->actors[who];
+    const struct answer_expect expect = {ANSWER_CHALLENGE, &actor->name, NULL};
+    struct rpc_challenge challenge = {.act = kind, .purpose = purpose, .key = actor->name};
+    CLEANUP(cleanup_free) char *body = NULL;
+
+    if (kind != ACT_PUBLISH)
+        challenge.subject = (struct act_subject){FX_GROUP, FX_DATABASE};
+    body = rpc_challenge_text(&challenge);
+    fx_ask(fx, ROUTE_CHALLENGE, actor->identity, body);
+    return read_answer(fx, &expect);
+}
+
+char *fx_sign(struct keeper_fixture *fx, enum fx_who who, const struct answer *challenge,
+              struct act *act)
+{
+    static const uint8_t unset[ACT_NONCE_BYTES];
+    CLEANUP(cleanup_free) char *compact = NULL;
+
+    if (memcmp(act->nonce, unset, sizeof(unset)) == 0)
+        memcpy(act->nonce, challenge->nonce, sizeof(act->nonce));
+    if (memcmp(act->aud.bytes, unset, sizeof(unset)) == 0)
+        act->aud = challenge->challenge.member;
+    if (!act->subject.group[0])
+        act->subject = challenge->subject;
+    OK(act_sign(act, fx->actors[who].key, &compact));
+    return rpc_wrap("act", compact);
+}
+
+struct answer *fx_act(struct keeper_fixture *fx, enum fx_who who, enum route route, struct act *act)
+{
+    static const enum answer_kind kinds[] = {
+        [ROUTE_DEPOSIT] = ANSWER_DURABLE, [ROUTE_RELEASE] = ANSWER_GRANT,
+        [ROUTE_RECEIPT] = ANSWER_NOTED,   [ROUTE_ORDER] = ANSWER_NOTED,
+        [ROUTE_PUBLISH] = ANSWER_NOTED,
+    };
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, who, act->kind, act->purpose);
+    struct answer_expect expect = {kinds[route], &fx->actors[who].name, NULL};
+    CLEANUP(cleanup_free) char *body = NULL;
+
+    if (!challenge)
+        return NULL;
+    body = fx_sign(fx, who, challenge, act);
+    expect.nonce = act->nonce;
+    fx_ask(fx, route, fx->actors[who].identity, body);
+    return read_answer(fx, &expect);
+}
+
+static void approve_node(struct keeper_fixture *fx, enum fx_who who, struct approval *approval)
+{
+    *approval = (struct approval){.kind = TPM_APPROVAL_NODE,
+                                  .group = FX_GROUP,
+                                  .counter = fx->counter,
+                                  .epoch = fx->epoch,
+                                  .act_key_count = 1,
+                                  .act_keys = {fx->actors[who].name}};
+    OK(approval_sign(fx->authority, approval));
+}
+
+void fx_publish(struct keeper_fixture *fx)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_PUBLISH);
+    CLEANUP(answer_free_p) struct answer *answer = NULL;
+    struct approval *approvals = calloc(3, sizeof(*approvals));
+
+    approve_node(fx, FX_AGENT_A, &approvals[0]);
+    approve_node(fx, FX_AGENT_B, &approvals[1]);
+    approvals[2] = (struct approval){.kind = TPM_APPROVAL_HOST,
+                                     .group = FX_GROUP,
+                                     .counter = fx->counter,
+                                     .epoch = fx->epoch,
+                                     .pcrs = fx->pcrs};
+    OK(approval_sign(fx->authority, &approvals[2]));
+    act->purpose = PURPOSE_PUBLISH;
+    act->publish.roster = strdup(roster_compact(fx->roster));
+    act->publish.approvals = approvals;
+    act->publish.approval_count = 3;
+    answer = fx_act(fx, FX_ADMIN, ROUTE_PUBLISH, act);
+    if (!answer)
+        fx_fail("the roster was refused", reason_code(fx->reply.reason));
+}
+
+static void add_blob(struct act_deposit *deposit, const struct wrap_object *object,
+                     const struct secret *sensitive, const struct tpm_name *to,
+                     const struct ec_point *point)
+{
+    struct act_blob *blob = &deposit->blobs[deposit->blob_count++];
+
+    blob->to = *to;
+    OK(wrap_seal(object, sensitive, point, &blob->blob));
+}
+
+struct act *fx_deposit_act(struct keeper_fixture *fx, const struct answer *challenge,
+                           const char *password)
+{
+    struct act *act = act_new(ACT_DEPOSIT);
+    CLEANUP(secret_free_p) struct secret *data_key = secret_random(PAYLOAD_DATA_KEY_BYTES);
+    CLEANUP(secret_free_p) struct secret *secret = secret_from(password, strlen(password));
+    CLEANUP(secret_free_p) struct secret *sensitive = NULL;
+    struct payload_binding binding = {.group = FX_GROUP, .database = FX_DATABASE};
+    const struct roster_member *members;
+    struct wrap_object object;
+    struct tpm_digest policy;
+
+    OK(tpm_policy_object(roster_authority(fx->roster), FX_GROUP, &policy));
+    OK(wrap_object_new(policy.bytes, data_key, &object, &sensitive));
+    act->purpose = PURPOSE_DEPOSIT;
+    act->deposit.version = binding.version = challenge->challenge.next_version;
+    act->deposit.state = SECRET_ACTIVE;
+    binding.object = object.name;
+    OK(payload_seal(&binding, data_key, secret, act->deposit.payload));
+    OK(wrap_object_marshal(&object, act->deposit.public_area, &act->deposit.public_len));
+    roster_members(fx->roster, &members);
+    add_blob(&act->deposit, &object, sensitive, &members[0].storage, &members[0].storage_point);
+    add_blob(&act->deposit, &object, sensitive, roster_recovery_name(fx->roster),
+             roster_recovery(fx->roster));
+    return act;
+}
+
+void fx_deposit(struct keeper_fixture *fx, const char *password)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_ADMIN, ACT_DEPOSIT, PURPOSE_DEPOSIT);
+    CLEANUP(act_free_p) struct act *act = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
+
+    if (!challenge)
+        fx_fail("no challenge", reason_code(fx->reply.reason));
+    act = fx_deposit_act(fx, challenge, password);
+    body = fx_sign(fx, FX_ADMIN, challenge, act);
+    fx_ask(fx, ROUTE_DEPOSIT, fx->actors[FX_ADMIN].identity, body);
+    if (fx->reply.status != 200)
+        fx_fail("the deposit was refused", reason_code(fx->reply.reason));
+}
+
+struct act *fx_release_act(struct keeper_fixture *fx, enum fx_who who,
+                           const struct answer *challenge, EVP_PKEY *recipient)
+{
+    struct act *act = act_new(ACT_RELEASE);
+
+    act->purpose = PURPOSE_PROMOTE;
+    snprintf(act->release.replica, sizeof(act->release.replica), "%s", fx->actors[who].instance);
+    OK(key_point(recipient, &act->release.recipient));
+    act->release.object_count = 1;
+    act->release.objects[0].object = challenge->objects[0].name;
+    OK(act_sign_objects(fx->actors[who].key, &act->release.recipient, act->release.objects, 1));
+    return act;
+}
+
+struct answer *fx_release(struct keeper_fixture *fx, enum fx_who who, EVP_PKEY *recipient)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, who, ACT_RELEASE, PURPOSE_PROMOTE);
+    CLEANUP(act_free_p) struct act *act = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
+    struct answer_expect expect = {ANSWER_GRANT, &fx->actors[who].name, NULL};
+
+    if (!challenge || challenge->object_count == 0)
+        return NULL;
+    act = fx_release_act(fx, who, challenge, recipient);
+    body = fx_sign(fx, who, challenge, act);
+    expect.nonce = act->nonce;
+    fx_ask(fx, ROUTE_RELEASE, fx->actors[who].identity, body);
+    return read_answer(fx, &expect);
+}
+
+struct secret *fx_open(const struct answer *grant, EVP_PKEY *recipient)
+{
+    const struct answer_object *object = &grant->objects[0];
+    struct payload_binding binding = {.group = FX_GROUP,
+                                      .database = FX_DATABASE,
+                                      .version = object->version,
+                                      .object = object->name};
+    CLEANUP(secret_free_p) struct secret *data_key = NULL;
+    struct secret *password;
+    struct wrap_object parsed;
+
+    OK(wrap_object_parse(object->public_area, object->public_len, &parsed));
+    OK(wrap_open(&parsed, &object->blob, recipient, &data_key));
+    OK(payload_open(&binding, data_key, object->payload, &password));
+    return password;
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/keeper_fixture.h"
+
+#include "escrowd/keeper.h"
+#include "libescrow/encode.h"
+#include "libescrow/file.h"
+#include "libescrow/ipc_probe.h"
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+#include "libescrow/rpc.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        enum escrow_err result_ = (call);                                                          \
+                                                                                                   \
+        if (result_ != ESCROW_OK)                                                                  \
+            fx_fail(#call, escrow_err_name(result_));                                              \
+    } while (0)
+#define NOT_NULL(value)                                                                            \
+    do {                                                                                           \
+        if (!(value))                                                                              \
+            fx_fail(#value, "NULL");                                                               \
+    } while (0)
+
+void fx_fail(const char *what, const char *why)
+{
+    fprintf(stderr, "fixture: %s: %s\n", what, why);
+    exit(1);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- files, keys, roster ---- */
+
+static const char *path_of(struct keeper_fixture *fx, int index, const char *name)
+{
+    snprintf(fx->paths[index], sizeof(fx->paths[index]), "%.200s/%.40s", fx->folder, name);
+    return fx->paths[index];
+}
+
+static void write_policy(const char *path)
+{
+    static const char text[] = "groups:\n"
+                               "  - name: " FX_GROUP "\n"
+                               "    availability_group: AG-SSIS\n"
+                               "    cluster_type: wsfc\n"
+                               "    databases: [" FX_DATABASE "]\n"
+                               "    replicas:\n"
+                               "      - {instance: node-a, server_name: SQLA}\n"
+                               "      - {instance: node-b, server_name: SQLB}\n"
+                               "      - {instance: node-c, server_name: SQLC}\n";
+
+    OK(file_create(path, 0600, text, strlen(text)));
+}
+
+static void make_actor(struct fx_actor *actor, const char *identity, const char *role,
+                       const char *instance)
+{
+    *actor = (struct fx_actor){.identity = identity, .role = role, .instance = instance};
+    actor->key = key_generate();
+    NOT_NULL(actor->key);
+    OK(key_point(actor->key, &actor->point));
+    OK(key_signer_name(&actor->point, &actor->name));
+}
+
+static void make_keys(struct keeper_fixture *fx)
+{
+    fx->authority = key_generate();
+    fx->recovery = key_generate();
+    NOT_NULL(fx->authority && fx->recovery);
+    make_actor(&fx->actors[FX_AGENT_A], "spiffe://corp.example/node-a", "agent", "node-a");
+    make_actor(&fx->actors[FX_AGENT_B], "spiffe://corp.example/node-b", "agent", "node-b");
+    make_actor(&fx->actors[FX_ADMIN], "spiffe://corp.example/alice", "admin", NULL);
+    make_actor(&fx->actors[FX_AUDITOR], "spiffe://corp.example/audra", "auditor", NULL);
+}
+
+static json_t *key_entry(const struct fx_actor *actor)
+{
+    json_t *instances = actor->instance ? json_pack("[s]", actor->instance) : json_array();
+
+    return json_pack("{s:s, s:s, s:o, s:[s], s:o}", "identity", actor->identity, "role",
+                     actor->role, "key", json_point(&actor->point), "groups", "*", "instances",
+                     instances);
+}
+
+json_t *fx_roster_payload(struct keeper_fixture *fx, unsigned version)
+{
+    CLEANUP(cleanup_free) char *text = NULL, *path = NULL;
+    json_t *member, *payload;
+    struct ec_point authority, recovery;
+    size_t len;
+
+    NOT_NULL(asprintf(&path, "%s/member.json", fx->config.state_folder) > 0);
+    OK(file_read(path, 4096, &text, &len));
+    OK(json_parse(text, len, 4096, &member));
+    json_object_del(member, "v");
+    json_object_del(member, "epoch");
+    json_object_del(member, "pcrs");
+    OK(key_point(fx->authority, &authority));
+    OK(key_point(fx->recovery, &recovery));
+    payload =
+        json_pack("{s:i, s:i, s:o, s:o, s:[o], s:[o, o, o, o]}", "v", 1, "version", (int)version,
+                  "authority", json_point(&authority), "recovery", json_point(&recovery), "members",
+                  member, "keys", key_entry(&fx->actors[0]), key_entry(&fx->actors[1]),
+                  key_entry(&fx->actors[2]), key_entry(&fx->actors[3]));
+    NOT_NULL(payload);
+    return payload;
+}
+
+/* What the member says of itself, for the approvals. */
+static void read_statement(struct keeper_fixture *fx)
+{
+    CLEANUP(cleanup_free) char *text = NULL, *path = NULL;
+    CLEANUP(json_free_p) json_t *member = NULL;
+    const json_t *pcrs;
+    const char *digest;
+    size_t len;
+
+    NOT_NULL(asprintf(&path, "%s/member.json", fx->config.state_folder) > 0);
+    OK(file_read(path, 4096, &text, &len));
+    OK(json_parse(text, len, 4096, &member));
+    OK(hex_decode(json_string_value(json_object_get(member, "counter")), fx->counter.bytes,
+                  sizeof(fx->counter.bytes)));
+    fx->epoch = (uint64_t)json_integer_value(json_object_get(member, "epoch"));
+    pcrs = json_object_get(member, "pcrs");
+    fx->pcrs.selection = (uint32_t)json_integer_value(json_object_get(pcrs, "selection"));
+    digest = json_string_value(json_object_get(pcrs, "digest"));
+    OK(b64url_decode(digest, strlen(digest), fx->pcrs.digest.bytes, TPM_DIGEST_BYTES, &len));
+}
+
+static void make_config(struct keeper_fixture *fx)
+{
+    fx->config = (struct escrowd_config){
+        .member = "m0",
+        .tpm = {.tcti = fx->swtpm.setting, .pcrs = 1U << 7},
+        .state_folder = path_of(fx, 0, "state"),
+        .audit_folder = path_of(fx, 1, "audit"),
+        .policy_file = path_of(fx, 2, "policy.yaml"),
+        .authority_file = path_of(fx, 3, "authority.pem"),
+        .recovery_file = path_of(fx, 4, "recovery.pem"),
+        .limits = {.request_ms = 10000, .shutdown_ms = 5000, .ping_ms = 60000},
+        .instance_count = FX_REPLICAS,
+        .instances = fx->instances,
+    };
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->instances[i] = (struct escrowd_instance){.name = fx->replicas[i].instance,
+                                                     .agent_login = "escrow_agent"};
+}
+
+void fx_start(struct keeper_fixture *fx)
+{
+    static const char *const names[FX_REPLICAS][2] = {
+        {"node-a", "SQLA"}, {"node-b", "SQLB"}, {"node-c", "SQLC"}};
+    const char *folder = getenv("TMPDIR");
+    CLEANUP(json_free_p) json_t *payload = NULL;
+
+    memset(fx, 0, sizeof(*fx));
+    log_init("keeper", getenv("ESCROW_TEST_VERBOSE") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    OK(secret_heap_init());
+    signal(SIGPIPE, SIG_IGN);
+    fx->supervisor_fd = fx->front_fd = -1;
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->replicas[i] = (struct fx_replica){
+            .instance = names[i][0], .server_name = names[i][1], .fd = -1, .has_session = true};
+    snprintf(fx->folder, sizeof(fx->folder), "%.200s/keeper.XXXXXX", folder ? folder : "/tmp");
+    NOT_NULL(mkdtemp(fx->folder));
+    swtpm_start(&fx->swtpm);
+    make_keys(fx);
+    make_config(fx);
+    write_policy(fx->config.policy_file);
+    OK(key_write_public(fx->authority, fx->config.authority_file));
+    OK(key_write_public(fx->recovery, fx->config.recovery_file));
+    OK(keeper_init(&fx->config));
+    read_statement(fx);
+    payload = fx_roster_payload(fx, 1);
+    OK(roster_sign(payload, fx->authority, &fx->roster));
+    fx->buffer = ipc_buffer_new();
+    NOT_NULL(fx->buffer);
+    fx_set_primary(fx, 0);
+    fx_run(fx);
+}
+
+void fx_stop(struct keeper_fixture *fx)
+{
+    char command[300];
+
+    if (fx->pid)
+        fx_shut_down(fx);
+    swtpm_stop(&fx->swtpm);
+    for (int i = 0; i < FX_ACTORS; i++)
+        EVP_PKEY_free(fx->actors[i].key);
+    EVP_PKEY_free(fx->authority);
+    EVP_PKEY_free(fx->recovery);
+    roster_free(fx->roster);
+    ipc_buffer_free(fx->buffer);
+    free(fx->reply.body);
+    snprintf(command, sizeof(command), "rm -rf '%s'", fx->folder);
+    if (system(command) != 0) /* NOLINT(cert-env33-c): a path of our own */
+        fx_fail(command, "failed");
+}
+
+/* ---- the keeper's process and its channels ---- */
+
+/* Hands the keeper one end of a new channel; returns the other. */
+static int pass_peer(struct keeper_fixture *fx, enum ipc_peer_kind kind, const char *instance)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    const struct ipc_peer peer = {kind, instance};
+    struct ipc_header header = {.type = IPC_PEER};
+    int fds[2];
+
+    OK(ipc_pair(fds));
+    ipc_put_peer(&writer, &peer);
+    header.length = (uint32_t)writer.len;
+    OK(ipc_try_send(fx->supervisor_fd, &header, writer.bytes, fds[1]));
+    close(fds[1]);
+    return fds[0];
+}
+
+void fx_run(struct keeper_fixture *fx)
+{
+    struct ipc_message message;
+    int fds[2];
+
+    OK(ipc_pair(fds));
+    fx->pid = fork();
+    if (fx->pid < 0)
+        fx_fail("fork", strerror(errno));
+    if (fx->pid == 0) {
+        close(fds[0]);
+        exit(escrow_err_exit_code(keeper_run(&fx->config, fds[1])));
+    }
+    close(fds[1]);
+    fx->supervisor_fd = fds[0];
+    fx->status[0] = '\0';
+    do {
+        OK(ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message));
+    } while (message.type != IPC_READY);
+    fx->front_fd = pass_peer(fx, IPC_PEER_FRONT, "");
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->replicas[i].fd = pass_peer(fx, IPC_PEER_PROBER, fx->replicas[i].instance);
+}
+
+static void close_channels(struct keeper_fixture *fx)
+{
+    cleanup_close(&fx->supervisor_fd);
+    cleanup_close(&fx->front_fd);
+    for (int i = 0; i < FX_REPLICAS; i++)
+        cleanup_close(&fx->replicas[i].fd);
+}
+
+void fx_shut_down(struct keeper_fixture *fx)
+{
+    int status;
+
+    OK(ipc_send(fx->supervisor_fd, IPC_SHUTDOWN, 0, NULL, FX_DEADLINE_MS));
+    if (waitpid(fx->pid, &status, 0) != fx->pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        fx_fail("the keeper did not end well", WIFEXITED(status) ? "exit" : "signal");
+    fx->pid = 0;
+    close_channels(fx);
+}
+
+void fx_kill(struct keeper_fixture *fx)
+{
+    kill(fx->pid, SIGKILL);
+    waitpid(fx->pid, NULL, 0);
+    fx->pid = 0;
+    close_channels(fx);
+}
+
+/* ---- the probers ---- */
+
+void fx_set_primary(struct keeper_fixture *fx, int primary)
+{
+    for (int i = 0; i < FX_REPLICAS; i++) {
+        struct probe_state *state = &fx->replicas[i].state;
+
+        memset(state, 0, sizeof(*state));
+        state->outcome = PROBE_ANSWERED;
+        snprintf(state->server_name, sizeof(state->server_name), "%s", fx->replicas[i].server_name);
+        snprintf(state->primary_replica, sizeof(state->primary_replica), "%s",
+                 fx->replicas[primary].server_name);
+        state->role = i == primary ? 1 : 2;
+        state->operational_state = 2;
+        state->recovery_health = 1;
+        state->synchronization_health = 2;
+        state->synchronization_state = 2;
+        state->is_read_write = i == primary;
+        state->has_quorum_row = true;
+        state->quorum_state = 1;
+        snprintf(state->recovery_lsn, sizeof(state->recovery_lsn), "%d00000042", primary + 1);
+    }
+}
+
+static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct ipc_probe_question question;
+    struct ipc_message message;
+
+    OK(ipc_receive(replica->fd, fx->buffer, FX_DEADLINE_MS, &message));
+    OK(ipc_get_probe_question(&message, &question));
+    fx->asked++;
+    if (replica->is_hung)
+        return;
+    if (message.type == IPC_PROBE_ASK_STATE) {
+        ipc_put_probe_state(&writer, &replica->state);
+        OK(ipc_send(replica->fd, IPC_PROBE_STATE, message.id, &writer, FX_DEADLINE_MS));
+    } else {
+        const struct ipc_probe_session session = {PROBE_ANSWERED, replica->has_session};
+
+        if (strcmp(question.login, "escrow_agent") != 0)
+            fx_fail("asked for the sessions of", question.login);
+        ipc_put_probe_session(&writer, &session);
+        OK(ipc_send(replica->fd, IPC_PROBE_SESSION, message.id, &writer, FX_DEADLINE_MS));
+    }
+}
+
+/* ---- the supervisor and front ---- */
+
+static void serve_supervisor(struct keeper_fixture *fx)
+{
+    struct ipc_message message;
+    struct ipc_reader reader;
+
+    OK(ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message));
+    if (message.type != IPC_STATUS)
+        return;
+    ipc_reader_init(&reader, &message);
+    snprintf(fx->status, sizeof(fx->status), "%s", ipc_get_string(&reader, IPC_STATUS_MAX));
+}
+
+static void serve_front(struct keeper_fixture *fx)
+{
+    struct ipc_message message;
+    struct ipc_reply reply;
+
+    OK(ipc_receive(fx->front_fd, fx->buffer, FX_DEADLINE_MS, &message));
+    OK(ipc_get_reply(&message, &reply));
+    free(fx->reply.body);
+    fx->reply = (struct fx_reply){.id = message.id,
+                                  .is_there = true,
+                                  .status = reply.http_status,
+                                  .reason = reply.reason,
+                                  .content = reply.content,
+                                  .body = strndup((const char *)reply.body, reply.body_len)};
+    NOT_NULL(fx->reply.body);
+}
+
+/* Serves one message of whichever channel has one. */
+static void serve_one(struct keeper_fixture *fx, int timeout_ms)
+{
+    struct pollfd polls[2 + FX_REPLICAS] = {{.fd = fx->front_fd, .events = POLLIN},
+                                            {.fd = fx->supervisor_fd, .events = POLLIN}};
+
+    for (int i = 0; i < FX_REPLICAS; i++)
+        polls[2 + i] = (struct pollfd){.fd = fx->replicas[i].fd, .events = POLLIN};
+    if (poll(polls, 2 + FX_REPLICAS, timeout_ms) < 0 && errno != EINTR)
+        fx_fail("poll", strerror(errno));
+    if (polls[0].revents)
+        serve_front(fx);
+    else if (polls[1].revents)
+        serve_supervisor(fx);
+    for (int i = 0; i < FX_REPLICAS; i++) {
+        if (polls[2 + i].revents)
+            serve_prober(fx, &fx->replicas[i]);
+    }
+}
+
+void fx_until(struct keeper_fixture *fx, bool (*is_done)(struct keeper_fixture *fx))
+{
+    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+
+    while (!is_done(fx)) {
+        if (now_ms() >= deadline_ms)
+            fx_fail("nothing came in time", "");
+        serve_one(fx, 100);
+    }
+}
+
+static bool has_reply(struct keeper_fixture *fx)
+{
+    return fx->reply.is_there;
+}
+
+uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identity,
+                 const char *body)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    const struct ipc_request request = {.route = route,
+                                        .identity = identity,
+                                        .wait_ms = 500,
+                                        .from = 1,
+                                        .limit = 1000,
+                                        .body = (const uint8_t *)body,
+                                        .body_len = strlen(body)};
+
+    ipc_put_request(&writer, &request);
+    OK(ipc_send(fx->front_fd, IPC_REQUEST, ++fx->last_id, &writer, FX_DEADLINE_MS));
+    return fx->last_id;
+}
+
+const struct fx_reply *fx_wait(struct keeper_fixture *fx, uint64_t id)
+{
+    do {
+        fx->reply.is_there = false;
+        fx_until(fx, has_reply);
+    } while (fx->reply.id != id);
+    return &fx->reply;
+}
+
+const struct fx_reply *fx_ask(struct keeper_fixture *fx, enum route route, const char *identity,
+                              const char *body)
+{
+    return fx_wait(fx, fx_send(fx, route, identity, body));
+}
+
+void fx_wait_primary(struct keeper_fixture *fx, const char *instance)
+{
+    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+
+    for (;;) {
+        CLEANUP(json_free_p) json_t *status = NULL;
+        const struct fx_reply *reply = fx_ask(fx, ROUTE_STATUS, fx->actors[FX_ADMIN].identity, "");
+        const char *primary;
+
+        OK(json_parse(reply->body, strlen(reply->body), 65536, &status));
+        primary = json_string_value(
+            json_object_get(json_array_get(json_object_get(status, "groups"), 0), "primary"));
+        if (primary && strcmp(primary, instance) == 0)
+            return;
+        if (now_ms() >= deadline_ms)
+            fx_fail("never became primary", instance);
+        serve_one(fx, 50);
+    }
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/config.h"
+#include "escrowd/ipc_messages.h"
+#include "libescrow/answer.h"
+#include "libescrow/probe.h"
+#include "tests/unit/swtpm.h"
+
+#include <sys/types.h>
+
+/*
+ * A keeper as a process of its own, on a TPM of its own. The test is its supervisor, its front and
+ * its probers: what the replicas say is a table that the test changes. Failures end the program.
+ */
+
+#define FX_GROUP "ssis"
+#define FX_DATABASE "SSISDB"
+#define FX_REPLICAS 3
+#define FX_PASSWORD "correct horse battery staple"
+#define FX_DEADLINE_MS 20000
+
+/* Who acts: an identity and its act key. */
+struct fx_actor {
+    const char *identity;
+    const char *role;
+    const char *instance; /* of an agent */
+    EVP_PKEY *key;
+    struct ec_point point;
+    struct tpm_name name;
+};
+
+enum fx_who { FX_AGENT_A, FX_AGENT_B, FX_ADMIN, FX_AUDITOR, FX_ACTORS };
+
+struct fx_replica {
+    const char *instance, *server_name;
+    struct probe_state state; /* what the prober says */
+    bool is_hung;             /* the prober says nothing */
+    bool has_session;         /* the session of any nonce is found there */
+    int fd;                   /* -1: no prober */
+};
+
+struct fx_reply {
+    uint64_t id;
+    bool is_there;
+    unsigned status;
+    enum reason reason;
+    enum ipc_content content;
+    char *body;
+};
+
+struct keeper_fixture {
+    char folder[256];
+    struct swtpm swtpm;
+    EVP_PKEY *authority, *recovery;
+    struct fx_actor actors[FX_ACTORS];
+    struct roster *roster;
+    struct tpm_name counter; /* of the member's epoch counter */
+    uint64_t epoch;
+    struct tpm_pcrs pcrs;
+    struct escrowd_config config;
+    struct escrowd_instance instances[FX_REPLICAS];
+    char paths[6][300];
+
+    pid_t pid;
+    int supervisor_fd, front_fd;
+    struct ipc_buffer *buffer;
+    struct fx_replica replicas[FX_REPLICAS];
+    uint64_t last_id;
+    struct fx_reply reply;
+    char status[IPC_STATUS_MAX];
+    unsigned asked; /* questions to probers so far */
+};
+
+/* Ends the program with a message. */
+__attribute__((noreturn)) void fx_fail(const char *what, const char *why);
+
+/* TPM, init, keys, roster (not published), a keeper that runs. */
+void fx_start(struct keeper_fixture *fx);
+void fx_stop(struct keeper_fixture *fx);
+/* The keeper alone: starts it, ends it as the supervisor does, kills it. */
+void fx_run(struct keeper_fixture *fx);
+void fx_shut_down(struct keeper_fixture *fx);
+void fx_kill(struct keeper_fixture *fx);
+
+/* Makes the replica primary, everybody else its healthy secondary. */
+void fx_set_primary(struct keeper_fixture *fx, int replica);
+/* Waits until the keeper's status names the instance as primary of the group, or NULL: none. */
+void fx_wait_primary(struct keeper_fixture *fx, const char *instance);
+
+/* Sends a request as front; replies come by fx_wait. The reply's body is the fixture's. */
+uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identity,
+                 const char *body);
+const struct fx_reply *fx_wait(struct keeper_fixture *fx, uint64_t id);
+const struct fx_reply *fx_ask(struct keeper_fixture *fx, enum route route, const char *identity,
+                              const char *body);
+/* Serves the probers until the condition holds. */
+void fx_until(struct keeper_fixture *fx, bool (*is_done)(struct keeper_fixture *fx));
+
+/* A challenge; NULL if it was refused (see fx->reply). The answer was verified. */
+struct answer *fx_challenge(struct keeper_fixture *fx, enum fx_who who, enum act_kind kind,
+                            enum act_purpose purpose);
+/*
+ * The body of a signed act that answers a challenge: aud, nonce and subject are filled from it
+ * unless they are set already.
+ */
+char *fx_sign(struct keeper_fixture *fx, enum fx_who who, const struct answer *challenge,
+              struct act *act);
+/* Challenge, act, reply. NULL and fx->reply if it was refused. */
+struct answer *fx_act(struct keeper_fixture *fx, enum fx_who who, enum route route,
+                      struct act *act);
+
+/* Publishes the roster, and approvals for both agents and the boot state. */
+void fx_publish(struct keeper_fixture *fx);
+/* A deposit of FX_PASSWORD as the challenge wants it. */
+struct act *fx_deposit_act(struct keeper_fixture *fx, const struct answer *challenge,
+                           const char *password);
+void fx_deposit(struct keeper_fixture *fx, const char *password);
+/* A release act for the challenge's first object to this recipient. */
+struct act *fx_release_act(struct keeper_fixture *fx, enum fx_who who,
+                           const struct answer *challenge, EVP_PKEY *recipient);
+/* The whole of it; NULL and fx->reply if it was refused. */
+struct answer *fx_release(struct keeper_fixture *fx, enum fx_who who, EVP_PKEY *recipient);
+/* The password in a grant's object. */
+struct secret *fx_open(const struct answer *grant, EVP_PKEY *recipient);
+
+/* The roster's payload, to be bent; owned by the caller. */
+json_t *fx_roster_payload(struct keeper_fixture *fx, unsigned version);
