@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash: the whole chain on this machine, for bats and for the demo: swtpm, certificates, roster, a
+# modelled availability group, escrowd, an agent for each replica. The caller sets CHAIN (an empty
+# folder that goes away with it and that every user may traverse) and BUILD.
+#
+#   chain_prepare 3                    certificates, TPM, member, roster, approvals, configuration
+#   chain_sqlsim <<<PASSWORD           replicas sql1 ... (SQL1 ... to SQL Server), SQL1 primary
+#   chain_escrowd && chain_publish     escrowd is ready and knows its roster
+#   chain_deposit <<<PASSWORD
+#   chain_agents                       every agent watches
+#   chain_end                          in teardown
+#
+# Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
+# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL (of the agents).
+
+# shellcheck source=tests/integration/lib/processes.bash
+. "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
+
+CHAIN_CERTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../certs" && pwd)/escrow-certs
+CHAIN_GROUP=ssis
+CHAIN_AG=AG1
+# The users of escrowd's roles, where root starts it: numbers that no account has.
+CHAIN_KEEPER=64801 CHAIN_FRONT=64802 CHAIN_PROBER=64803
+
+# ctl COMMAND...: escrowctl as the admin.
+ctl() {
+    "$BUILD/client/escrowctl" --config "$CHAIN/admin.yaml" "$@"
+}
+
+# sim COMMAND...: steers sqlsim.
+sim() {
+    "$BUILD/tests/sqlsim/sqlsim" ctl "$CHAIN/run/sqlsim" "$@"
+}
+
+# chain_prepare COUNT: everything that needs no running process but the TPM.
+chain_prepare() {
+    local i
+    CHAIN_NODES=()
+    for ((i = 1; i <= $1; i++)); do
+        CHAIN_NODES+=("sql$i")
+    done
+    mkdir -p "$CHAIN"/{pki,keys,tpm,log,run,docs}
+    chmod 0755 "$CHAIN" "$CHAIN"/*
+    chain_certificates
+    chain_swtpm
+    chain_policy
+    chain_sql_passwords
+}
+
+chain_certificates() {
+    local node person
+    "$CHAIN_CERTS" init-ca "$CHAIN/ca"
+    "$CHAIN_CERTS" init-ca "$CHAIN/sqlca"
+    "$CHAIN_CERTS" server --id spiffe://test/escrowd/e1 --ip 127.0.0.1 --out "$CHAIN/pki" \
+        "$CHAIN/ca"
+    "$CHAIN_CERTS" admin --id spiffe://test/admin --out "$CHAIN/pki" "$CHAIN/ca"
+    "$CHAIN_CERTS" auditor --id spiffe://test/auditor --out "$CHAIN/pki" "$CHAIN/ca"
+    for person in admin auditor "${CHAIN_NODES[@]}"; do
+        "$CHAIN_CERTS" key act "$CHAIN/keys/$person.act"
+    done
+    for node in "${CHAIN_NODES[@]}"; do
+        "$CHAIN_CERTS" agent --id "spiffe://test/agent/$node" --out "$CHAIN/pki" "$CHAIN/ca"
+        "$CHAIN_CERTS" server --id "spiffe://test/mssql/$node" --dns "$node.test" \
+            --out "$CHAIN/pki" "$CHAIN/sqlca"
+    done
+    "$CHAIN_CERTS" key authority "$CHAIN/keys/authority"
+    "$CHAIN_CERTS" key recovery "$CHAIN/keys/recovery"
+    chmod 0755 "$CHAIN/ca" "$CHAIN/sqlca"
+    chmod 0644 "$CHAIN"/{ca,sqlca}/*.pem
+} >>"$CHAIN/log/certificates" 2>&1
+
+# The TPM survives its kill: chain_swtpm starts it again with the same state.
+chain_swtpm() {
+    swtpm socket --tpm2 --tpmstate "dir=$CHAIN/tpm" --flags not-need-init,startup-clear \
+        --server "type=unixio,path=$CHAIN/tpm/sock" --ctrl "type=unixio,path=$CHAIN/tpm/sock.ctrl" \
+        --daemon --pid "file=$CHAIN/tpm/pid" 3>&-
+    chmod 0666 "$CHAIN"/tpm/sock*
+}
+
+# chain_swtpm_end [SIGNAL]
+# shellcheck disable=SC2120 # tests name KILL
+chain_swtpm_end() {
+    local pid
+    [ -s "$CHAIN/tpm/pid" ] || return 0
+    pid=$(cat "$CHAIN/tpm/pid")
+    kill -s "${1:-TERM}" "$pid" 2>/dev/null || true
+    timeout 10 tail --pid="$pid" -f /dev/null
+    rm -f "$CHAIN"/tpm/{pid,sock,sock.ctrl}
+}
+
+chain_policy() {
+    local node
+    {
+        printf 'groups:\n  - name: %s\n    availability_group: %s\n' "$CHAIN_GROUP" "$CHAIN_AG"
+        printf '    cluster_type: %s\n    databases: [SSISDB]\n' "${CHAIN_CLUSTER_TYPE:-wsfc}"
+        [ -z "${CHAIN_RULES:-}" ] || printf '    %s\n' "${CHAIN_RULES//$'\n'/$'\n'    }"
+        printf '    replicas:\n'
+        for node in "${CHAIN_NODES[@]}"; do
+            printf '      - {instance: %s, server_name: %s}\n' "$node" "${node^^}"
+        done
+    } >"$CHAIN/policy.yaml"
+}
+
+# owned USER FILE: only that user may read it (root gives it away; another user is every role).
+owned() {
+    chmod 0600 "$2"
+    [ "$(id -u)" -ne 0 ] || chown "$1" "$2"
+}
+
+chain_sql_passwords() {
+    local login
+    for login in agent prober; do
+        (umask 077 && openssl rand -hex 16 >"$CHAIN/keys/sql-$login")
+    done
+    owned "$CHAIN_PROBER" "$CHAIN/keys/sql-prober"
+}
+
+# chain_sqlsim <PASSWORDS, one a line: what opens the master key. Arguments would show them.
+chain_sqlsim() {
+    local node config instances='[]'
+    for node in "${CHAIN_NODES[@]}"; do
+        instances=$(jq -c --arg name "${node^^}" --arg pem "$CHAIN/pki/mssql-$node.pem" \
+            --arg key "$CHAIN/pki/mssql-$node.key" \
+            '. + [{name: $name, certificate: $pem, key: $key}]' <<<"$instances")
+    done
+    config=$(jq -c -n -R --argjson instances "$instances" --arg control "$CHAIN/run/sqlsim" \
+        --arg ag "$CHAIN_AG" --arg cluster "${CHAIN_CLUSTER_TYPE:-wsfc}" \
+        --rawfile agent "$CHAIN/keys/sql-agent" --rawfile prober "$CHAIN/keys/sql-prober" \
+        --argjson switches "${CHAIN_SWITCHES:-"{}"}" '
+        {group: {name: $ag, cluster_type: ($cluster | ascii_upcase)},
+         database: {name: "SSISDB", master_key_passwords: [inputs]},
+         control: $control, switches: $switches, instances: $instances,
+         logins: [
+           {name: "escrow_agent", password: ($agent | rtrimstr("\n")),
+            rights: ["VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION",
+                     "CONNECT", "CONTROL", "CONTROL ON CERTIFICATE",
+                     "ssis_failover_monitoring_agent"]},
+           {name: "escrow_prober", password: ($prober | rtrimstr("\n")),
+            rights: ["VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION",
+                     "CONNECT", "CONTROL ON CERTIFICATE"]}]}')
+    "$BUILD/tests/sqlsim/sqlsim" - < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
+    CHAIN_PIDS["sqlsim"]=$!
+    wait_log sqlsim '"ready":true'
+}
+
+# sql_port NODE
+sql_port() {
+    grep -m 1 '"ready":true' "$CHAIN/log/sqlsim" | jq -r --arg name "${1^^}" '.ports[$name]'
+}
+
+# chain_instance NODE LOGIN: an instance as escrowd and the agent name it, an item of a YAML list.
+chain_instance() {
+    cat <<TEXT
+  - name: $1
+    address: 127.0.0.1
+    port: $(sql_port "$1")
+    tls_name: $1.test
+    ca_file: $CHAIN/sqlca/ca.pem
+    login: escrow_$2
+    password_file: $CHAIN/keys/sql-$2
+TEXT
+}
+
+# escrowd.yaml. Port 0 at first; afterwards the port that it got, so that agents find it again.
+chain_configuration() {
+    local node
+    {
+        cat <<TEXT
+member: e1
+listen: {address: 127.0.0.1, port: ${CHAIN_PORT:-0}}
+tls:
+  ca_file: $CHAIN/ca/ca.pem
+  crl_file: $CHAIN/ca/crl.pem
+  certificate_file: $CHAIN/pki/escrowd-e1.pem
+  key_file: $CHAIN/pki/escrowd-e1.key
+tpm: {tcti: "swtpm:path=$CHAIN/tpm/sock", pcrs: ["7"]}
+state_folder: $CHAIN/escrowd
+audit_folder: $CHAIN/audit
+policy_file: $CHAIN/policy.yaml
+authority_file: $CHAIN/keys/authority.pub
+recovery_file: $CHAIN/keys/recovery.pub
+TEXT
+        [ "$(id -u)" -ne 0 ] ||
+            echo "users: {keeper: '$CHAIN_KEEPER', front: '$CHAIN_FRONT', prober: '$CHAIN_PROBER'}"
+        echo 'instances:'
+        for node in "${CHAIN_NODES[@]}"; do
+            chain_instance "$node" prober
+        done
+    } >"$CHAIN/escrowd.yaml"
+}
+
+# chain_escrowd: starts it and waits until it is ready.
+chain_escrowd() {
+    local before
+    chain_configuration
+    before=$(count_log escrowd '"ready": true')
+    spawn escrowd "$BUILD/escrowd/escrowd" run --config "$CHAIN/escrowd.yaml"
+    wait_log escrowd '"ready": true' $((before + 1))
+    CHAIN_PORT=$(grep '"ready": true' "$CHAIN/log/escrowd" | tail -n 1 | jq .port)
+}
+
+# chain_agent NODE: one agent process for one instance.
+chain_agent() {
+    mkdir -p "$CHAIN/run/$1"
+    {
+        cat <<TEXT
+escrowds:
+  - address: 127.0.0.1
+    port: $CHAIN_PORT
+    server_id: spiffe://test/escrowd/e1
+    ca_file: $CHAIN/ca/ca.pem
+    crl_file: $CHAIN/ca/crl.pem
+authority_file: $CHAIN/keys/authority.pub
+state_file: $CHAIN/run/$1/roster
+notify_socket: $CHAIN/run/$1/notify
+poll: ${CHAIN_POLL:-100ms}
+instances:
+TEXT
+        chain_instance "$1" agent
+        cat <<TEXT
+    group: $CHAIN_GROUP
+    certificate_file: $CHAIN/pki/agent-$1.pem
+    key_file: $CHAIN/pki/agent-$1.key
+    act_key_file: $CHAIN/keys/$1.act
+    availability_group: $CHAIN_AG
+    databases: [SSISDB]
+TEXT
+    } >"$CHAIN/run/$1/agent.yaml"
+    spawn "agent-$1" "$BUILD/client/escrow-agent" --config "$CHAIN/run/$1/agent.yaml"
+}
+
+# chain_end: in teardown; fails if a part did not end by itself or sqlsim met an unknown statement.
+chain_end() {
+    local unknown status=0
+    if [ -n "${CHAIN_PIDS["sqlsim"]:-}" ]; then
+        unknown=$(sim state | jq -c .unknown) || unknown='"no answer"'
+        [ "$unknown" = '[]' ] || {
+            printf 'sqlsim was sent what it does not know: %s\n' "$unknown" >&2
+            status=1
+        }
+    fi
+    end_all || status=1
+    chain_swtpm_end || status=1
+    return "$status"
+}
