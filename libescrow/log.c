@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,11 +14,18 @@
 
 static const char *log_role = "escrow";
 static enum log_level log_max = LOG_LEVEL_INFO;
+static bool log_is_plain;
 
 void log_init(const char *role, enum log_level level)
 {
     log_role = role;
     log_max = level;
+}
+
+void log_init_plain(const char *role, enum log_level level)
+{
+    log_init(role, level);
+    log_is_plain = true;
 }
 
 static size_t append_printable(char *line, size_t used, const char *text)
@@ -51,7 +59,10 @@ void log_write(enum log_level level, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    prefix = snprintf(line, sizeof(line), "<%d>%s: ", (int)level, log_role);
+    if (log_is_plain)
+        prefix = snprintf(line, sizeof(line), "%s: ", log_role);
+    else
+        prefix = snprintf(line, sizeof(line), "<%d>%s: ", (int)level, log_role);
     used = append_printable(line, prefix > 0 ? (size_t)prefix : 0, text);
     line[used++] = '\n';
     while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR) {

@@ -16,6 +16,8 @@ enum log_level {
 
 /* The name that starts each line ("keeper"), and the highest level that is written. */
 void log_init(const char *role, enum log_level level);
+/* The same for a command that a person runs: lines without the <N> prefix. */
+void log_init_plain(const char *role, enum log_level level);
 
 __attribute__((format(printf, 2, 3))) void log_write(enum log_level level, const char *format, ...);
 
