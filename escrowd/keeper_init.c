@@ -84,7 +84,7 @@ static enum escrow_err write_auths(const struct escrowd_config *config,
     if (!err)
         err = key_point(recovery, &point);
     if (!err)
-        err = tpm_recovery_seal(auths, &point, &text);
+        err = tpm_recovery_seal(auths->owner, auths->lockout, &point, &text);
     if (!err)
         err = write_state(config, MEMBER_RECOVERY, 0600, text, strlen(text));
     if (!err)

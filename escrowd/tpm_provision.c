@@ -22,6 +22,27 @@ static const TPMA_NV counter_attributes = TPMA_NV_OWNERWRITE | TPMA_NV_AUTHREAD 
                                           TPMA_NV_OWNERREAD | TPMA_NV_NO_DA |
                                           TPM2_NT_COUNTER << TPMA_NV_TPM2_NT_SHIFT;
 
+void tpm_auths_deinit(struct tpm_auths *auths)
+{
+    secret_free(auths->storage);
+    secret_free(auths->owner);
+    secret_free(auths->lockout);
+    *auths = (struct tpm_auths){NULL, NULL, NULL};
+}
+
+enum escrow_err tpm_auths_new(struct tpm_auths *ret_auths)
+{
+    struct tpm_auths auths = {secret_random(TPM_AUTH_BYTES), secret_random(TPM_AUTH_BYTES),
+                              secret_random(TPM_AUTH_BYTES)};
+
+    if (!auths.storage || !auths.owner || !auths.lockout) {
+        tpm_auths_deinit(&auths);
+        return ESCROW_ERR_NO_MEMORY;
+    }
+    *ret_auths = auths;
+    return ESCROW_OK;
+}
+
 static void sensitive_wipe(TPM2B_SENSITIVE_CREATE *sensitive)
 {
     secret_wipe(sensitive, sizeof(*sensitive));

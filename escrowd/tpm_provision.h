@@ -2,8 +2,8 @@
 #pragma once
 
 #include "escrowd/tpm_context.h"
-#include "libescrow/key.h"
 #include "libescrow/secret.h"
+#include "libescrow/tpm_recovery.h"
 
 /*
  * What `escrowd init` does to a TPM, once in its life: storage key, audit key, epoch counter,
@@ -23,8 +23,6 @@
  * clear the TPM, storage auth can load objects. None of them duplicates an object. Whoever runs
  * init must trust the machine at that moment in any case.
  */
-
-#define TPM_AUTH_BYTES 32
 
 struct tpm_auths {
     struct secret *storage; /* of storage and audit key, for the keeper */
@@ -49,13 +47,3 @@ MUST_CHECK enum escrow_err tpm_provision_check(struct tpm *tpm);
  */
 MUST_CHECK enum escrow_err tpm_provision(struct tpm *tpm, const struct tpm_auths *auths,
                                          struct tpm_names *ret_names);
-
-/*
- * Owner and lockout auth for the holder of the recovery key, as JSON text owned by the caller
- * {"v": 1, "public", "key", "duplicate", "seed"} (base64url; wrap.h says of what).
- */
-MUST_CHECK enum escrow_err tpm_recovery_seal(const struct tpm_auths *auths,
-                                             const struct ec_point *recovery, char **ret_text);
-/* Opens it. *ret_auths has no storage auth. ESCROW_ERR_MALFORMED, ESCROW_ERR_CRYPTO. */
-MUST_CHECK enum escrow_err tpm_recovery_open(const char *text, size_t len, EVP_PKEY *recovery,
-                                             struct tpm_auths *ret_auths);
