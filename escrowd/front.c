@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/front.h"
+
+#include "escrowd/front_connection.h"
+#include "escrowd/front_exchange.h"
+#include "escrowd/front_route.h"
+#include "escrowd/role.h"
+#include "escrowd/sandbox.h"
+#include "libescrow/log.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CRL_REFRESH_S 60
+#define ALL_METHODS                                                                                \
+    (EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |     \
+     EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH)
+
+struct front {
+    struct event_base *base;
+    struct tls *tls;
+    struct evhttp *http;
+    struct event *crl_timer;
+    struct front_connections *connections;
+    struct front_exchanges *exchanges;
+    struct role *role;
+};
+
+/* ---- one request ---- */
+
+static void pass_on(struct front *front, struct front_connection *connection,
+                    struct evhttp_request *http, const struct tls_peer *peer)
+{
+    struct evbuffer *body = evhttp_request_get_input_buffer(http);
+    const struct front_head head = {.method = evhttp_request_get_command(http),
+                                    .target = evhttp_request_get_uri(http),
+                                    .major = http->major,
+                                    .minor = http->minor,
+                                    .headers = evhttp_request_get_input_headers(http),
+                                    .body_len = evbuffer_get_length(body)};
+    struct ipc_request request = {.identity = peer->identity, .body_len = head.body_len};
+    const char *allow = NULL;
+    enum reason reason = front_route(&head, &request, &allow);
+
+    if (reason != REASON_NONE) {
+        if (allow && evhttp_add_header(evhttp_request_get_output_headers(http), "Allow", allow) < 0)
+            log_error("header Allow: no memory");
+        front_refuse(connection, http, reason, reason == REASON_MALFORMED);
+        return;
+    }
+    memcpy(request.fingerprint, peer->fingerprint, sizeof(request.fingerprint));
+    request.body = head.body_len > 0 ? evbuffer_pullup(body, -1) : NULL;
+    if (head.body_len > 0 && !request.body)
+        front_refuse(connection, http, REASON_OVERLOADED, true);
+    else
+        front_exchange_start(front->exchanges, connection, http, &request);
+}
+
+/* Everything that evhttp could parse comes here. */
+static void on_request(struct evhttp_request *http, void *argument)
+{
+    struct front *front = argument;
+    struct front_connection *connection;
+    struct tls_peer peer;
+    enum reason reason;
+    SSL *ssl;
+
+    connection = front_connection_of(front->connections, http, &ssl);
+    if (!connection) {
+        log_error("a connection without TLS is closed without a reply");
+        evhttp_connection_free(evhttp_request_get_connection(http));
+        return;
+    }
+    reason = tls_peer_check(front->tls, ssl, &peer);
+    if (reason != REASON_NONE) {
+        log_warning("a client is refused: %s", reason_code(reason));
+        front_refuse(connection, http, reason, true);
+    } else if (connection->scan != FRONT_SCAN_DONE || front_connection_unread(connection) > 0) {
+        log_warning("%s sends what is not strict HTTP", peer.identity);
+        front_refuse(connection, http, REASON_MALFORMED, true);
+    } else if (!front_connection_identify(connection, peer.identity)) {
+        log_warning("%s has too many connections", peer.identity);
+        front_refuse(connection, http, REASON_OVERLOADED, true);
+    } else {
+        pass_on(front, connection, http, &peer);
+    }
+}
+
+static void on_late(struct front_connection *connection, void *argument)
+{
+    (void)argument;
+    front_exchange_expire(connection->pending);
+}
+
+static void on_lost(struct front_connection *connection, void *argument)
+{
+    (void)argument;
+    front_exchange_lose(connection->pending);
+}
+
+/* ---- the role ---- */
+
+static void on_none(void *argument)
+{
+    struct front *front = argument;
+
+    event_base_loopexit(front->base, NULL);
+}
+
+static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
+{
+    struct front *front = argument;
+
+    if (peer->kind == IPC_PEER_KEEPER) {
+        front_exchanges_connect(front->exchanges, fd);
+        return;
+    }
+    log_error("a channel to a role that front must not talk to is closed");
+    close(fd);
+}
+
+static void on_shutdown(void *argument)
+{
+    struct front *front = argument;
+
+    front_exchanges_stop(front->exchanges);
+    front_connections_stop(front->connections);
+}
+
+static void on_reload(void *argument)
+{
+    struct front *front = argument;
+
+    if (tls_refresh_crl(front->tls) != ESCROW_OK)
+        log_error("the revocation list in use stays");
+}
+
+static void on_crl_timer(evutil_socket_t fd, short events, void *argument)
+{
+    (void)fd;
+    (void)events;
+    on_reload(argument);
+}
+
+static const struct role_events role_events = {
+    .on_peer = on_peer, .on_shutdown = on_shutdown, .on_reload = on_reload};
+
+static enum escrow_err set_up_http(struct front *front, const struct escrowd_config *config,
+                                   int listener_fd)
+{
+    const struct front_connections_config connections = {
+        .base = front->base,
+        .tls = front->tls,
+        .limit = (size_t)config->limits.connections,
+        .limit_per_identity = (size_t)config->limits.connections_per_identity,
+        .deadline_ms = config->limits.request_ms,
+        .on_late = on_late,
+        .on_lost = on_lost,
+        .on_none = on_none,
+        .argument = front};
+    const struct front_exchanges_config exchanges = {.base = front->base,
+                                                     .limit = (size_t)config->limits.requests};
+    enum escrow_err err;
+
+    front->http = evhttp_new(front->base);
+    if (!front->http)
+        return ESCROW_ERR_NO_MEMORY;
+    evhttp_set_max_headers_size(front->http, FRONT_HEAD_MAX);
+    evhttp_set_max_body_size(front->http, IPC_BODY_MAX);
+    evhttp_set_allowed_methods(front->http, ALL_METHODS); /* front_route refuses, with a reason */
+    evhttp_set_default_content_type(front->http, NULL);
+    evhttp_set_gencb(front->http, on_request, front);
+    err = front_exchanges_new(&exchanges, &front->exchanges);
+    if (err)
+        return err;
+    return front_connections_new(&connections, front->http, listener_fd, &front->connections);
+}
+
+static enum escrow_err set_up(struct front *front, const struct escrowd_config *config,
+                              int supervisor_fd, int listener_fd)
+{
+    const struct timeval every = {.tv_sec = CRL_REFRESH_S};
+    const struct tls_config tls = {.ca_file = config->tls.ca_file,
+                                   .crl_file = config->tls.crl_file,
+                                   .crl_stale = config->tls.crl_stale,
+                                   .certificate = config->tls.certificate_file,
+                                   .key = config->tls.key_file};
+    enum escrow_err err = tls_server_new(&tls, &front->tls);
+
+    if (!err)
+        err = sandbox_enter(IPC_PEER_FRONT, config, "");
+    if (err)
+        return err;
+    front->base = event_base_new();
+    front->crl_timer =
+        front->base ? event_new(front->base, -1, EV_PERSIST, on_crl_timer, front) : NULL;
+    if (!front->crl_timer || event_add(front->crl_timer, &every) < 0)
+        return ESCROW_ERR_NO_MEMORY;
+    err = set_up_http(front, config, listener_fd);
+    return err ? err : role_new(front->base, supervisor_fd, &role_events, front, &front->role);
+}
+
+static void deinit(struct front *front)
+{
+    role_free(front->role);
+    front_exchanges_free(front->exchanges);
+    if (front->connections)
+        front_connections_stop(front->connections);
+    if (front->http)
+        evhttp_free(front->http);
+    if (front->crl_timer)
+        event_free(front->crl_timer);
+    if (front->base)
+        event_base_loop(front->base, EVLOOP_NONBLOCK); /* libevent closes connections there */
+    front_connections_free(front->connections);
+    if (front->base)
+        event_base_free(front->base);
+    tls_free(front->tls);
+}
+
+static uint16_t port_of(int listener_fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in ipv4;
+        struct sockaddr_in6 ipv6;
+    } bound = {0};
+    socklen_t len = sizeof(bound);
+
+    if (getsockname(listener_fd, &bound.any, &len) < 0)
+        return 0;
+    return ntohs(bound.any.sa_family == AF_INET6 ? bound.ipv6.sin6_port : bound.ipv4.sin_port);
+}
+
+enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd, int listener_fd)
+{
+    CLEANUP(deinit) struct front front = {0};
+    enum escrow_err err = set_up(&front, config, supervisor_fd, listener_fd);
+
+    if (!err)
+        err = role_ready(front.role, port_of(listener_fd));
+    if (err)
+        return err;
+    if (event_base_dispatch(front.base) < 0)
+        return ESCROW_ERR_SYSTEM;
+    return role_is_orphaned(front.role) ? ESCROW_ERR_UNAVAILABLE : ESCROW_OK;
+}

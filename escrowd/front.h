@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/config.h"
+
+/*
+ * Front: the role that clients talk to. It ends TLS, checks the client's certificate on every
+ * request, parses HTTP and nothing more, and passes the body as bytes to the keeper. It has no key
+ * but that of its certificate, no files, no TPM, and decides nothing: taken over, it can refuse
+ * service and read ciphertext.
+ */
+
+/*
+ * The role's life. Reads certificate and key, enters the sandbox, serves the listening socket until
+ * the supervisor says shut down. Takes both descriptors.
+ */
+MUST_CHECK enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd,
+                                     int listener_fd);

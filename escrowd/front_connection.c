@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/front_connection.h"
+
+#include "libescrow/log.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/listener.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define RETRY_MS 100
+
+LIST_HEAD(connection_list, front_connection);
+
+struct front_connections {
+    struct front_connections_config config;
+    struct evhttp *http;
+    struct evhttp_bound_socket *listener;
+    struct event *retry;
+    int ssl_index;
+    struct front_connection *spare; /* the TLS of the next connection */
+    struct connection_list open;
+    size_t count; /* of open */
+    bool is_stopping;
+};
+
+static void close_now(struct front_connection *connection)
+{
+    int fd = bufferevent_getfd(connection->bufferevent);
+
+    /* evhttp then finds the end of the connection and frees all of it, in whatever state it is. */
+    if (fd >= 0)
+        shutdown(fd, SHUT_RDWR);
+}
+
+static void on_deadline(evutil_socket_t fd, short events, void *argument)
+{
+    struct front_connection *connection = argument;
+    struct front_connections *owner = connection->owner;
+
+    (void)fd;
+    (void)events;
+    if (connection->pending)
+        owner->config.on_late(connection, owner->config.argument);
+    else
+        close_now(connection);
+}
+
+void front_connection_arm(struct front_connection *connection, uint64_t later_ms)
+{
+    int64_t ms = connection->owner->config.deadline_ms + (int64_t)later_ms;
+    const struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+    if (event_add(connection->deadline, &delay) < 0)
+        close_now(connection);
+}
+
+/* Sees every byte that arrives before evhttp does. */
+static void on_input(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *argument)
+{
+    struct front_connection *connection = argument;
+    size_t at = evbuffer_get_length(buffer) - info->n_added;
+    struct evbuffer_ptr position;
+    uint8_t bytes[1024];
+    ev_ssize_t got;
+
+    if (info->n_added == 0 || connection->scan == FRONT_SCAN_DONE ||
+        evbuffer_ptr_set(buffer, &position, at, EVBUFFER_PTR_SET) < 0)
+        return;
+    while ((got = evbuffer_copyout_from(buffer, &position, bytes, sizeof(bytes))) > 0) {
+        front_scan(&connection->scan, bytes, (size_t)got);
+        if (evbuffer_ptr_set(buffer, &position, (size_t)got, EVBUFFER_PTR_ADD) < 0)
+            return;
+    }
+}
+
+static void prepare(struct front_connections *owner);
+
+/* Of the SSL's ex_data: called when the SSL is freed, that is, whenever a connection ends. */
+static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int index, long argl,
+                         void *argp)
+{
+    struct front_connection *connection = pointer;
+    struct front_connections *owner;
+    bool was_open;
+
+    (void)parent;
+    (void)data;
+    (void)index;
+    (void)argl;
+    (void)argp;
+    if (!connection)
+        return;
+    owner = connection->owner;
+    was_open = connection->is_open;
+    if (connection->pending)
+        owner->config.on_lost(connection, owner->config.argument);
+    if (was_open) {
+        LIST_REMOVE(connection, entries);
+        owner->count--;
+    }
+    event_free(connection->deadline);
+    free(connection);
+    if (was_open && !owner->is_stopping)
+        prepare(owner);
+    else if (was_open && owner->count == 0)
+        owner->config.on_none(owner->config.argument);
+}
+
+/* The bufferevent has no descriptor yet: evhttp sets it. */
+static struct front_connection *connection_new(struct front_connections *owner)
+{
+    struct front_connection *connection = calloc(1, sizeof(*connection));
+    SSL *ssl = connection ? SSL_new(tls_context(owner->config.tls)) : NULL;
+
+    if (!ssl) {
+        free(connection);
+        return NULL;
+    }
+    connection->owner = owner;
+    connection->deadline = evtimer_new(owner->config.base, on_deadline, connection);
+    if (!connection->deadline || SSL_set_ex_data(ssl, owner->ssl_index, connection) != 1) {
+        if (connection->deadline)
+            event_free(connection->deadline);
+        SSL_free(ssl);
+        free(connection);
+        return NULL;
+    }
+    /* From here on the connection goes with the SSL, which goes even if this fails. */
+    connection->bufferevent = bufferevent_openssl_socket_new(
+        owner->config.base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+    if (!connection->bufferevent)
+        return NULL;
+    if (!evbuffer_add_cb(bufferevent_get_input(connection->bufferevent), on_input, connection)) {
+        bufferevent_free(connection->bufferevent);
+        return NULL;
+    }
+    return connection;
+}
+
+/* Makes the next connection's TLS if there may be a next one, and lets it in, or tries again. */
+static void prepare(struct front_connections *owner)
+{
+    const struct timeval delay = {.tv_usec = RETRY_MS * 1000};
+    struct evconnlistener *listener = evhttp_bound_socket_get_listener(owner->listener);
+
+    if (owner->spare)
+        return;
+    if (owner->count >= owner->config.limit) {
+        log_warning("%zu connections are open: no more are accepted", owner->count);
+        evconnlistener_disable(listener);
+        return;
+    }
+    owner->spare = connection_new(owner);
+    if (owner->spare) {
+        evconnlistener_enable(listener);
+        return;
+    }
+    log_openssl("TLS of the next connection");
+    log_error("cannot make the TLS of the next connection: nothing is accepted until it is there");
+    evconnlistener_disable(listener);
+    if (event_add(owner->retry, &delay) < 0)
+        log_error("no timer");
+}
+
+static void on_retry(evutil_socket_t fd, short events, void *argument)
+{
+    struct front_connections *owner = argument;
+
+    (void)fd;
+    (void)events;
+    if (!owner->is_stopping)
+        prepare(owner);
+}
+
+/* evhttp asks for the bufferevent of a connection that it has just accepted. */
+static struct bufferevent *on_accept(struct event_base *base, void *argument)
+{
+    struct front_connections *owner = argument;
+    struct front_connection *connection = owner->spare;
+
+    (void)base;
+    if (!connection)
+        return NULL; /* cannot be: the listener is off; its requests would get no answer */
+    owner->spare = NULL;
+    connection->is_open = true;
+    LIST_INSERT_HEAD(&owner->open, connection, entries);
+    owner->count++;
+    front_connection_arm(connection, 0);
+    prepare(owner);
+    return connection->bufferevent;
+}
+
+enum escrow_err front_connections_new(const struct front_connections_config *config,
+                                      struct evhttp *http, int listener_fd,
+                                      struct front_connections **ret_connections)
+{
+    struct front_connections *owner = calloc(1, sizeof(*owner));
+
+    if (!owner)
+        return ESCROW_ERR_NO_MEMORY;
+    owner->config = *config;
+    owner->http = http;
+    LIST_INIT(&owner->open);
+    owner->ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_freed);
+    owner->retry = evtimer_new(config->base, on_retry, owner);
+    owner->listener = evhttp_accept_socket_with_handle(http, listener_fd);
+    if (owner->ssl_index < 0 || !owner->retry || !owner->listener) {
+        front_connections_free(owner);
+        return ESCROW_ERR_NO_MEMORY;
+    }
+    evhttp_set_bevcb(http, on_accept, owner);
+    prepare(owner);
+    *ret_connections = owner;
+    return ESCROW_OK;
+}
+
+void front_connections_free(struct front_connections *connections)
+{
+    if (!connections)
+        return;
+    if (connections->retry)
+        event_free(connections->retry);
+    free(connections);
+}
+
+struct front_connection *front_connection_of(struct front_connections *connections,
+                                             struct evhttp_request *request, SSL **ret_ssl)
+{
+    struct evhttp_connection *http = evhttp_request_get_connection(request);
+    SSL *ssl = bufferevent_openssl_get_ssl(evhttp_connection_get_bufferevent(http));
+
+    if (!ssl)
+        return NULL;
+    *ret_ssl = ssl;
+    return SSL_get_ex_data(ssl, connections->ssl_index);
+}
+
+bool front_connection_identify(struct front_connection *connection, const char *identity)
+{
+    const struct front_connection *other;
+    size_t count = 0;
+
+    if (connection->identity[0])
+        return strcmp(connection->identity, identity) == 0;
+    LIST_FOREACH(other, &connection->owner->open, entries)
+    count += strcmp(other->identity, identity) == 0;
+    if (count >= connection->owner->config.limit_per_identity)
+        return false;
+    snprintf(connection->identity, sizeof(connection->identity), "%s", identity);
+    return true;
+}
+
+void front_connection_next(struct front_connection *connection)
+{
+    connection->scan = FRONT_SCAN_FIRST;
+    if (connection->owner->is_stopping)
+        close_now(connection);
+}
+
+size_t front_connection_unread(const struct front_connection *connection)
+{
+    return evbuffer_get_length(bufferevent_get_input(connection->bufferevent));
+}
+
+void front_connections_stop(struct front_connections *connections)
+{
+    struct front_connection *connection;
+
+    if (connections->is_stopping)
+        return;
+    connections->is_stopping = true;
+    evhttp_del_accept_socket(connections->http, connections->listener);
+    if (connections->spare)
+        bufferevent_free(connections->spare->bufferevent);
+    connections->spare = NULL;
+    LIST_FOREACH(connection, &connections->open, entries)
+    {
+        bool is_sending = evbuffer_get_length(bufferevent_get_output(connection->bufferevent)) > 0;
+
+        if (!connection->pending && !is_sending)
+            close_now(connection);
+    }
+    if (connections->count == 0)
+        connections->config.on_none(connections->config.argument);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/front_scan.h"
+#include "libescrow/identity.h"
+#include "libescrow/tls.h"
+
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/http.h>
+
+#include <sys/queue.h>
+
+/*
+ * The TLS connections of clients: how many there may be, and until when. evhttp has neither limit,
+ * and it serves plaintext when it gets no bufferevent for a new connection. So the TLS of the next
+ * connection is always made beforehand, and the listener is enabled only while it is there: what
+ * has no TLS ready is not accepted, and waits in the kernel.
+ */
+
+struct front_connections;
+struct front_exchange;
+
+struct front_connection {
+    LIST_ENTRY(front_connection) entries;
+    struct front_connections *owner;
+    struct bufferevent *bufferevent; /* its SSL lives exactly as long as this struct */
+    struct event *deadline;
+    enum front_scan_state scan;
+    char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */
+    struct front_exchange *pending;  /* the request that waits for its reply, or NULL */
+    bool is_open;
+};
+
+struct front_connections_config {
+    struct event_base *base;
+    struct tls *tls;
+    size_t limit;
+    size_t limit_per_identity;
+    int64_t deadline_ms;
+    /* The deadline passed while a request waits for its reply: reply now. */
+    void (*on_late)(struct front_connection *connection, void *argument);
+    /* It broke while a request waits. */
+    void (*on_lost)(struct front_connection *connection, void *argument);
+    /* No connection is left after front_connections_stop. */
+    void (*on_none)(void *argument);
+    void *argument;
+};
+
+/*
+ * Serves listener_fd (taken) through http. At the end: front_connections_stop, evhttp_free, one
+ * turn of the loop, front_connections_free, event_base_free.
+ */
+MUST_CHECK enum escrow_err front_connections_new(const struct front_connections_config *config,
+                                                 struct evhttp *http, int listener_fd,
+                                                 struct front_connections **ret_connections);
+void front_connections_free(struct front_connections *connections);
+
+/* The connection of a request and its TLS; NULL if it has none: then nothing may be answered. */
+struct front_connection *front_connection_of(struct front_connections *connections,
+                                             struct evhttp_request *request, SSL **ret_ssl);
+
+/* False if this identity has too many connections, or this connection had another identity. */
+bool front_connection_identify(struct front_connection *connection, const char *identity);
+
+/* The absolute deadline, from now: as configured, and later than that. */
+void front_connection_arm(struct front_connection *connection, uint64_t later_ms);
+
+/* The reply was sent; the next request may come. */
+void front_connection_next(struct front_connection *connection);
+
+/* Bytes that came behind the current request before its reply: nobody of ours sends any. */
+size_t front_connection_unread(const struct front_connection *connection);
+
+/* Accepts no more; closes what is idle, the others when their reply has been sent. */
+void front_connections_stop(struct front_connections *connections);

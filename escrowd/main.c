@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/config.h"
+#include "escrowd/keeper.h"
+#include "escrowd/roles.h"
+#include "escrowd/spawn.h"
+#include "escrowd/supervisor.h"
+#include "libescrow/log.h"
+#include "libescrow/secret.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CONFIG "/etc/escrowd/escrowd.yaml"
+
+static const char usage[] = "usage: escrowd [run|init] [--config FILE]\n"
+                            "\n"
+                            "  run     serve (default)\n"
+                            "  init    provision the TPM and the state of this member, once\n"
+                            "\n"
+                            "  --config FILE    default " DEFAULT_CONFIG "\n"
+                            "  --version\n"
+                            "  --help\n";
+
+struct arguments {
+    const char *command;
+    const char *config;
+    const char *role;
+    const char *instance;
+};
+
+static bool usage_error(int *ret_status)
+{
+    fputs(usage, stderr);
+    *ret_status = escrow_err_exit_code(ESCROW_ERR_USAGE);
+    return false;
+}
+
+/* False: the process is to exit with *ret_status. */
+static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *ret_status)
+{
+    /* --role and --instance are the supervisor's own: how it starts its roles. */
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},   {"role", required_argument, NULL, 'r'},
+        {"instance", required_argument, NULL, 'i'}, {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    struct arguments arguments = {.command = "run", .config = DEFAULT_CONFIG, .instance = ""};
+    int option;
+
+    *ret_status = 0;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (option == 'c')
+            arguments.config = optarg;
+        else if (option == 'r')
+            arguments.role = optarg;
+        else if (option == 'i')
+            arguments.instance = optarg;
+        else if (option == 'v' || option == 'h') {
+            fputs(option == 'h' ? usage : "escrowd " ESCROW_VERSION "\n", stdout);
+            return false;
+        } else
+            return usage_error(ret_status);
+    }
+    if (optind < argc)
+        arguments.command = argv[optind++];
+    if (optind < argc)
+        return usage_error(ret_status);
+    *ret_arguments = arguments;
+    return true;
+}
+
+static enum escrow_err init(const char *config_path)
+{
+    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = NULL;
+    enum escrow_err err = secret_heap_init();
+
+    if (!err)
+        err = escrowd_config_load(config_path, &config);
+    return err ? err : keeper_init(config);
+}
+
+int main(int argc, char **argv)
+{
+    char config[PATH_MAX];
+    struct arguments arguments;
+    int status;
+
+    if (!parse(argc, argv, &arguments, &status))
+        return status;
+    log_init(arguments.role ? arguments.role : "escrowd", LOG_LEVEL_INFO);
+    signal(SIGPIPE, SIG_IGN);
+    if (!realpath(arguments.config, config)) {
+        log_error("%s: %m", arguments.config);
+        return escrow_err_exit_code(ESCROW_ERR_CONFIG);
+    }
+    if (arguments.role)
+        return escrow_err_exit_code(roles_run(arguments.role, config, arguments.instance));
+    if (strcmp(arguments.command, "run") == 0)
+        return escrow_err_exit_code(supervisor_run(config));
+    if (strcmp(arguments.command, "init") == 0)
+        return escrow_err_exit_code(init(config));
+    fputs(usage, stderr);
+    return escrow_err_exit_code(ESCROW_ERR_USAGE);
+}

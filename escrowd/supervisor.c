@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/supervisor.h"
+
+#include "escrowd/front_listener.h"
+#include "escrowd/process.h"
+#include "libescrow/log.h"
+#include "libescrow/service.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 10000
+#define PROBER_END_MS 2000
+
+/* The trust graph: between these roles there is a channel, and nowhere else. */
+static const struct {
+    enum ipc_peer_kind a, b;
+} edges[] = {
+    {IPC_PEER_FRONT, IPC_PEER_KEEPER},
+    {IPC_PEER_KEEPER, IPC_PEER_PROBER},
+};
+
+enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS };
+
+struct supervisor {
+    const char *config_path;
+    struct escrowd_config *config;
+    struct event_base *base;
+    struct event *signals[SIGNALS];
+    int listener_fd;
+    uint16_t port;
+    struct process *keeper, *front;
+    struct process *probers[ESCROWD_INSTANCES_MAX];
+    size_t prober_count;
+    bool was_ready;    /* all of them, once */
+    bool is_reloading; /* the probers end, then everybody learns of the new configuration */
+    bool is_stopping;
+    struct event *stop_timer;
+    enum escrow_err result;
+};
+
+unsigned supervisor_backoff_ms(unsigned last_ms)
+{
+    if (last_ms < BACKOFF_MIN_MS)
+        return BACKOFF_MIN_MS;
+    return last_ms >= BACKOFF_MAX_MS / 2 ? BACKOFF_MAX_MS : 2 * last_ms;
+}
+
+unsigned supervisor_jitter_ms(unsigned backoff_ms, uint32_t random)
+{
+    return backoff_ms - (unsigned)((uint64_t)random * (backoff_ms / 4) / UINT32_MAX);
+}
+
+/* The index-th of all processes: keeper, front, probers; NULL after the last. */
+static struct process *process_at(const struct supervisor *supervisor, size_t index)
+{
+    if (index == 0)
+        return supervisor->keeper;
+    if (index == 1)
+        return supervisor->front;
+    return index - 2 < supervisor->prober_count ? supervisor->probers[index - 2] : NULL;
+}
+
+static bool has_edge(enum ipc_peer_kind a, enum ipc_peer_kind b)
+{
+    for (size_t i = 0; i < ARRAY_LEN(edges); i++) {
+        if ((edges[i].a == a && edges[i].b == b) || (edges[i].a == b && edges[i].b == a))
+            return true;
+    }
+    return false;
+}
+
+/* Starts a role and connects it to the running roles that it has an edge to. */
+static void start(struct supervisor *supervisor, struct process *process)
+{
+    struct process *other;
+
+    process_start(process);
+    for (size_t i = 0; (other = process_at(supervisor, i)) != NULL; i++) {
+        if (process_is_running(process) && process_is_running(other) &&
+            has_edge(process_kind(process), process_kind(other)))
+            process_link(process, other);
+    }
+}
+
+/* ---- the end ---- */
+
+static bool any_prober_runs(const struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->prober_count; i++) {
+        if (process_is_running(supervisor->probers[i]))
+            return true;
+    }
+    return false;
+}
+
+static void shut_down_probers(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->prober_count; i++)
+        process_shut_down(supervisor->probers[i], PROBER_END_MS);
+}
+
+/* First who asks, then who decides, then who is asked: what is in flight gets its answer. */
+static void advance_stop(struct supervisor *supervisor)
+{
+    int64_t limit_ms = supervisor->config->limits.shutdown_ms;
+
+    if (process_is_running(supervisor->front))
+        process_shut_down(supervisor->front, limit_ms);
+    else if (process_is_running(supervisor->keeper))
+        process_shut_down(supervisor->keeper, limit_ms);
+    else if (any_prober_runs(supervisor))
+        shut_down_probers(supervisor);
+    else
+        event_base_loopbreak(supervisor->base);
+}
+
+static void on_stop_deadline(evutil_socket_t fd, short events, void *argument)
+{
+    struct supervisor *supervisor = argument;
+    struct process *process;
+
+    (void)fd;
+    (void)events;
+    for (size_t i = 0; (process = process_at(supervisor, i)) != NULL; i++)
+        process_kill(process, "the deadline of the shutdown passed");
+}
+
+static void stop(struct supervisor *supervisor, enum escrow_err result)
+{
+    int64_t ms = supervisor->config->limits.shutdown_ms;
+    const struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+    if (supervisor->is_stopping)
+        return;
+    supervisor->is_stopping = true;
+    supervisor->result = result;
+    service_notify("STOPPING=1");
+    cleanup_close(&supervisor->listener_fd);
+    if (event_add(supervisor->stop_timer, &limit) < 0)
+        on_stop_deadline(-1, 0, supervisor);
+    advance_stop(supervisor);
+}
+
+/* ---- what happens to roles ---- */
+
+static void on_ready(struct process *process, uint16_t port, void *argument)
+{
+    struct supervisor *supervisor = argument;
+    struct process *other;
+
+    (void)port;
+    log_info("%s is ready", process_name(process));
+    for (size_t i = 0; (other = process_at(supervisor, i)) != NULL; i++) {
+        if (!process_is_ready(other))
+            return;
+    }
+    if (supervisor->was_ready || supervisor->is_stopping)
+        return;
+    supervisor->was_ready = true;
+    printf("{\"ready\": true, \"port\": %u}\n", supervisor->port);
+    fflush(stdout);
+    service_notify("READY=1");
+}
+
+static void log_end(const struct process *process, int status)
+{
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+        log_error("%s made a system call that its sandbox does not allow", process_name(process));
+    else if (WIFSIGNALED(status))
+        log_error("%s was killed by signal %d (%s)", process_name(process), WTERMSIG(status),
+                  strsignal(WTERMSIG(status)));
+    else
+        log_notice("%s ended with status %d", process_name(process), WEXITSTATUS(status));
+}
+
+static void finish_reload(struct supervisor *supervisor);
+
+static void on_ended(struct process *process, int status, void *argument)
+{
+    struct supervisor *supervisor = argument;
+    bool is_misconfigured =
+        WIFEXITED(status) && WEXITSTATUS(status) == escrow_err_exit_code(ESCROW_ERR_CONFIG);
+
+    log_end(process, status);
+    if (supervisor->is_stopping)
+        advance_stop(supervisor);
+    else if (!supervisor->was_ready && is_misconfigured)
+        stop(supervisor, ESCROW_ERR_CONFIG);
+    else if (supervisor->is_reloading && process_kind(process) == IPC_PEER_PROBER) {
+        if (!any_prober_runs(supervisor))
+            finish_reload(supervisor);
+    } else
+        process_start_later(process);
+}
+
+static void on_due(struct process *process, void *argument)
+{
+    struct supervisor *supervisor = argument;
+
+    if (!supervisor->is_stopping && !supervisor->is_reloading)
+        start(supervisor, process);
+    else if (supervisor->is_reloading && process_kind(process) != IPC_PEER_PROBER)
+        process_start_later(process);
+}
+
+static void on_status(const char *text, void *argument)
+{
+    char state[IPC_STATUS_MAX + 16];
+
+    (void)argument;
+    log_notice("keeper: %s", text);
+    snprintf(state, sizeof(state), "STATUS=%s", text);
+    service_notify(state);
+}
+
+static void on_restart_peer(const struct ipc_peer *peer, void *argument)
+{
+    struct supervisor *supervisor = argument;
+    struct process *process;
+
+    for (size_t i = 0; (process = process_at(supervisor, i)) != NULL; i++) {
+        if (process_kind(process) == peer->kind && peer->kind != IPC_PEER_KEEPER &&
+            strcmp(process_instance(process), peer->instance) == 0)
+            process_kill(process, "the keeper asks for it");
+    }
+}
+
+static const struct process_events events = {.on_ready = on_ready,
+                                             .on_ended = on_ended,
+                                             .on_due = on_due,
+                                             .on_status = on_status,
+                                             .on_restart_peer = on_restart_peer};
+
+/* ---- set-up, reload ---- */
+
+static enum escrow_err new_process(struct supervisor *supervisor, enum ipc_peer_kind kind,
+                                   const char *instance, struct process **ret_process)
+{
+    const struct process_config config = {.base = supervisor->base,
+                                          .kind = kind,
+                                          .instance = instance,
+                                          .config_path = supervisor->config_path,
+                                          .listener_fd =
+                                              kind == IPC_PEER_FRONT ? supervisor->listener_fd : -1,
+                                          .ping_ms = supervisor->config->limits.ping_ms,
+                                          .events = &events,
+                                          .argument = supervisor};
+
+    return process_new(&config, ret_process);
+}
+
+static void free_probers(struct supervisor *supervisor)
+{
+    while (supervisor->prober_count > 0)
+        process_free(supervisor->probers[--supervisor->prober_count]);
+}
+
+static enum escrow_err new_probers(struct supervisor *supervisor)
+{
+    const struct escrowd_config *config = supervisor->config;
+
+    for (size_t i = 0; i < config->instance_count; i++) {
+        enum escrow_err err = new_process(supervisor, IPC_PEER_PROBER, config->instances[i].name,
+                                          &supervisor->probers[i]);
+
+        if (err)
+            return err;
+        supervisor->prober_count++;
+    }
+    return ESCROW_OK;
+}
+
+/*
+ * The keeper and front learn of it only when no prober of the old configuration is left, so that no
+ * answer to a new question comes from an old one.
+ */
+static void finish_reload(struct supervisor *supervisor)
+{
+    supervisor->is_reloading = false;
+    free_probers(supervisor);
+    if (new_probers(supervisor) != ESCROW_OK) {
+        stop(supervisor, ESCROW_ERR_NO_MEMORY);
+        return;
+    }
+    process_reload(supervisor->keeper);
+    process_reload(supervisor->front);
+    for (size_t i = 0; i < supervisor->prober_count; i++)
+        start(supervisor, supervisor->probers[i]);
+}
+
+static void on_reload(evutil_socket_t number, short what, void *argument)
+{
+    struct supervisor *supervisor = argument;
+    struct escrowd_config *config = NULL;
+
+    (void)number;
+    (void)what;
+    if (supervisor->is_stopping || supervisor->is_reloading)
+        return;
+    if (escrowd_config_load(supervisor->config_path, &config) != ESCROW_OK) {
+        log_error("the configuration in use stays");
+        return;
+    }
+    log_notice("reads the configuration again");
+    escrowd_config_free(supervisor->config);
+    supervisor->config = config;
+    supervisor->is_reloading = true;
+    shut_down_probers(supervisor);
+    if (!any_prober_runs(supervisor))
+        finish_reload(supervisor);
+}
+
+static void on_terminate(evutil_socket_t number, short what, void *argument)
+{
+    (void)what;
+    log_notice("stops on signal %d", (int)number);
+    stop(argument, ESCROW_OK);
+}
+
+static enum escrow_err set_up_events(struct supervisor *supervisor)
+{
+    static const struct {
+        int number;
+        event_callback_fn callback;
+    } table[SIGNALS] = {[SIGNAL_TERM] = {SIGTERM, on_terminate},
+                        [SIGNAL_INT] = {SIGINT, on_terminate},
+                        [SIGNAL_HUP] = {SIGHUP, on_reload}};
+
+    supervisor->base = event_base_new();
+    if (!supervisor->base)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < SIGNALS; i++) {
+        supervisor->signals[i] =
+            evsignal_new(supervisor->base, table[i].number, table[i].callback, supervisor);
+        if (!supervisor->signals[i] || event_add(supervisor->signals[i], NULL) < 0)
+            return ESCROW_ERR_NO_MEMORY;
+    }
+    supervisor->stop_timer = evtimer_new(supervisor->base, on_stop_deadline, supervisor);
+    return supervisor->stop_timer ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+}
+
+static enum escrow_err set_up(struct supervisor *supervisor)
+{
+    enum escrow_err err = escrowd_config_load(supervisor->config_path, &supervisor->config);
+
+    if (!err)
+        err = front_listen(supervisor->config->listen.address,
+                           (uint16_t)supervisor->config->listen.port, &supervisor->listener_fd,
+                           &supervisor->port);
+    if (!err)
+        err = set_up_events(supervisor);
+    if (!err)
+        err = new_process(supervisor, IPC_PEER_KEEPER, "", &supervisor->keeper);
+    if (!err)
+        err = new_process(supervisor, IPC_PEER_FRONT, "", &supervisor->front);
+    return err ? err : new_probers(supervisor);
+}
+
+static void deinit(struct supervisor *supervisor)
+{
+    process_free(supervisor->front);
+    process_free(supervisor->keeper);
+    free_probers(supervisor);
+    for (size_t i = 0; i < SIGNALS; i++) {
+        if (supervisor->signals[i])
+            event_free(supervisor->signals[i]);
+    }
+    if (supervisor->stop_timer)
+        event_free(supervisor->stop_timer);
+    if (supervisor->base)
+        event_base_free(supervisor->base);
+    cleanup_close(&supervisor->listener_fd);
+    escrowd_config_free(supervisor->config);
+}
+
+enum escrow_err supervisor_run(const char *config_path)
+{
+    CLEANUP(deinit)
+    struct supervisor supervisor = {.config_path = config_path, .listener_fd = -1};
+    struct process *process;
+    enum escrow_err err = set_up(&supervisor);
+
+    if (err)
+        return err;
+    for (size_t i = 0; (process = process_at(&supervisor, i)) != NULL; i++)
+        start(&supervisor, process);
+    if (event_base_dispatch(supervisor.base) < 0)
+        return ESCROW_ERR_SYSTEM;
+    return supervisor.result;
+}

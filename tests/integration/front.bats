@@ -1,0 +1,312 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The front of the real escrowd, with a keeper that does what the test asks for
+# (tests/role/fake_keeper.c).
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    load escrowd.bash
+    open_folders
+    pki_new
+    pki_client agent1
+}
+
+teardown() {
+    escrowd_stop
+}
+
+# raw NAME ORDER...: orders of https_client.py over one connection; answers in $output, a line each.
+raw() {
+    local name=$1
+    shift
+    run --separate-stderr python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" "$name" \
+        < <(printf '%s\n' "$@")
+    [ "$status" -eq 0 ]
+}
+
+# get PATH [HEADER-LINE...]: an order for raw.
+get() {
+    local path=$1
+    shift
+    jq -cn --arg head "$(printf '%s\r\n' "GET $path HTTP/1.1" "Host: x" "$@" "" | sed 's/$/\\n/' | tr -d '\n')" \
+        '{send: ($head | gsub("\\\\n"; "\n"))}'
+}
+
+@test "a request reaches the keeper with who asked, and its answer comes back" {
+    config_new
+    escrowd_start
+    post agent1 /v1/release '{"act": "x"}'
+    [ "$HTTP" = 200 ]
+    [ "$(jq -r .identity <<<"$BODY")" = spiffe://test/agent1 ]
+    fingerprint=$(openssl x509 -in "$PKI/agent1.pem" -outform der | sha256sum | cut -d ' ' -f 1)
+    [ "$(jq -r .fingerprint <<<"$BODY")" = "$fingerprint" ]
+    [ "$(jq -r .body_len <<<"$BODY")" = 12 ]
+    grep -qi '^content-type: application/json$' <<<"$HEAD"
+    grep -qi '^cache-control: no-store$' <<<"$HEAD"
+    request agent1 '/v1/audit?from=7&limit=9'
+    [ "$(jq -c '[.route, .from, .limit]' <<<"$BODY")" = '[12,7,9]' ]
+    request agent1 /v1/health
+    [ "$(jq -r .ready <<<"$BODY")" = true ]
+}
+
+@test "a reply of the largest body and a request of the largest body pass" {
+    config_new
+    escrowd_start
+    { printf '{"x": "'; head -c $((192 * 1024 - 9)) /dev/zero | tr '\0' a; printf '"}'; } \
+        >"$BATS_TEST_TMPDIR/large"
+    post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large"
+    [ "$(jq -r .body_len <<<"$BODY")" = $((192 * 1024)) ]
+    post agent1 /v1/release '{"test": "large"}'
+    [ "$HTTP" = 200 ]
+    [ "$(wc -c <"$BODY_FILE")" = $((192 * 1024)) ]
+}
+
+@test "plain HTTP gets no HTTP" {
+    config_new
+    escrowd_start
+    exec {plain}<>"/dev/tcp/127.0.0.1/$PORT"
+    cat <<<$'GET /v1/health HTTP/1.1\r\nHost: x\r\n\r' >&"$plain"
+    run timeout 10 cat <&"$plain"
+    exec {plain}>&-
+    [[ $output != *HTTP* ]]
+}
+
+@test "TLS 1.2 is refused" {
+    config_new
+    escrowd_start
+    request agent1 /v1/health --tls-max 1.2
+    [ "$HTTP" = 000 ]
+}
+
+@test "without a client certificate, or with one of another CA, nothing is answered" {
+    config_new
+    escrowd_start
+    run ! curl --silent --cacert "$PKI/ca.pem" "https://127.0.0.1:$PORT/v1/health"
+    [ -z "$output" ]
+    mkdir "$BATS_TEST_TMPDIR/foreign"
+    (
+        BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/foreign
+        pki_new
+        pki_client agent1
+    )
+    run ! curl --silent --cacert "$PKI/ca.pem" --cert "$BATS_TEST_TMPDIR/foreign/pki/agent1.pem" \
+        --key "$BATS_TEST_TMPDIR/foreign/pki/agent1.key" "https://127.0.0.1:$PORT/v1/health"
+    [ -z "$output" ]
+}
+
+@test "a certificate that is revoked during a connection is refused at its next request" {
+    config_new
+    escrowd_start
+    coproc CLIENT { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
+    get /v1/health >&"${CLIENT[1]}"
+    read -r -t 20 first <&"${CLIENT[0]}"
+    [ "$(jq .status <<<"$first")" = 200 ]
+    pki_revoke agent1
+    kill -HUP "$ESCROWD_PID"
+    wait_for 10 grep -q 'keeper: reloaded' "$LOG"
+    get /v1/health >&"${CLIENT[1]}"
+    read -r -t 20 second <&"${CLIENT[0]}"
+    [ "$(jq .status <<<"$second")" = 403 ]
+    [ "$(jq -r '.body | fromjson | .code' <<<"$second")" = certificate_revoked ]
+    get /v1/health >&"${CLIENT[1]}"
+    read -r -t 20 third <&"${CLIENT[0]}"
+    [ "$(jq .closed <<<"$third")" = true ]
+    exec {CLIENT[1]}>&-
+    wait "$CLIENT_PID" || true
+}
+
+@test "one connection serves many requests" {
+    config_new
+    escrowd_start
+    raw agent1 "$(get /v1/health)" "$(get /v1/roster)" "$(get /v1/nothing)" "$(get /v1/health)"
+    [ "$(jq -sc 'map(.status)' <<<"$output")" = '[200,200,404,200]' ]
+}
+
+@test "what is not strict HTTP is refused and ends the connection" {
+    config_new
+    escrowd_start
+    body='Content-Type: application/json\r\n'
+    for request in \
+        'GET /v1/health HTTP/1.1\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\r\nHost:\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n' \
+        'GET /v1/health HTTP/1.0\r\nHost: x\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\nHost: x\n\n' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\nX: a\u0000b\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\nX: a\u0001b\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\nX : a\r\n\r\n' \
+        'GET https://x/v1/health HTTP/1.1\r\nHost: x\r\n\r\n' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}' \
+        'GET /v1/health?x=1 HTTP/1.1\r\nHost: x\r\n\r\n' \
+        'GET /v1/orders?wait=61 HTTP/1.1\r\nHost: x\r\n\r\n' \
+        'GET /v1/orders?wait=1&wait=2 HTTP/1.1\r\nHost: x\r\n\r\n' \
+        'GET /v1/orders?wait=+1 HTTP/1.1\r\nHost: x\r\n\r\n' \
+        'GET /v1/audit?from=1&more=2 HTTP/1.1\r\nHost: x\r\n\r\n' \
+        "POST /v1/release HTTP/1.1\r\nHost: x\r\n${body}\r\n" \
+        "POST /v1/release HTTP/1.1\r\nHost: x\r\n${body}Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}" \
+        "POST /v1/release HTTP/1.1\r\nHost: x\r\n${body}Content-Length: +2\r\n\r\n{}" \
+        "POST /v1/release HTTP/1.1\r\nHost: x\r\n${body}Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n" \
+        'POST /v1/release HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}' \
+        'POST /v1/release HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}' \
+        'GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n'; do
+        raw agent1 "{\"send\": \"$request\"}" "$(get /v1/health)"
+        echo "$request -> $output"
+        [ "$(jq -sc '[.[0].status, .[1].closed]' <<<"$output")" = '[400,true]' ]
+    done
+}
+
+@test "unknown paths and methods" {
+    config_new
+    escrowd_start
+    request agent1 /v1/healthy
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "404 no_such_path" ]
+    request agent1 /v1/%68ealth
+    [ "$HTTP" = 404 ]
+    request agent1 /v1/release
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "405 method_not_allowed" ]
+    grep -qi '^allow: POST$' <<<"$HEAD"
+    request agent1 /v1/orders --request PUT
+    grep -qi '^allow: GET, POST$' <<<"$HEAD"
+    grep -qi '^content-type: application/problem+json$' <<<"$HEAD"
+}
+
+@test "a head or body that is too large is refused" {
+    config_new
+    escrowd_start
+    long=$(head -c 9000 /dev/zero | tr '\0' a)
+    request agent1 /v1/health --header "X: $long"
+    [ "$HTTP" = 400 ]
+    { printf '{"x": "'; head -c $((192 * 1024 - 8)) /dev/zero | tr '\0' a; printf '"}'; } \
+        >"$BATS_TEST_TMPDIR/large"
+    post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large"
+    [ "$HTTP" = 413 ]
+    head -c 9000 "$BATS_TEST_TMPDIR/large" >"$BATS_TEST_TMPDIR/middle"
+    post agent1 /v1/receipt "@$BATS_TEST_TMPDIR/middle"
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
+    post agent1 /v1/release '{}'
+    [ "$HTTP" = 200 ]
+}
+
+@test "a request that drips in meets the absolute deadline" {
+    config_new "request: 500ms"
+    escrowd_start
+    long=$(head -c 2000 /dev/zero | tr '\0' a)
+    raw agent1 "$(get /v1/health "X: $long" | jq -c '. + {drip_ms: 20}')"
+    [ "$(jq .closed <<<"$output")" = true ]
+    [ "$(jq .sent <<<"$output")" -gt 5 ]
+    [ "$(jq .sent <<<"$output")" -lt 500 ]
+}
+
+@test "a connection that says nothing is closed at the deadline" {
+    config_new "request: 300ms"
+    escrowd_start
+    exec {silent}<>"/dev/tcp/127.0.0.1/$PORT"
+    run -0 timeout 10 cat <&"$silent"
+    exec {silent}>&-
+}
+
+@test "a keeper that does not answer costs the client 503 deadline, and the keeper is told" {
+    config_new "request: 400ms"
+    escrowd_start
+    post agent1 /v1/release '{"test": "silent"}'
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 deadline" ]
+    grep -qi '^retry-after: 1$' <<<"$HEAD"
+    post agent1 /v1/release '{}'
+    [ "$(jq .gone <<<"$BODY")" = 1 ]
+}
+
+@test "a keeper that dies costs 503 role_down, and front outlives it" {
+    config_new
+    escrowd_start
+    front=$(role_pid front) keeper=$(role_pid keeper)
+    post agent1 /v1/release '{"test": "die"}'
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 role_down" ]
+    grep -qi '^retry-after: 1$' <<<"$HEAD"
+    served() {
+        request agent1 /v1/health
+        [ "$HTTP" = 200 ]
+    }
+    wait_for 10 served
+    [ "$(role_pid front)" = "$front" ]
+    [ "$(role_pid keeper)" != "$keeper" ]
+}
+
+@test "the keeper's problem becomes problem+json with its reason" {
+    config_new
+    escrowd_start
+    post agent1 /v1/release '{"test": "problem"}'
+    [ "$HTTP" = 202 ]
+    [ "$(jq -c '[.type, .status, .code, .detail]' <<<"$BODY")" = \
+        '["urn:escrowd:problem:brake",202,"brake","6 releases within the hour"]' ]
+}
+
+@test "a long poll waits beyond the deadline of other requests" {
+    config_new "request: 500ms"
+    escrowd_start
+    request agent1 '/v1/orders?wait=1' --write-out '%{http_code} %{time_total}'
+    [ "${HTTP%% *}" = 200 ]
+    jq -en --arg t "${HTTP##* }" '($t | tonumber) >= 0.9'
+}
+
+@test "a client that goes away is dropped, and the keeper is told" {
+    config_new
+    escrowd_start
+    request agent1 '/v1/orders?wait=60' --max-time 0.5
+    [ "$HTTP" = 000 ]
+    told() {
+        post agent1 /v1/release '{}'
+        [ "$(jq .gone <<<"$BODY")" = 1 ]
+    }
+    wait_for 10 told
+}
+
+@test "connections are limited in all: the next one waits" {
+    config_new "connections: 2"
+    escrowd_start
+    coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
+    echo '{"connect": true}' >&"${ONE[1]}"
+    read -r -t 20 _ <&"${ONE[0]}"
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+    exec {two}<>"/dev/tcp/127.0.0.1/$PORT"
+    wait_for 10 grep -q '2 connections are open' "$LOG"
+    request agent1 /v1/health --max-time 1
+    [ "$HTTP" = 000 ]
+    exec {two}>&-
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+    exec {ONE[1]}>&-
+    wait "$ONE_PID"
+}
+
+@test "connections are limited for each identity" {
+    pki_client agent2
+    config_new "connections_per_identity: 1"
+    escrowd_start
+    coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
+    get /v1/health >&"${ONE[1]}"
+    read -r -t 20 _ <&"${ONE[0]}"
+    request agent1 /v1/health
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
+    request agent2 /v1/health
+    [ "$HTTP" = 200 ]
+    exec {ONE[1]}>&-
+    wait "$ONE_PID"
+}
+
+@test "requests that wait are limited" {
+    config_new "requests: 1"
+    escrowd_start
+    coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
+    get '/v1/orders?wait=60' >&"${ONE[1]}"
+    overloaded() {
+        request agent1 /v1/health
+        [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
+    }
+    wait_for 10 overloaded
+    exec {ONE[1]}>&-
+    kill "$ONE_PID"
+    wait "$ONE_PID" || true
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A keeper for tests of the other roles: the real escrowd with this in place of the keeper. It
+ * answers by route, and what a request's body says steers how: {"test": WORD}.
+ */
+#include "escrowd/keeper.h"
+#include "escrowd/role.h"
+#include "libescrow/ipc_channel.h"
+#include "libescrow/log.h"
+
+#include <jansson.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct keeper {
+    struct event_base *base;
+    struct role *role;
+    struct ipc_channel *front;
+    struct event *late;
+    uint64_t late_id;
+    unsigned gone;
+};
+
+static void reply(struct keeper *keeper, uint64_t id, const struct ipc_reply *reply)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    ipc_put_reply(&writer, reply);
+    if (!keeper->front || ipc_channel_send(keeper->front, IPC_REPLY, id, &writer) != ESCROW_OK)
+        log_warning("front takes no reply");
+}
+
+static void reply_json(struct keeper *keeper, uint64_t id, const char *json)
+{
+    reply(keeper, id,
+          &(struct ipc_reply){.http_status = 200,
+                              .content = IPC_CONTENT_JSON,
+                              .body = (const uint8_t *)json,
+                              .body_len = strlen(json)});
+}
+
+static void reply_problem(struct keeper *keeper, uint64_t id, enum reason reason,
+                          const char *detail)
+{
+    reply(keeper, id,
+          &(struct ipc_reply){.reason = reason,
+                              .http_status = (uint32_t)reason_http_status(reason),
+                              .content = IPC_CONTENT_PROBLEM,
+                              .body = (const uint8_t *)detail,
+                              .body_len = strlen(detail)});
+}
+
+static void reply_large(struct keeper *keeper, uint64_t id)
+{
+    static uint8_t body[IPC_BODY_MAX];
+
+    memset(body, ' ', sizeof(body));
+    body[0] = '{';
+    body[sizeof(body) - 1] = '}';
+    reply(keeper, id,
+          &(struct ipc_reply){.http_status = 200,
+                              .content = IPC_CONTENT_JSON,
+                              .body = body,
+                              .body_len = sizeof(body)});
+}
+
+/* Who asked, as front says: identity, fingerprint, and how much of the body came. */
+static void reply_echo(struct keeper *keeper, uint64_t id, const struct ipc_request *request)
+{
+    char fingerprint[2 * IPC_FINGERPRINT_BYTES + 1], text[1024];
+
+    for (size_t i = 0; i < IPC_FINGERPRINT_BYTES; i++)
+        snprintf(fingerprint + 2 * i, 3, "%02x", request->fingerprint[i]);
+    snprintf(text, sizeof(text),
+             "{\"route\": %d, \"identity\": \"%s\", \"fingerprint\": \"%s\", \"body_len\": %zu, "
+             "\"wait_ms\": %llu, \"from\": %llu, \"limit\": %llu, \"gone\": %u, \"pid\": %d}",
+             (int)request->route, request->identity, fingerprint, request->body_len,
+             (unsigned long long)request->wait_ms, (unsigned long long)request->from,
+             (unsigned long long)request->limit, keeper->gone, (int)getpid());
+    reply_json(keeper, id, text);
+}
+
+static void on_late(evutil_socket_t fd, short events, void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)fd;
+    (void)events;
+    reply_json(keeper, keeper->late_id, "{\"orders\": []}");
+}
+
+static void reply_later(struct keeper *keeper, uint64_t id, uint64_t ms)
+{
+    const struct timeval delay = {.tv_sec = (time_t)(ms / 1000),
+                                  .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+
+    keeper->late_id = id;
+    if (event_add(keeper->late, &delay) < 0)
+        abort();
+}
+
+static void malformed(struct keeper *keeper)
+{
+    if (ipc_channel_send(keeper->front, IPC_REPLY, 1, NULL) != ESCROW_OK)
+        abort();
+}
+
+static void hang(void)
+{
+    raise(SIGSTOP);
+}
+
+static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *request,
+                 const char *word)
+{
+    if (strcmp(word, "die") == 0)
+        raise(SIGKILL);
+    else if (strcmp(word, "hang") == 0)
+        hang();
+    else if (strcmp(word, "silent") == 0)
+        log_info("no reply");
+    else if (strcmp(word, "late") == 0)
+        reply_later(keeper, id, 300);
+    else if (strcmp(word, "malformed") == 0)
+        malformed(keeper);
+    else if (strcmp(word, "restart-front") == 0)
+        role_restart_peer(keeper->role, &(struct ipc_peer){IPC_PEER_FRONT, ""});
+    else if (strcmp(word, "problem") == 0)
+        reply_problem(keeper, id, REASON_BRAKE, "6 releases within the hour");
+    else if (strcmp(word, "large") == 0)
+        reply_large(keeper, id);
+    else if (strcmp(word, "open") == 0) /* its sandbox must not let it */
+        reply_problem(keeper, id, REASON_INTERNAL,
+                      fopen("/etc/passwd", "r") ? "opened" : "refused");
+    else if (strcmp(word, "forbidden-call") == 0)
+        reply_problem(keeper, id, REASON_INTERNAL, chroot("/") == 0 ? "done" : "refused");
+    else
+        reply_echo(keeper, id, request);
+}
+
+static enum escrow_err on_request(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    struct keeper *keeper = argument;
+    const char *word = "";
+    struct ipc_request request;
+    json_t *body;
+    enum escrow_err err = ipc_get_request(message, &request);
+
+    (void)channel;
+    if (err)
+        return err;
+    if (request.route == ROUTE_ORDERS) {
+        reply_later(keeper, message->id, request.wait_ms);
+        return ESCROW_OK;
+    }
+    if (request.route == ROUTE_HEALTH) {
+        reply_json(keeper, message->id, "{\"ready\": true, \"reasons\": []}");
+        return ESCROW_OK;
+    }
+    body = json_loadb((const char *)request.body, request.body_len, 0, NULL);
+    if (body && json_string_value(json_object_get(body, "test")))
+        word = json_string_value(json_object_get(body, "test"));
+    obey(keeper, message->id, &request, word);
+    json_decref(body);
+    return ESCROW_OK;
+}
+
+static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_message *message,
+                               void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)channel;
+    (void)message;
+    keeper->gone++;
+    return ESCROW_OK;
+}
+
+static const struct ipc_permit permits[] = {
+    {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
+    {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
+};
+
+static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
+{
+    struct keeper *keeper = argument;
+
+    (void)why;
+    ipc_channel_free(channel);
+    keeper->front = NULL;
+}
+
+static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
+{
+    struct keeper *keeper = argument;
+    const struct ipc_channel_config config = {.base = keeper->base,
+                                              .name = "front",
+                                              .permits = permits,
+                                              .permit_count = ARRAY_LEN(permits),
+                                              .state = 1,
+                                              .on_close = on_close,
+                                              .argument = keeper};
+
+    if (peer->kind != IPC_PEER_FRONT) {
+        close(fd);
+        return;
+    }
+    ipc_channel_free(keeper->front);
+    keeper->front = NULL;
+    if (ipc_channel_new(&config, fd, &keeper->front) != ESCROW_OK)
+        abort();
+}
+
+static void on_shutdown(void *argument)
+{
+    struct keeper *keeper = argument;
+
+    event_base_loopbreak(keeper->base);
+}
+
+static void on_reload(void *argument)
+{
+    struct keeper *keeper = argument;
+
+    role_status(keeper->role, "reloaded");
+}
+
+static const struct role_events events = {
+    .on_peer = on_peer, .on_shutdown = on_shutdown, .on_reload = on_reload};
+
+enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd)
+{
+    struct keeper keeper = {.base = event_base_new()};
+
+    (void)config;
+    if (!keeper.base)
+        return ESCROW_ERR_NO_MEMORY;
+    keeper.late = evtimer_new(keeper.base, on_late, &keeper);
+    if (!keeper.late ||
+        role_new(keeper.base, supervisor_fd, &events, &keeper, &keeper.role) != ESCROW_OK ||
+        role_ready(keeper.role, 0) != ESCROW_OK)
+        return ESCROW_ERR_NO_MEMORY;
+    event_base_dispatch(keeper.base);
+    ipc_channel_free(keeper.front);
+    role_free(keeper.role);
+    event_free(keeper.late);
+    event_base_free(keeper.base);
+    return ESCROW_OK;
+}
+
+enum escrow_err keeper_init(const struct escrowd_config *config)
+{
+    (void)config;
+    return ESCROW_ERR_EXISTS;
+}
