@@ -16,6 +16,15 @@
 /* In the order of a first installation. */
 static const struct ctl_command *const commands[] = {
     &ctl_authority_init,
+    &ctl_enroll,
+    &ctl_roster_new,
+    &ctl_roster_add_member,
+    &ctl_roster_add_key,
+    &ctl_roster_remove_member,
+    &ctl_roster_remove_key,
+    &ctl_roster_show,
+    &ctl_authority_approve_host,
+    &ctl_authority_approve_node,
     NULL,
 };
 

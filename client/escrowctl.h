@@ -64,3 +64,12 @@ MUST_CHECK enum escrow_err ctl_number(const char *name, const char *text, uint64
 
 /* The subcommands. */
 extern const struct ctl_command ctl_authority_init;
+extern const struct ctl_command ctl_authority_approve_host;
+extern const struct ctl_command ctl_authority_approve_node;
+extern const struct ctl_command ctl_enroll;
+extern const struct ctl_command ctl_roster_new;
+extern const struct ctl_command ctl_roster_add_member;
+extern const struct ctl_command ctl_roster_add_key;
+extern const struct ctl_command ctl_roster_remove_member;
+extern const struct ctl_command ctl_roster_remove_key;
+extern const struct ctl_command ctl_roster_show;

@@ -187,6 +187,11 @@ void json_read_name_or_null(struct json_reader *reader, const char *name, char *
     ret_text[0] = '\0';
 }
 
+void json_read_present(struct json_reader *reader, const char *name)
+{
+    member(reader, name);
+}
+
 void json_read_null(struct json_reader *reader, const char *name)
 {
     const json_t *value = member(reader, name);

@@ -71,6 +71,8 @@ void json_read_name(struct json_reader *reader, const char *name, char *ret_text
 /* The same, and null leaves ret_text empty. */
 void json_read_name_or_null(struct json_reader *reader, const char *name, char *ret_text,
                             size_t cap);
+/* A member of any kind, which somebody else reads. */
+void json_read_present(struct json_reader *reader, const char *name);
 /* A member that must be null. */
 void json_read_null(struct json_reader *reader, const char *name);
 /* The index of the text among count words, of which NULL ones never match; 0 after a fault. */
