@@ -38,27 +38,33 @@ static bool parse(const char *text, uint16_t port, union address *ret_address, s
     return true;
 }
 
+static bool bind_and_listen(int fd, union address *bound, socklen_t len)
+{
+    const int on = 1;
+
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+           setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0 &&
+           bind(fd, &bound->any, len) == 0 && listen(fd, BACKLOG) == 0 &&
+           getsockname(fd, &bound->any, &len) == 0;
+}
+
 enum escrow_err front_listen(const char *address, uint16_t port, int *ret_fd, uint16_t *ret_port)
 {
-    CLEANUP(cleanup_close) int fd = -1;
-    const int on = 1;
     union address bound;
     socklen_t len;
+    int fd;
 
     if (!parse(address, port, &bound, &len)) {
         log_error("listen: \"%s\" is neither an IPv4 nor an IPv6 address", address);
         return ESCROW_ERR_CONFIG;
     }
     fd = socket(bound.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-        bind(fd, &bound.any, len) < 0 || listen(fd, BACKLOG) < 0 ||
-        getsockname(fd, &bound.any, &len) < 0) {
+    if (fd < 0 || !bind_and_listen(fd, &bound, len)) {
         log_error("cannot listen on %s, port %u: %s", address, port, strerror(errno));
+        cleanup_close(&fd);
         return ESCROW_ERR_CONFIG;
     }
     *ret_port = ntohs(bound.any.sa_family == AF_INET ? bound.ipv4.sin_port : bound.ipv6.sin6_port);
     *ret_fd = fd;
-    fd = -1;
     return ESCROW_OK;
 }

@@ -25,25 +25,25 @@ static const struct parameter audit_parameters[] = {{"from", 1, INT64_MAX, 1},
 #define PARAMETERS_MAX 2
 
 static const struct row {
-    enum evhttp_cmd_type method;
     const char *path;
+    enum evhttp_cmd_type method;
     enum route route;
     size_t max_body;
     const struct parameter *parameters;
     size_t parameter_count;
 } rows[] = {
-    {EVHTTP_REQ_GET, "/v1/health", ROUTE_HEALTH, 0, NULL, 0},
-    {EVHTTP_REQ_GET, "/v1/roster", ROUTE_ROSTER, 0, NULL, 0},
-    {EVHTTP_REQ_POST, "/v1/challenge", ROUTE_CHALLENGE, SMALL_BODY, NULL, 0},
-    {EVHTTP_REQ_POST, "/v1/deposit", ROUTE_DEPOSIT, IPC_BODY_MAX, NULL, 0},
-    {EVHTTP_REQ_POST, "/v1/release", ROUTE_RELEASE, 8 * SMALL_BODY, NULL, 0},
-    {EVHTTP_REQ_POST, "/v1/receipt", ROUTE_RECEIPT, 2 * SMALL_BODY, NULL, 0},
-    {EVHTTP_REQ_GET, "/v1/orders", ROUTE_ORDERS, 0, orders_parameters, 1},
-    {EVHTTP_REQ_POST, "/v1/orders", ROUTE_ORDER, 8 * SMALL_BODY, NULL, 0},
-    {EVHTTP_REQ_POST, "/v1/publish", ROUTE_PUBLISH, IPC_BODY_MAX, NULL, 0},
-    {EVHTTP_REQ_GET, "/v1/secrets", ROUTE_SECRETS, 0, NULL, 0},
-    {EVHTTP_REQ_GET, "/v1/status", ROUTE_STATUS, 0, NULL, 0},
-    {EVHTTP_REQ_GET, "/v1/audit", ROUTE_AUDIT, 0, audit_parameters, 2},
+    {"/v1/health", EVHTTP_REQ_GET, ROUTE_HEALTH, 0, NULL, 0},
+    {"/v1/roster", EVHTTP_REQ_GET, ROUTE_ROSTER, 0, NULL, 0},
+    {"/v1/challenge", EVHTTP_REQ_POST, ROUTE_CHALLENGE, SMALL_BODY, NULL, 0},
+    {"/v1/deposit", EVHTTP_REQ_POST, ROUTE_DEPOSIT, IPC_BODY_MAX, NULL, 0},
+    {"/v1/release", EVHTTP_REQ_POST, ROUTE_RELEASE, 8 * SMALL_BODY, NULL, 0},
+    {"/v1/receipt", EVHTTP_REQ_POST, ROUTE_RECEIPT, 2 * SMALL_BODY, NULL, 0},
+    {"/v1/orders", EVHTTP_REQ_GET, ROUTE_ORDERS, 0, orders_parameters, 1},
+    {"/v1/orders", EVHTTP_REQ_POST, ROUTE_ORDER, 8 * SMALL_BODY, NULL, 0},
+    {"/v1/publish", EVHTTP_REQ_POST, ROUTE_PUBLISH, IPC_BODY_MAX, NULL, 0},
+    {"/v1/secrets", EVHTTP_REQ_GET, ROUTE_SECRETS, 0, NULL, 0},
+    {"/v1/status", EVHTTP_REQ_GET, ROUTE_STATUS, 0, NULL, 0},
+    {"/v1/audit", EVHTTP_REQ_GET, ROUTE_AUDIT, 0, audit_parameters, 2},
 };
 
 static bool is_token(const char *text)

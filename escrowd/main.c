@@ -2,6 +2,7 @@
 #include "escrowd/config.h"
 #include "escrowd/keeper.h"
 #include "escrowd/roles.h"
+#include "escrowd/sandbox.h"
 #include "escrowd/spawn.h"
 #include "escrowd/supervisor.h"
 #include "libescrow/log.h"
@@ -79,6 +80,12 @@ static enum escrow_err init(const char *config_path)
 
     if (!err)
         err = escrowd_config_load(config_path, &config);
+    if (!err)
+        err = sandbox_make_folder(IPC_PEER_KEEPER, config, config->state_folder);
+    if (!err)
+        err = sandbox_make_folder(IPC_PEER_KEEPER, config, config->audit_folder);
+    if (!err)
+        err = sandbox_become(IPC_PEER_KEEPER, config);
     return err ? err : keeper_init(config);
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct user {
@@ -97,10 +98,36 @@ static enum escrow_err set_process(void)
     return ESCROW_ERR_SYSTEM;
 }
 
+enum escrow_err sandbox_make_folder(enum ipc_peer_kind kind, const struct escrowd_config *config,
+                                    const char *path)
+{
+    struct user user = {.uid = geteuid(), .gid = getegid()};
+    enum escrow_err err =
+        user.uid == 0 ? find_user(sandbox_profile(kind)->user(config), &user) : ESCROW_OK;
+
+    if (err)
+        return err;
+    if ((mkdir(path, 0700) == 0 || errno == EEXIST) && lchown(path, user.uid, user.gid) == 0)
+        return ESCROW_OK;
+    log_error("cannot make %s: %s", path, strerror(errno));
+    return ESCROW_ERR_SYSTEM;
+}
+
+enum escrow_err sandbox_become(enum ipc_peer_kind kind, const struct escrowd_config *config)
+{
+    struct user user;
+    enum escrow_err err;
+
+    if (geteuid() != 0)
+        return ESCROW_OK;
+    err = find_user(sandbox_profile(kind)->user(config), &user);
+    return err ? err : become(&user);
+}
+
 #ifdef ESCROW_SANITIZE
 /* Asked at exit: the search for leaks would trace this process, which nobody may any more. */
-int __lsan_is_turned_off(void);
-int __lsan_is_turned_off(void)
+int __lsan_is_turned_off(void); /* NOLINT(readability-identifier-naming) */
+int __lsan_is_turned_off(void)  /* NOLINT(readability-identifier-naming) */
 {
     return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
 }

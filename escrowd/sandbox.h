@@ -18,3 +18,13 @@
  */
 MUST_CHECK enum escrow_err sandbox_enter(enum ipc_peer_kind kind,
                                          const struct escrowd_config *config, const char *instance);
+
+/*
+ * For `escrowd init`, where it is started as root: makes the folder, if it is not there yet, for
+ * the user of a role; then becomes that user for good. Otherwise the folder is made, and nothing
+ * more.
+ */
+MUST_CHECK enum escrow_err
+sandbox_make_folder(enum ipc_peer_kind kind, const struct escrowd_config *config, const char *path);
+MUST_CHECK enum escrow_err sandbox_become(enum ipc_peer_kind kind,
+                                          const struct escrowd_config *config);

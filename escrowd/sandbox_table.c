@@ -159,7 +159,7 @@ static const char prober_calls[] =
     "bind connect getpeername getsockname getsockopt ioctl readv recvfrom recvmmsg sendmmsg sendto "
     "setsockopt shutdown "
     "access dup faccessat faccessat2 getcwd getdents64 lstat memfd_create open openat pread64 "
-    "readlink stat statfs statx "
+    "eventfd2 readlink readlinkat stat statfs statx "
     "getppid mlock mlock2 mmap mprotect munlock prlimit64 rseq set_robust_list sysinfo uname";
 
 #define NO_EXEC(name)                                                                              \

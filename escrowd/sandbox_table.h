@@ -20,10 +20,10 @@ enum sandbox_access {
 };
 
 struct sandbox_path {
-    enum sandbox_access access;
     const char *fixed; /* or NULL, and found in the configuration: */
     const char *(*find)(const struct escrowd_config *config,
                         const struct escrowd_instance *instance);
+    enum sandbox_access access;
     bool is_folder_of; /* grants the folder that holds the file: others replace it by renaming */
 };
 
@@ -39,12 +39,12 @@ struct sandbox_profile {
     const char *(*user)(const struct escrowd_config *config);
     const struct sandbox_path *paths;
     size_t path_count;
-    bool may_connect;     /* by TCP */
-    size_t descriptors;   /* open at once */
-    bool has_connections; /* and one more for each connection of a client */
-    const char *calls;    /* names of system calls with spaces between, as below */
+    const char *calls; /* names of system calls with spaces between, as below */
     const struct sandbox_argument *arguments;
     size_t argument_count;
+    size_t descriptors;   /* open at once */
+    bool has_connections; /* and one more descriptor for each connection of a client */
+    bool may_connect;     /* by TCP */
 };
 
 const struct sandbox_profile *sandbox_profile(enum ipc_peer_kind kind);
