@@ -25,6 +25,10 @@ static const struct ctl_command *const commands[] = {
     &ctl_roster_show,
     &ctl_authority_approve_host,
     &ctl_authority_approve_node,
+    &ctl_publish,
+    &ctl_deposit,
+    &ctl_list,
+    &ctl_status,
     NULL,
 };
 

@@ -73,3 +73,7 @@ extern const struct ctl_command ctl_roster_add_key;
 extern const struct ctl_command ctl_roster_remove_member;
 extern const struct ctl_command ctl_roster_remove_key;
 extern const struct ctl_command ctl_roster_show;
+extern const struct ctl_command ctl_publish;
+extern const struct ctl_command ctl_deposit;
+extern const struct ctl_command ctl_list;
+extern const struct ctl_command ctl_status;
