@@ -27,6 +27,11 @@ ctl() {
     "$BUILD/client/escrowctl" --config "$CHAIN/admin.yaml" "$@"
 }
 
+# ctl_offline COMMAND...: escrowctl where it needs no escrowd.
+ctl_offline() {
+    "$BUILD/client/escrowctl" "$@"
+}
+
 # sim COMMAND...: steers sqlsim.
 sim() {
     "$BUILD/tests/sqlsim/sqlsim" ctl "$CHAIN/run/sqlsim" "$@"
@@ -189,7 +194,36 @@ TEXT
     } >"$CHAIN/escrowd.yaml"
 }
 
-# chain_escrowd: starts it and waits until it is ready.
+# chain_member: `escrowd init`, then what enrollment and the offline authority do for it.
+chain_member() {
+    local node person
+    chain_configuration
+    "$BUILD/escrowd/escrowd" init --config "$CHAIN/escrowd.yaml" || return
+    for person in admin auditor; do
+        ctl_offline enroll --identity "spiffe://test/$person" --role "$person" --group '*' \
+            --act-key "$CHAIN/keys/$person.act" --out "$CHAIN/docs/$person.enroll" || return
+    done
+    for node in "${CHAIN_NODES[@]}"; do
+        ctl_offline enroll --identity "spiffe://test/agent/$node" --role agent \
+            --group "$CHAIN_GROUP" --instance "$node" --act-key "$CHAIN/keys/$node.act" \
+            --out "$CHAIN/docs/$node.enroll" || return
+    done
+    chain_authority
+} >>"$CHAIN/log/member" 2>&1
+
+# chain_authority: signs roster and approvals for everybody who is enrolled.
+chain_authority() {
+    local key="$CHAIN/keys/authority" roster="$CHAIN/docs/roster" member="$CHAIN/escrowd/member.json"
+    ctl_offline roster new --key "$key" --recovery "$CHAIN/keys/recovery.pub" --roster "$roster" &&
+        ctl_offline roster add-member --key "$key" --roster "$roster" "$member" &&
+        ctl_offline roster add-key --key "$key" --roster "$roster" "$CHAIN"/docs/*.enroll &&
+        ctl_offline authority approve-host --key "$key" --member "$member" \
+            --group "$CHAIN_GROUP" --out "$CHAIN/docs/host" &&
+        ctl_offline authority approve-node --key "$key" --member "$member" --roster "$roster" \
+            --out "$CHAIN/docs/node"
+}
+
+# chain_escrowd: starts it and waits until it listens.
 chain_escrowd() {
     local before
     chain_configuration
@@ -197,6 +231,46 @@ chain_escrowd() {
     spawn escrowd "$BUILD/escrowd/escrowd" run --config "$CHAIN/escrowd.yaml"
     wait_log escrowd '"ready": true' $((before + 1))
     CHAIN_PORT=$(grep '"ready": true' "$CHAIN/log/escrowd" | tail -n 1 | jq .port)
+}
+
+# chain_person NAME: the configuration of escrowctl for admin or auditor.
+chain_person() {
+    cat >"$CHAIN/$1.yaml" <<TEXT
+escrowds:
+  - address: 127.0.0.1
+    port: $CHAIN_PORT
+    server_id: spiffe://test/escrowd/e1
+    ca_file: $CHAIN/ca/ca.pem
+    crl_file: $CHAIN/ca/crl.pem
+certificate_file: $CHAIN/pki/$1.pem
+key_file: $CHAIN/pki/$1.key
+act_key_file: $CHAIN/keys/$1.act
+authority_file: $CHAIN/keys/authority.pub
+state_file: $CHAIN/run/$1.roster
+TEXT
+}
+
+# chain_publish: escrowd gets the roster and the approvals from the admin.
+chain_publish() {
+    chain_person admin
+    chain_person auditor
+    ctl publish "$CHAIN/docs/roster" "$CHAIN/docs/host" "$CHAIN/docs/node" >>"$CHAIN/log/publish" 2>&1
+}
+
+# chain_deposit <PASSWORD
+chain_deposit() {
+    ctl deposit --group "$CHAIN_GROUP" --database SSISDB --password-fd 0 >>"$CHAIN/log/deposit" 2>&1
+}
+
+# chain_agents: one for each replica, until each watches its instance.
+chain_agents() {
+    local node
+    for node in "${CHAIN_NODES[@]}"; do
+        chain_agent "$node"
+    done
+    for node in "${CHAIN_NODES[@]}"; do
+        sim wait login "${node^^}" escrow_agent >/dev/null || return
+    done
 }
 
 # chain_agent NODE: one agent process for one instance.

@@ -30,7 +30,7 @@ wait_log() {
 
 # count_log NAME PATTERN
 count_log() {
-    grep -E -c -- "$2" "$CHAIN/log/$1" || true
+    grep -s -E -c -- "$2" "$CHAIN/log/$1" || true
 }
 
 # end NAME [SIGNAL]: its exit status is the result.
