@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 /* ---- users and files ---- */
@@ -166,25 +167,23 @@ static const char prober_calls[] =
     {                                                                                              \
         name, 2, PROT_EXEC, 0                                                                      \
     }
-#define DOMAIN(name, domain)                                                                       \
+#define FIRST(name, number)                                                                        \
     {                                                                                              \
-        name, 0, ~0UL, domain                                                                      \
+        name, 0, ~0UL, number                                                                      \
     }
 
 static const struct sandbox_argument keeper_arguments[] = {
     NO_EXEC("mmap"),
     NO_EXEC("mprotect"),
-    DOMAIN("socket", AF_UNIX),
+    FIRST("socket", AF_UNIX),
 };
 static const struct sandbox_argument front_arguments[] = {
     NO_EXEC("mmap"),
     NO_EXEC("mprotect"),
 };
 static const struct sandbox_argument prober_arguments[] = {
-    DOMAIN("socket", AF_INET),
-    DOMAIN("socket", AF_INET6),
-    DOMAIN("socket", AF_UNIX),
-    DOMAIN("socket", AF_NETLINK),
+    FIRST("socket", AF_INET),    FIRST("socket", AF_INET6),       FIRST("socket", AF_UNIX),
+    FIRST("socket", AF_NETLINK), FIRST("prctl", PR_CAPBSET_READ), /* libcap, when it is loaded */
 };
 
 /* ---- the roles ---- */
