@@ -1,0 +1,163 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# escrowctl sql-grants: the logins that its script makes can do what agent and prober ask, and
+# without any one of the rights they cannot.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+load sql
+
+setup_file() {
+    {
+        make_ca ca
+        make_certificate good sql1.test.invalid 30
+    } 2>"$BATS_FILE_TMPDIR/openssl.err"
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return
+    printf "S3cret 'pass' ä" >master-key
+    grants agent --catalog-startup
+    grants prober
+}
+
+teardown() {
+    sqlsim_stop
+}
+
+# grants ROLE [OPTION...]: into ROLE.sql
+grants() {
+    local role=$1
+    shift
+    "$BUILD/client/escrowctl" sql-grants --role "$role" --login "$role" --database SSISDB "$@" >"$role.sql"
+}
+
+# rights ROLE VERSION: what a server of that major version does with ROLE.sql, in sqlsim's words
+rights() {
+    local server="VIEW SERVER PERFORMANCE STATE"
+    [ "$2" -ge 16 ] || server="VIEW SERVER STATE"
+    {
+        grep -oE "GRANT $server TO" "$1.sql"
+        grep -E '^(GRANT|    ALTER ROLE) ' "$1.sql"
+    } | sed -E 's/^ *GRANT (.*) TO( .*)?$/\1/; s/^ *ALTER ROLE \[(.*)\] ADD .*/\1/
+                s/ ON DATABASE::.*//; s/ ON CERTIFICATE::.*/ ON CERTIFICATE/'
+}
+
+# sid ROLE
+sid() {
+    grep -m 1 -oE 'SID = 0x[0-9a-f]{32}' "$1.sql" | cut -d ' ' -f 3
+}
+
+# group VERSION [WITHOUT]: two instances with the logins of the scripts, less one right
+group() {
+    simulate good ".instances[1] += (.instances[0] | {certificate, key})
+        | .instances[].version = \"$1.0.4165.4\" | .logins = [$(login agent "$1" "${2:-}"), $(login prober "$1" "${2:-}")]"
+}
+
+# login ROLE VERSION WITHOUT
+login() {
+    rights "$1" "$2" | grep -vFx -- "${3:--}" | jq -R . | jq -s --arg role "$1" --arg sid "$(sid "$1")" \
+        '{name: $role, password: "pw-\($role)", $sid, rights: .}'
+}
+
+# The worker's batches, and what it does after them.
+as_agent() {
+    printf 'pw-agent\n' >"$BATS_TEST_TMPDIR/password"
+    client login=agent -- batch "USE [SSISDB]" open master-key \
+        batch "ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY" batch "CLOSE MASTER KEY" \
+        batch "EXEC [SSISDB].[catalog].[startup]"
+}
+
+# as_prober [NODE]
+as_prober() {
+    printf 'pw-prober\n' >"$BATS_TEST_TMPDIR/password"
+    client port="$(sqlsim_port "${1:-SQL1}")" login=prober -- state opens
+}
+
+@test "the rights are enough, before and since SQL Server 2022" {
+    for version in 15 16; do
+        group "$version"
+        run -0 as_agent
+        run -0 client login=agent -- local opens
+        assert_line --index 0 --partial "outcome=1 "
+        assert_line --index 1 "opens=1 sql_error=0"
+        run -0 as_prober
+        assert_line --index 0 --partial "outcome=1 "
+        assert_line --index 1 "opens=1 sql_error=0"
+        sqlsim_stop
+    done
+}
+
+# CONTROL on the database covers CONNECT and the certificate, so those two are the prober's.
+@test "each right of the agent is needed" {
+    for right in "VIEW SERVER PERFORMANCE STATE" "VIEW ANY DEFINITION"; do
+        group 16 "$right"
+        run -0 client login=agent -- local
+        refute_output --partial "outcome=1 "
+        sqlsim_stop
+    done
+    for right in CONTROL ssis_failover_monitoring_agent; do
+        group 16 "$right"
+        run ! as_agent
+        sqlsim_stop
+    done
+    run rights agent 16
+    assert_equal "${#lines[@]}" 6
+}
+
+@test "each right of the prober is needed, and it has none on the master key" {
+    for right in "VIEW SERVER PERFORMANCE STATE" "VIEW ANY DEFINITION"; do
+        group 16 "$right"
+        run -0 as_prober
+        refute_line --index 0 --partial "outcome=1 "
+        sqlsim_stop
+    done
+    group 16 "CONTROL ON CERTIFICATE"
+    run -0 as_prober
+    refute_line --index 1 --partial "opens=1 "
+    run ! client login=prober -- batch "USE [SSISDB]" open master-key
+    assert_line --index 0 ok
+    assert_line --index 1 --partial "15151"
+    sqlsim_stop
+    run rights prober 16
+    assert_equal "${#lines[@]}" 4
+}
+
+@test "the SID of the script lets the login into the database after a failover" {
+    group 16
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait primary SQL2
+    run -0 client port="$(sqlsim_port SQL2)" login=agent -- batch "USE [SSISDB]" open master-key
+    assert_line --index 1 ok
+    sqlsim_stop
+}
+
+@test "each script has a SID of its own, or the one that is given" {
+    assert_not_equal "$(sid agent)" "$(sid prober)"
+    grants agent --sid 0xAABBCCDDEEFF00112233445566778899
+    assert_equal "$(sid agent)" 0xaabbccddeeff00112233445566778899
+}
+
+@test "the script as JSON" {
+    run -0 "$BUILD/client/escrowctl" sql-grants --role prober --login prober --database SSISDB \
+        --sid "$(sid prober)" --output json
+    assert_equal "$(jq -r .tsql <<<"$output")" "$(cat prober.sql)"
+}
+
+@test "what is wrong is said before anything is printed" {
+    escrowctl() {
+        "$BUILD/client/escrowctl" sql-grants --database SSISDB "$@" 2>err
+    }
+    run -2 escrowctl --role auditor --login a
+    run -2 escrowctl --role agent
+    # shellcheck disable=SC2016 # sqlcmd's, not the shell's
+    run -2 escrowctl --role agent --login 'a$(b)'
+    run -2 escrowctl --role agent --login a --sid 0x1234
+    run -2 escrowctl --role agent --login a --sid 0xg0000000000000000000000000000000
+    run -2 escrowctl --role agent --login 'CORP\a' --sid "$(sid agent)"
+    run -2 escrowctl --role prober --login a --catalog-startup
+    assert_output ""
+    run cat err
+    assert_output --partial "is for --role agent only"
+}
