@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static unsigned needs_of(enum act_kind kind)
+unsigned request_needs(enum act_kind kind)
 {
     switch (kind) {
     case ACT_PUBLISH:
@@ -91,7 +91,7 @@ bool request_accept(struct request *request, enum act_kind kind, enum roster_rol
 {
     const struct ledger *ledger = request->keeper->ledger;
     CLEANUP(roster_free_p) struct roster *first = NULL;
-    enum reason reason = keeper_lacks(request->keeper, needs_of(kind));
+    enum reason reason = keeper_lacks(request->keeper, request_needs(kind));
 
     if (reason) {
         request_fail(request, reason);

@@ -101,6 +101,12 @@ void challenge_start(struct request *request)
         request_refuse(request, reason);
         return;
     }
+    /* Nobody should sign what could not be served. */
+    reason = keeper_lacks(keeper, request_needs(challenge.act));
+    if (reason) {
+        request_fail(request, reason);
+        return;
+    }
     answer->subject = challenge.subject;
     answer->challenge.act = challenge.act;
     answer->challenge.expires_in_s = NONCE_TTL_MS / 1000;

@@ -149,11 +149,9 @@ static void record_unfinished(const struct request *request, enum reason reason)
 static bool is_still_good(const struct request *request)
 {
     const struct release *release = request->release;
-    const struct roster *roster = ledger_roster(request->keeper->ledger);
+    int64_t most_ms = RELEASE_FACTS_MAX_MS + release->target.group->rival_wait_ms;
 
-    return round_facts(release->round)->elapsed_ms <=
-               RELEASE_FACTS_MAX_MS + release->target.group->rival_wait_ms &&
-           roster && roster_version(roster) == release->roster_version;
+    return round_facts(release->round)->elapsed_ms <= most_ms && release_is_by_roster(request);
 }
 
 static void grant(struct request *request)

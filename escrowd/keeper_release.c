@@ -110,6 +110,13 @@ static void on_change(struct round *round, size_t replica, void *argument)
     request_advance(argument, REQUEST_FACTS);
 }
 
+bool release_is_by_roster(const struct request *request)
+{
+    const struct roster *roster = ledger_roster(request->keeper->ledger);
+
+    return roster && roster_version(roster) == request->release->roster_version;
+}
+
 /* Asks all replicas of the group at once. The decision follows from the event loop. */
 static void ask(struct request *request)
 {
@@ -139,11 +146,12 @@ static void ask(struct request *request)
     request_set_timer(request, 0);
 }
 
-/* Everything that can be said before the replicas are asked. */
+/* Everything that can be said before the replicas are asked, by the roster of now. */
 static enum reason check(struct request *request)
 {
     enum reason reason = check_place(request, request->release);
 
+    request->release->roster_version = roster_version(ledger_roster(request->keeper->ledger));
     if (!reason)
         reason = check_objects(request);
     if (!reason)
@@ -286,7 +294,6 @@ static void record_decision(struct request *request)
     record.facts = facts;
     record.order = request->act->release.order[0] ? request->act->release.order : NULL;
     record.detail = detail;
-    release->roster_version = record.roster;
     request_record(request, &record);
 }
 
@@ -295,6 +302,10 @@ void release_facts(struct request *request)
     struct release *release = request->release;
     int64_t elapsed_ms = round_facts(release->round)->elapsed_ms, next_ms;
 
+    if (!release_is_by_roster(request)) {
+        release_ask_again(request);
+        return;
+    }
     if (elapsed_ms >= ASK_MS)
         round_give_up(release->round);
     if (decide(request)) {

@@ -28,7 +28,7 @@ struct release {
     struct policy_ledger ledger;
     struct policy_verdict verdict;
     uint64_t epoch;
-    uint64_t roster_version; /* in force when it was decided */
+    uint64_t roster_version; /* by which the act was checked */
 };
 
 /*
@@ -36,5 +36,7 @@ struct release {
  * versions and both approvals are there. REASON_NONE or why not.
  */
 MUST_CHECK enum reason release_check_grantable(struct request *request);
+/* The roster by which the act was checked is still in force. */
+bool release_is_by_roster(const struct request *request);
 /* The decision is no longer good: asks all replicas again, or gives up. From any context. */
 void release_ask_again(struct request *request);

@@ -107,6 +107,8 @@ void request_record(struct request *request, const struct audit_record *record);
 void request_describe(const struct request *request, enum audit_event event,
                       struct audit_record *ret_record, char ret_kid[static TPM_NAME_HEX + 1]);
 
+/* What the keeper must have to serve an act of this kind: enum keeper_need. */
+unsigned request_needs(enum act_kind kind);
 /*
  * The act in the body, if everything that does not depend on the act's kind is right: form,
  * signature by a roster key, the key's identity is the channel's, kind, audience, nonce, role, and

@@ -115,6 +115,25 @@ void fx_publish(struct keeper_fixture *fx)
         fx_fail("the roster was refused", reason_code(fx->reply.reason));
 }
 
+enum reason fx_publish_roster(struct keeper_fixture *fx, json_t *payload, EVP_PKEY *authority)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_PUBLISH);
+    CLEANUP(answer_free_p) struct answer *answer = NULL;
+    CLEANUP(json_free_p) json_t *bent = payload;
+    CLEANUP(json_free_p) json_t *header = json_pack("{s:s}", "typ", "escrow-roster");
+    struct jws_signer signer;
+
+    OK(jws_signer_from_key(authority, &signer));
+    act->purpose = PURPOSE_PUBLISH;
+    OK(jws_sign(&signer, header, bent, &act->publish.roster));
+    answer = fx_act(fx, FX_ADMIN, ROUTE_PUBLISH, act);
+    if (!answer)
+        return fx->reply.reason;
+    roster_free(fx->roster);
+    OK(roster_parse(act->publish.roster, strlen(act->publish.roster), fx->authority, &fx->roster));
+    return REASON_NONE;
+}
+
 static void add_blob(struct act_deposit *deposit, const struct wrap_object *object,
                      const struct secret *sensitive, const struct tpm_name *to,
                      const struct ec_point *point)

@@ -257,6 +257,17 @@ void fx_run(struct keeper_fixture *fx)
         fx->replicas[i].fd = pass_peer(fx, IPC_PEER_PROBER, fx->replicas[i].instance);
 }
 
+void fx_attach_front(struct keeper_fixture *fx)
+{
+    cleanup_close(&fx->front_fd);
+    fx->front_fd = pass_peer(fx, IPC_PEER_FRONT, "");
+}
+
+enum escrow_err fx_init_again(struct keeper_fixture *fx)
+{
+    return keeper_init(&fx->config);
+}
+
 static void close_channels(struct keeper_fixture *fx)
 {
     cleanup_close(&fx->supervisor_fd);
@@ -447,6 +458,96 @@ void fx_wait_primary(struct keeper_fixture *fx, const char *instance)
             return;
         if (now_ms() >= deadline_ms)
             fx_fail("never became primary", instance);
+        serve_one(fx, 50);
+    }
+}
+
+/* ---- what tests ask ---- */
+
+int fx_setup(void **state)
+{
+    static struct keeper_fixture fx;
+
+    fx_start(&fx);
+    *state = &fx;
+    return 0;
+}
+
+int fx_setup_ready(void **state)
+{
+    fx_setup(state);
+    fx_publish(*state);
+    fx_deposit(*state, FX_PASSWORD);
+    fx_wait_primary(*state, "node-a");
+    return 0;
+}
+
+int fx_teardown(void **state)
+{
+    fx_stop(*state);
+    return 0;
+}
+
+enum reason fx_reason(struct keeper_fixture *fx, enum route route, enum fx_who who,
+                      const char *body)
+{
+    fx_ask(fx, route, fx->actors[who].identity, body);
+    return fx->reply.status < 300 ? REASON_NONE : fx->reply.reason;
+}
+
+json_t *fx_log(struct keeper_fixture *fx)
+{
+    json_t *records = json_array();
+    char *line, *rest;
+
+    fx_ask(fx, ROUTE_AUDIT, fx->actors[FX_AUDITOR].identity, "");
+    if (fx->reply.status != 200)
+        fx_fail("no log", reason_code(fx->reply.reason));
+    rest = fx->reply.body;
+    while ((line = strsep(&rest, "\n")) != NULL && line[0])
+        json_array_append_new(records, json_loads(line, 0, NULL));
+    return records;
+}
+
+unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason)
+{
+    CLEANUP(json_free_p) json_t *records = fx_log(fx);
+    unsigned count = 0;
+
+    for (size_t i = 0; i < json_array_size(records); i++) {
+        const json_t *record = json_array_get(records, i);
+        const char *found = json_string_value(json_object_get(record, "reason"));
+
+        count += strcmp(json_string_value(json_object_get(record, "event")), event) == 0 &&
+                 (!reason || (found && strcmp(found, reason) == 0));
+    }
+    return count;
+}
+
+bool fx_lacks(struct keeper_fixture *fx, enum reason reason)
+{
+    CLEANUP(json_free_p) json_t *health = NULL;
+    const json_t *reasons;
+    bool lacks = false;
+
+    fx_ask(fx, ROUTE_HEALTH, "", "");
+    OK(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &health));
+    reasons = json_object_get(health, "reasons");
+    for (size_t i = 0; i < json_array_size(reasons); i++)
+        lacks |= strcmp(json_string_value(json_array_get(reasons, i)), reason_code(reason)) == 0;
+    if (json_is_true(json_object_get(health, "ready")) != (json_array_size(reasons) == 0) ||
+        fx->reply.status != (json_array_size(reasons) ? 503U : 200U))
+        fx_fail("health does not agree with itself", fx->reply.body);
+    return lacks;
+}
+
+void fx_wait_lacks(struct keeper_fixture *fx, enum reason reason, bool lacks)
+{
+    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+
+    while (fx_lacks(fx, reason) != lacks) {
+        if (now_ms() >= deadline_ms)
+            fx_fail("readiness never changed", reason_code(reason));
         serve_one(fx, 50);
     }
 }

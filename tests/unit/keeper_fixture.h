@@ -83,6 +83,11 @@ void fx_run(struct keeper_fixture *fx);
 void fx_shut_down(struct keeper_fixture *fx);
 void fx_kill(struct keeper_fixture *fx);
 
+/* A new front, after the keeper closed the channel to the old one. */
+void fx_attach_front(struct keeper_fixture *fx);
+/* `escrowd init` once more. */
+enum escrow_err fx_init_again(struct keeper_fixture *fx);
+
 /* Makes the replica primary, everybody else its healthy secondary. */
 void fx_set_primary(struct keeper_fixture *fx, int replica);
 /* Waits until the keeper's status names the instance as primary of the group, or NULL: none. */
@@ -106,12 +111,23 @@ struct answer *fx_challenge(struct keeper_fixture *fx, enum fx_who who, enum act
  */
 char *fx_sign(struct keeper_fixture *fx, enum fx_who who, const struct answer *challenge,
               struct act *act);
+/* A group setup that leaves a keeper with roster, approvals, one deposit and node-a as primary. */
+int fx_setup_ready(void **state);
+/* The same, fresh: nothing is published. */
+int fx_setup(void **state);
+int fx_teardown(void **state);
+/* The reason of the reply to this body; REASON_NONE if it was served. */
+enum reason fx_reason(struct keeper_fixture *fx, enum route route, enum fx_who who,
+                      const char *body);
 /* Challenge, act, reply. NULL and fx->reply if it was refused. */
 struct answer *fx_act(struct keeper_fixture *fx, enum fx_who who, enum route route,
                       struct act *act);
 
 /* Publishes the roster, and approvals for both agents and the boot state. */
 void fx_publish(struct keeper_fixture *fx);
+/* Another roster alone, signed by this key; the reason of the reply. On success it is the
+ * fixture's. */
+enum reason fx_publish_roster(struct keeper_fixture *fx, json_t *payload, EVP_PKEY *authority);
 /* A deposit of FX_PASSWORD as the challenge wants it. */
 struct act *fx_deposit_act(struct keeper_fixture *fx, const struct answer *challenge,
                            const char *password);
@@ -124,5 +140,13 @@ struct answer *fx_release(struct keeper_fixture *fx, enum fx_who who, EVP_PKEY *
 /* The password in a grant's object. */
 struct secret *fx_open(const struct answer *grant, EVP_PKEY *recipient);
 
+/* The records of the log, an array, owned by the caller. */
+json_t *fx_log(struct keeper_fixture *fx);
+/* How many records have this event, and this reason (NULL: any). */
+unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason);
+/* The reasons for which the keeper is not ready, as GET /v1/health has them. */
+bool fx_lacks(struct keeper_fixture *fx, enum reason reason);
+/* Waits until it does, or does not, for at most the deadline. */
+void fx_wait_lacks(struct keeper_fixture *fx, enum reason reason, bool lacks);
 /* The roster's payload, to be bent; owned by the caller. */
 json_t *fx_roster_payload(struct keeper_fixture *fx, unsigned version);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/json.h"
+#include "policy/evidence.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+/* What the keeper makes of what the replicas say. */
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The reason of a release that is not granted. */
+static enum reason refusal(struct keeper_fixture *fx, enum fx_who who)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, who, recipient);
+    CLEANUP(json_free_p) json_t *document = NULL;
+
+    assert_null(grant);
+    if (fx->reply.status != 202)
+        return fx->reply.reason;
+    assert_int_equal(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &document),
+                     ESCROW_OK);
+    return reason_from_code(json_string_value(json_object_get(document, "reason")));
+}
+
+static enum reason grant(struct keeper_fixture *fx, enum fx_who who, uint64_t *ret_epoch)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *answer = fx_release(fx, who, recipient);
+    CLEANUP(secret_free_p) struct secret *password = NULL;
+
+    if (!answer)
+        fx_fail("refused", reason_code(fx->reply.reason));
+    password = fx_open(answer, recipient);
+    assert_memory_equal(password->bytes, FX_PASSWORD, password->len);
+    *ret_epoch = answer->grant.epoch;
+    return answer->grant.reason;
+}
+
+static void test_secondary_asks(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(fx_count(fx, "release", "candidate_not_primary"), 1);
+}
+
+static void test_primary_without_promotion(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    assert_int_equal(refusal(fx, FX_AGENT_A), REASON_RESTART);
+    assert_int_equal(fx->reply.status, 202);
+}
+
+static void test_no_baseline(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(cleanup_free) char *first = NULL;
+
+    /* Nobody is primary long enough to be seen: the first question is the release's. */
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->replicas[i].is_hung = true;
+    fx_publish(fx);
+    fx_deposit(fx, FX_PASSWORD);
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->replicas[i].is_hung = false;
+    assert_int_equal(refusal(fx, FX_AGENT_A), REASON_NO_BASELINE);
+    first = strdup(fx->reply.body);
+    /* The same need has the same request. */
+    assert_int_equal(refusal(fx, FX_AGENT_A), REASON_NO_BASELINE);
+    assert_string_equal(fx->reply.body, first);
+    assert_int_equal(fx_count(fx, "release", "no_baseline"), 2);
+}
+
+static void test_session_missing(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[1].has_session = false;
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_SESSION_NOT_FOUND);
+}
+
+static void test_back_and_forth(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t epoch;
+
+    for (unsigned i = 0; i < 2; i++) {
+        fx_set_primary(fx, 1);
+        assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+        assert_int_equal(epoch, 2 + 2 * i);
+        assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION_REPEAT);
+        assert_int_equal(epoch, 2 + 2 * i);
+        fx_set_primary(fx, 0);
+        assert_int_equal(grant(fx, FX_AGENT_A, &epoch), REASON_PROMOTION);
+        assert_int_equal(epoch, 3 + 2 * i);
+        assert_int_equal(refusal(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    }
+    /* Six releases of the hour are over. */
+    fx_set_primary(fx, 1);
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_BRAKE);
+}
+
+/* The watch saw the promotion first: the release belongs to the epoch that it began. */
+static void test_promotion_seen_by_the_watch(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t epoch;
+
+    fx_set_primary(fx, 1);
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    assert_int_equal(epoch, 2);
+}
+
+/* The old primary's host is hung: its prober says nothing, and the decision does not wait for it.
+ */
+static void test_hung_old_primary(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    int64_t started_ms;
+    uint64_t epoch;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].is_hung = true;
+    started_ms = now_ms();
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    assert_in_range(now_ms() - started_ms, 250, 1000);
+}
+
+static void test_dead_old_primary(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    int64_t started_ms;
+    uint64_t epoch;
+
+    fx_set_primary(fx, 1);
+    memset(&fx->replicas[0].state, 0, sizeof(fx->replicas[0].state));
+    fx->replicas[0].state.outcome = PROBE_REFUSED;
+    started_ms = now_ms();
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    assert_in_range(now_ms() - started_ms, 0, 250);
+}
+
+static void test_nobody_answers(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->replicas[i].is_hung = true;
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_CANDIDATE_UNREACHABLE);
+    assert_int_equal(fx->reply.status, 403);
+}
+
+static void test_rival(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].state.role = 1;
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_RIVAL_PRIMARY);
+    assert_int_equal(fx->reply.status, 202);
+}
+
+/* Anybody can decide again from the record. */
+static void test_decision_can_be_recomputed(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(json_free_p) json_t *records = NULL;
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    CLEANUP(policy_free_p) struct policy *policy = NULL;
+    struct policy_verdict verdict;
+    const json_t *record, *facts;
+
+    fx_set_primary(fx, 1);
+    assert_int_equal(refusal(fx, FX_AGENT_A), REASON_CANDIDATE_NOT_PRIMARY);
+    records = fx_log(fx);
+    record = json_array_get(records, json_array_size(records) - 1);
+    assert_string_equal(json_string_value(json_object_get(record, "event")), "release");
+    facts = json_object_get(record, "facts");
+    assert_int_equal(policy_evidence_from_json(json_object_get(facts, "evidence"), &evidence),
+                     ESCROW_OK);
+    assert_int_equal(policy_load(fx->config.policy_file, &report, &policy), ESCROW_OK);
+    policy_decide(policy_find_group(policy, FX_GROUP), &evidence->request, &evidence->facts,
+                  &evidence->ledger, &verdict);
+    assert_string_equal(json_string_value(json_object_get(record, "decision")),
+                        policy_outcome_name(verdict.outcome));
+    assert_string_equal(json_string_value(json_object_get(record, "reason")),
+                        reason_code(verdict.reason));
+}
+
+/* The agent's key left the roster while its release was under way. */
+static void test_roster_changed_meanwhile(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *challenge = NULL, *publishing = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL, *publish = act_new(ACT_PUBLISH);
+    CLEANUP(cleanup_free) char *body = NULL, *publish_body = NULL;
+    CLEANUP(json_free_p) json_t *payload = fx_roster_payload(fx, 2);
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    uint64_t id;
+
+    json_array_remove(json_object_get(payload, "keys"), FX_AGENT_B);
+    assert_int_equal(roster_sign(payload, fx->authority, &roster), ESCROW_OK);
+    publish->purpose = PURPOSE_PUBLISH;
+    publish->publish.roster = strdup(roster_compact(roster));
+    publishing = fx_challenge(fx, FX_ADMIN, ACT_PUBLISH, PURPOSE_PUBLISH);
+    publish_body = fx_sign(fx, FX_ADMIN, publishing, publish);
+
+    fx_set_primary(fx, 1);
+    fx->replicas[2].is_hung = true;
+    fx->replicas[0].is_hung = true;
+    challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
+    body = fx_sign(fx, FX_AGENT_B, challenge, act);
+    id = fx_send(fx, ROUTE_RELEASE, fx->actors[FX_AGENT_B].identity, body);
+    fx_send(fx, ROUTE_PUBLISH, fx->actors[FX_ADMIN].identity, publish_body);
+    fx->replicas[2].is_hung = false;
+    fx_wait(fx, id);
+    assert_int_equal(fx->reply.reason, REASON_KEY_UNKNOWN);
+    /* It was not even decided about. */
+    assert_int_equal(fx_count(fx, "release", NULL), 0);
+}
+
+#define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
+#define FRESH(test) cmocka_unit_test_setup_teardown(test, fx_setup, fx_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        READY(test_secondary_asks),
+        READY(test_primary_without_promotion),
+        FRESH(test_no_baseline),
+        READY(test_session_missing),
+        READY(test_back_and_forth),
+        READY(test_promotion_seen_by_the_watch),
+        READY(test_hung_old_primary),
+        READY(test_dead_old_primary),
+        READY(test_nobody_answers),
+        READY(test_rival),
+        READY(test_decision_can_be_recomputed),
+        READY(test_roster_changed_meanwhile),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
