@@ -30,6 +30,7 @@ struct front {
     struct front_connections *connections;
     struct front_exchanges *exchanges;
     struct role *role;
+    bool is_broken;
 };
 
 /* ---- one request ---- */
@@ -113,6 +114,15 @@ static void on_none(void *argument)
     event_base_loopexit(front->base, NULL);
 }
 
+/* The supervisor starts front again, with a new channel to the keeper. */
+static void on_broken(void *argument)
+{
+    struct front *front = argument;
+
+    front->is_broken = true;
+    event_base_loopexit(front->base, NULL);
+}
+
 static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
 {
     struct front *front = argument;
@@ -165,7 +175,9 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
         .on_none = on_none,
         .argument = front};
     const struct front_exchanges_config exchanges = {.base = front->base,
-                                                     .limit = (size_t)config->limits.requests};
+                                                     .limit = (size_t)config->limits.requests,
+                                                     .on_broken = on_broken,
+                                                     .argument = front};
     enum escrow_err err;
 
     front->http = evhttp_new(front->base);
@@ -249,5 +261,7 @@ enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd
         return err;
     if (event_base_dispatch(front.base) < 0)
         return ESCROW_ERR_SYSTEM;
+    if (front.is_broken)
+        return ESCROW_ERR_MALFORMED;
     return role_is_orphaned(front.role) ? ESCROW_ERR_UNAVAILABLE : ESCROW_OK;
 }

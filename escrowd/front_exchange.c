@@ -281,6 +281,8 @@ static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *arg
     ipc_channel_free(channel);
     exchanges->keeper = NULL;
     end_all(exchanges, REASON_ROLE_DOWN);
+    if (why != IPC_CLOSED_BY_PEER)
+        exchanges->config.on_broken(exchanges->config.argument);
 }
 
 static const struct ipc_permit permits[] = {

@@ -19,6 +19,9 @@ struct front_exchange;
 struct front_exchanges_config {
     struct event_base *base;
     size_t limit; /* requests waiting at once */
+    /* The keeper sent what it must not: front cannot go on with it. */
+    void (*on_broken)(void *argument);
+    void *argument;
 };
 
 MUST_CHECK enum escrow_err front_exchanges_new(const struct front_exchanges_config *config,

@@ -8,9 +8,11 @@
 #include "libescrow/log.h"
 #include "libescrow/secret.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,10 +29,10 @@ static const char usage[] = "usage: escrowd [run|init] [--config FILE]\n"
                             "  --help\n";
 
 struct arguments {
-    const char *command;
     const char *config;
     const char *role;
     const char *instance;
+    bool is_init;
 };
 
 static bool usage_error(int *ret_status)
@@ -48,7 +50,7 @@ static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *r
         {"config", required_argument, NULL, 'c'},   {"role", required_argument, NULL, 'r'},
         {"instance", required_argument, NULL, 'i'}, {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
-    struct arguments arguments = {.command = "run", .config = DEFAULT_CONFIG, .instance = ""};
+    struct arguments arguments = {.config = DEFAULT_CONFIG, .instance = ""};
     int option;
 
     *ret_status = 0;
@@ -65,10 +67,11 @@ static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *r
         } else
             return usage_error(ret_status);
     }
-    if (optind < argc)
-        arguments.command = argv[optind++];
-    if (optind < argc)
-        return usage_error(ret_status);
+    if (optind < argc) {
+        arguments.is_init = strcmp(argv[optind], "init") == 0;
+        if (optind + 1 < argc || (!arguments.is_init && strcmp(argv[optind], "run") != 0))
+            return usage_error(ret_status);
+    }
     *ret_arguments = arguments;
     return true;
 }
@@ -93,6 +96,7 @@ int main(int argc, char **argv)
 {
     char config[PATH_MAX];
     struct arguments arguments;
+    enum escrow_err err;
     int status;
 
     if (!parse(argc, argv, &arguments, &status))
@@ -100,15 +104,14 @@ int main(int argc, char **argv)
     log_init(arguments.role ? arguments.role : "escrowd", LOG_LEVEL_INFO);
     signal(SIGPIPE, SIG_IGN);
     if (!realpath(arguments.config, config)) {
-        log_error("%s: %m", arguments.config);
+        log_error("%s: %s", arguments.config, strerror(errno));
         return escrow_err_exit_code(ESCROW_ERR_CONFIG);
     }
     if (arguments.role)
-        return escrow_err_exit_code(roles_run(arguments.role, config, arguments.instance));
-    if (strcmp(arguments.command, "run") == 0)
-        return escrow_err_exit_code(supervisor_run(config));
-    if (strcmp(arguments.command, "init") == 0)
-        return escrow_err_exit_code(init(config));
-    fputs(usage, stderr);
-    return escrow_err_exit_code(ESCROW_ERR_USAGE);
+        err = roles_run(arguments.role, config, arguments.instance);
+    else if (arguments.is_init)
+        err = init(config);
+    else
+        err = supervisor_run(config);
+    return escrow_err_exit_code(err);
 }

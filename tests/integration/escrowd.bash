@@ -123,7 +123,7 @@ escrowd_stop() {
 # role_pid NAME: the process id of a running role.
 role_pid() {
     local child
-    for child in $(cat "/proc/$ESCROWD_PID/task/$ESCROWD_PID/children"); do
+    for child in $(<"/proc/$ESCROWD_PID/task/$ESCROWD_PID/children"); do
         if tr '\0' ' ' <"/proc/$child/cmdline" | grep -q -- "--role $1"; then
             echo "$child"
         fi
@@ -138,6 +138,11 @@ wait_for() {
         [ "$SECONDS" -lt "$deadline" ] || return 1
         read -r -t 0.02 <> <(:) || true
     done
+}
+
+# close_fd NUMBER: of a coproc, whose numbers stand in variables.
+close_fd() {
+    eval "exec $1>&-"
 }
 
 # request NAME PATH [CURL-ARGUMENT...]: with NAME's certificate; the body goes to $BODY, the status
@@ -160,4 +165,31 @@ post() {
     local name=$1 path=$2 body=$3
     shift 3
     request "$name" "$path" --header 'Content-Type: application/json' --data-binary "$body" "$@"
+}
+
+# config_instance NAME: an instance that nobody listens for, and a policy with it.
+config_instance() {
+    echo secret >"$BATS_TEST_TMPDIR/password"
+    chmod 0600 "$BATS_TEST_TMPDIR/password"
+    cat >>"$CONFIG" <<TEXT
+instances:
+  - name: $1
+    address: 127.0.0.1
+    port: 1
+    tls_name: $1.test
+    ca_file: $PKI/ca.pem
+    login: prober
+    password_file: $BATS_TEST_TMPDIR/password
+TEXT
+    cat >"$BATS_TEST_TMPDIR/rules/policy.yaml" <<TEXT
+groups:
+  - name: group
+    availability_group: AG
+    cluster_type: external
+    databases: [SSISDB]
+    replicas:
+      - {instance: $1, server_name: SQL1}
+      - {instance: other, server_name: SQL2}
+      - {instance: third, server_name: SQL3}
+TEXT
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front of the real escrowd, with a keeper that does what the test asks for
 # (tests/role/fake_keeper.c).
+# shellcheck disable=SC2153 # request and escrowd_stop set BODY, HTTP and STATUS
 
 bats_require_minimum_version 1.5.0
 
@@ -65,10 +66,10 @@ get() {
 @test "plain HTTP gets no HTTP" {
     config_new
     escrowd_start
-    exec {plain}<>"/dev/tcp/127.0.0.1/$PORT"
-    cat <<<$'GET /v1/health HTTP/1.1\r\nHost: x\r\n\r' >&"$plain"
-    run timeout 10 cat <&"$plain"
-    exec {plain}>&-
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    cat <<<$'GET /v1/health HTTP/1.1\r\nHost: x\r\n\r' >&8
+    run timeout 10 cat <&8
+    exec 8>&-
     [[ $output != *HTTP* ]]
 }
 
@@ -112,7 +113,7 @@ get() {
     get /v1/health >&"${CLIENT[1]}"
     read -r -t 20 third <&"${CLIENT[0]}"
     [ "$(jq .closed <<<"$third")" = true ]
-    exec {CLIENT[1]}>&-
+    close_fd "${CLIENT[1]}"
     wait "$CLIENT_PID" || true
 }
 
@@ -202,9 +203,9 @@ get() {
 @test "a connection that says nothing is closed at the deadline" {
     config_new "request: 300ms"
     escrowd_start
-    exec {silent}<>"/dev/tcp/127.0.0.1/$PORT"
-    run -0 timeout 10 cat <&"$silent"
-    exec {silent}>&-
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    run -0 timeout 10 cat <&8
+    exec 8>&-
 }
 
 @test "a keeper that does not answer costs the client 503 deadline, and the keeper is told" {
@@ -270,14 +271,14 @@ get() {
     read -r -t 20 _ <&"${ONE[0]}"
     request agent1 /v1/health
     [ "$HTTP" = 200 ]
-    exec {two}<>"/dev/tcp/127.0.0.1/$PORT"
+    exec 9<>"/dev/tcp/127.0.0.1/$PORT"
     wait_for 10 grep -q '2 connections are open' "$LOG"
     request agent1 /v1/health --max-time 1
     [ "$HTTP" = 000 ]
-    exec {two}>&-
+    exec 9>&-
     request agent1 /v1/health
     [ "$HTTP" = 200 ]
-    exec {ONE[1]}>&-
+    close_fd "${ONE[1]}"
     wait "$ONE_PID"
 }
 
@@ -292,7 +293,7 @@ get() {
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
     request agent2 /v1/health
     [ "$HTTP" = 200 ]
-    exec {ONE[1]}>&-
+    close_fd "${ONE[1]}"
     wait "$ONE_PID"
 }
 
@@ -306,7 +307,7 @@ get() {
         [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
     }
     wait_for 10 overloaded
-    exec {ONE[1]}>&-
+    close_fd "${ONE[1]}"
     kill "$ONE_PID"
     wait "$ONE_PID" || true
 }

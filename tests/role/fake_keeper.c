@@ -20,9 +20,9 @@ struct keeper {
     struct event_base *base;
     struct role *role;
     struct ipc_channel *front;
-    struct event *late;
-    uint64_t late_id;
     unsigned gone;
+    int prober_fds[8];
+    size_t prober_count;
 };
 
 static void reply(struct keeper *keeper, uint64_t id, const struct ipc_reply *reply)
@@ -84,22 +84,31 @@ static void reply_echo(struct keeper *keeper, uint64_t id, const struct ipc_requ
     reply_json(keeper, id, text);
 }
 
-static void on_late(evutil_socket_t fd, short events, void *argument)
+struct late {
+    struct keeper *keeper;
+    uint64_t id;
+};
+
+static void on_late(evutil_socket_t fd, short what, void *argument)
 {
-    struct keeper *keeper = argument;
+    struct late *late = argument;
 
     (void)fd;
-    (void)events;
-    reply_json(keeper, keeper->late_id, "{\"orders\": []}");
+    (void)what;
+    reply_json(late->keeper, late->id, "{\"orders\": []}");
+    free(late);
 }
 
 static void reply_later(struct keeper *keeper, uint64_t id, uint64_t ms)
 {
     const struct timeval delay = {.tv_sec = (time_t)(ms / 1000),
                                   .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    struct late *late = malloc(sizeof(*late));
 
-    keeper->late_id = id;
-    if (event_add(keeper->late, &delay) < 0)
+    if (!late)
+        abort();
+    *late = (struct late){keeper, id};
+    if (event_base_once(keeper->base, -1, EV_TIMEOUT, on_late, late, &delay) < 0)
         abort();
 }
 
@@ -109,9 +118,20 @@ static void malformed(struct keeper *keeper)
         abort();
 }
 
-static void hang(void)
+/* What its sandbox must refuse. */
+static void try_to_open(struct keeper *keeper, uint64_t id)
 {
-    raise(SIGSTOP);
+    FILE *file = fopen("/etc/passwd", "r");
+
+    reply_problem(keeper, id, REASON_INTERNAL, file ? "opened" : "refused");
+    if (file)
+        fclose(file);
+}
+
+/* What kills it. */
+static void change_root(struct keeper *keeper, uint64_t id)
+{
+    reply_problem(keeper, id, REASON_INTERNAL, chroot("/") == 0 ? "done" : "refused");
 }
 
 static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *request,
@@ -120,7 +140,7 @@ static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *r
     if (strcmp(word, "die") == 0)
         raise(SIGKILL);
     else if (strcmp(word, "hang") == 0)
-        hang();
+        raise(SIGSTOP);
     else if (strcmp(word, "silent") == 0)
         log_info("no reply");
     else if (strcmp(word, "late") == 0)
@@ -133,11 +153,10 @@ static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *r
         reply_problem(keeper, id, REASON_BRAKE, "6 releases within the hour");
     else if (strcmp(word, "large") == 0)
         reply_large(keeper, id);
-    else if (strcmp(word, "open") == 0) /* its sandbox must not let it */
-        reply_problem(keeper, id, REASON_INTERNAL,
-                      fopen("/etc/passwd", "r") ? "opened" : "refused");
-    else if (strcmp(word, "forbidden-call") == 0)
-        reply_problem(keeper, id, REASON_INTERNAL, chroot("/") == 0 ? "done" : "refused");
+    else if (strcmp(word, "open") == 0)
+        try_to_open(keeper, id);
+    else if (strcmp(word, "change-root") == 0)
+        change_root(keeper, id);
     else
         reply_echo(keeper, id, request);
 }
@@ -207,7 +226,10 @@ static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
                                               .argument = keeper};
 
     if (peer->kind != IPC_PEER_FRONT) {
-        close(fd);
+        if (keeper->prober_count < ARRAY_LEN(keeper->prober_fds))
+            keeper->prober_fds[keeper->prober_count++] = fd;
+        else
+            close(fd);
         return;
     }
     ipc_channel_free(keeper->front);
@@ -240,15 +262,14 @@ enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_f
     (void)config;
     if (!keeper.base)
         return ESCROW_ERR_NO_MEMORY;
-    keeper.late = evtimer_new(keeper.base, on_late, &keeper);
-    if (!keeper.late ||
-        role_new(keeper.base, supervisor_fd, &events, &keeper, &keeper.role) != ESCROW_OK ||
+    if (role_new(keeper.base, supervisor_fd, &events, &keeper, &keeper.role) != ESCROW_OK ||
         role_ready(keeper.role, 0) != ESCROW_OK)
         return ESCROW_ERR_NO_MEMORY;
     event_base_dispatch(keeper.base);
     ipc_channel_free(keeper.front);
+    for (size_t i = 0; i < keeper.prober_count; i++)
+        close(keeper.prober_fds[i]);
     role_free(keeper.role);
-    event_free(keeper.late);
     event_base_free(keeper.base);
     return ESCROW_OK;
 }

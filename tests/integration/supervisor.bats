@@ -1,0 +1,241 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The supervisor of the real escrowd, with a keeper that does what the test asks for
+# (tests/role/fake_keeper.c).
+# shellcheck disable=SC2153 # request and escrowd_stop set BODY, HTTP and STATUS
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    load escrowd.bash
+    open_folders
+    pki_new
+    pki_client agent1
+}
+
+teardown() {
+    escrowd_stop
+}
+
+served() {
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+}
+
+# is_other ROLE PID: the role runs, and not as that process.
+is_other() {
+    local pid
+    pid=$(role_pid "$1")
+    [ -n "$pid" ] && [ "$pid" != "$2" ]
+}
+
+gone() {
+    [ ! -e "/proc/$1" ]
+}
+
+@test "ready: one line on standard output, with the port" {
+    config_new
+    escrowd_start
+    [ "$READY_LINE" = "{\"ready\": true, \"port\": $PORT}" ]
+    served
+}
+
+@test "the service manager hears of ready, status and stopping" {
+    config_new
+    exec 8< <(exec socat -u "UNIX-RECV:$BATS_TEST_TMPDIR/notify" STDOUT)
+    socat=$!
+    wait_for 10 test -S "$BATS_TEST_TMPDIR/notify"
+    export NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify
+    escrowd_start
+    kill -HUP "$ESCROWD_PID"
+    wait_for 10 grep -q 'keeper: reloaded' "$LOG"
+    escrowd_stop
+    kill "$socat"
+    run cat <&8
+    [ "$output" = "READY=1STATUS=reloadedSTOPPING=1" ]
+}
+
+@test "a role has its own descriptors, and nothing of the environment" {
+    config_new
+    export TDSDUMP=$BATS_TEST_TMPDIR/dump LD_DEBUG=unused NOTIFY_SOCKET=
+    exec 9</dev/null
+    escrowd_start
+    exec 9>&-
+    for role in keeper front; do
+        pid=$(role_pid "$role")
+        [ "$(readlink "/proc/$pid/fd/0")" = /dev/null ]
+        [ "$(readlink "/proc/$pid/fd/1")" = /dev/null ]
+        [[ $(readlink "/proc/$pid/fd/3") == socket:* ]]
+        # The rest is its own: event loop, its pipe, its channels and TLS.
+        for fd in "/proc/$pid/fd/"*; do
+            [[ $fd == */[0-3] ]] || [[ $(readlink "$fd") =~ ^(socket:|pipe:|anon_inode:) ]]
+        done
+        run ! grep -zqE '^(TDSDUMP|LD_DEBUG|HOME|PATH|NOTIFY_SOCKET)=' "/proc/$pid/environ"
+    done
+    [[ $(readlink "/proc/$(role_pid front)/fd/4") == socket:* ]]
+}
+
+@test "a role that dies is started again; the other end gets a new channel" {
+    config_new
+    escrowd_start
+    keeper=$(role_pid keeper) front=$(role_pid front)
+    kill -KILL "$front"
+    wait_for 10 is_other front "$front"
+    wait_for 10 served
+    [ "$(role_pid keeper)" = "$keeper" ]
+    front=$(role_pid front)
+    kill -KILL "$keeper"
+    wait_for 10 is_other keeper "$keeper"
+    wait_for 10 served
+    [ "$(role_pid front)" = "$front" ]
+}
+
+@test "clients wait while front is started again: nobody is refused" {
+    config_new
+    escrowd_start
+    kill -KILL "$(role_pid front)"
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+}
+
+@test "a keeper that hangs is killed at its deadline" {
+    config_new "ping: 500ms" "request: 300ms"
+    escrowd_start
+    keeper=$(role_pid keeper)
+    post agent1 /v1/release '{"test": "hang"}'
+    [ "$HTTP" = 503 ]
+    wait_for 10 is_other keeper "$keeper"
+    wait_for 10 served
+    grep -q 'keeper is killed: it does not answer' "$LOG"
+}
+
+@test "a keeper that says what it must not costs front, which comes back" {
+    config_new
+    escrowd_start
+    front=$(role_pid front)
+    post agent1 /v1/release '{"test": "malformed"}'
+    wait_for 10 is_other front "$front"
+    wait_for 10 served
+}
+
+@test "the keeper may have front started again" {
+    config_new
+    escrowd_start
+    front=$(role_pid front)
+    post agent1 /v1/release '{"test": "restart-front"}'
+    wait_for 10 is_other front "$front"
+    grep -q 'front is killed: the keeper asks for it' "$LOG"
+    wait_for 10 served
+}
+
+@test "a prober ends with the keeper and is started again" {
+    config_new
+    config_instance sql1
+    if [ "$(id -u)" -eq 0 ]; then
+        chown 61003 "$BATS_TEST_TMPDIR/password"
+    fi
+    escrowd_start
+    prober=$(role_pid prober)
+    kill -KILL "$prober"
+    wait_for 10 is_other prober "$prober"
+    prober=$(role_pid prober)
+    kill -KILL "$(role_pid keeper)"
+    wait_for 10 gone "$prober"
+    wait_for 10 is_other prober "$prober"
+    wait_for 10 served
+}
+
+@test "SIGHUP: the probers follow the new configuration, keeper and front read theirs again" {
+    config_new
+    escrowd_start
+    keeper=$(role_pid keeper)
+    config_instance sql1
+    if [ "$(id -u)" -eq 0 ]; then
+        chown 61003 "$BATS_TEST_TMPDIR/password"
+    fi
+    kill -HUP "$ESCROWD_PID"
+    wait_for 10 grep -q 'prober sql1 is ready' "$LOG"
+    grep -q 'keeper: reloaded' "$LOG"
+    echo 'wrong' >>"$CONFIG"
+    kill -HUP "$ESCROWD_PID"
+    wait_for 10 grep -q 'the configuration in use stays' "$LOG"
+    [ -n "$(role_pid prober)" ]
+    [ "$(role_pid keeper)" = "$keeper" ]
+    served
+}
+
+@test "SIGTERM: what is in flight gets its answer, long polls end" {
+    config_new
+    escrowd_start
+    curl_get() {
+        curl --silent --max-time 20 --cacert "$PKI/ca.pem" --cert "$PKI/agent1.pem" \
+            --key "$PKI/agent1.key" "$@"
+    }
+    curl_get --output /dev/null --write-out '%{http_code}' \
+        "https://127.0.0.1:$PORT/v1/orders?wait=60" >"$BATS_TEST_TMPDIR/poll" 3>&- &
+    poll=$!
+    curl_get --output /dev/null --write-out '%{http_code}' --data '{"test": "late"}' \
+        --header 'Content-Type: application/json' \
+        "https://127.0.0.1:$PORT/v1/release" >"$BATS_TEST_TMPDIR/late" 3>&- &
+    late=$!
+    both() {
+        [ "$(ss -Htn state established "( sport = :$PORT )" | wc -l)" -eq 2 ] && served
+    }
+    wait_for 10 both
+    escrowd_stop
+    [ "$STATUS" -eq 0 ]
+    wait "$poll" "$late"
+    [ "$(cat "$BATS_TEST_TMPDIR/poll")" = 503 ]
+    [ "$(cat "$BATS_TEST_TMPDIR/late")" = 200 ]
+}
+
+@test "SIGTERM: a keeper that hangs does not hold it up" {
+    config_new "shutdown: 500ms"
+    escrowd_start
+    kill -STOP "$(role_pid keeper)"
+    escrowd_stop
+    [ "$STATUS" -eq 0 ]
+    grep -q 'keeper is killed' "$LOG"
+}
+
+@test "roles die with their supervisor" {
+    config_new
+    escrowd_start
+    keeper=$(role_pid keeper) front=$(role_pid front)
+    kill -KILL "$ESCROWD_PID"
+    wait_for 10 gone "$keeper"
+    wait_for 10 gone "$front"
+}
+
+@test "what is wrong at the first start ends it with status 3 and says what" {
+    config_new
+    rm "$PKI/server.key"
+    run -3 "$ESCROWD" --config "$CONFIG"
+    [[ $output == *server.key* ]]
+    config_new
+    echo 'limits: {ping: 5}' >>"$CONFIG"
+    run -3 "$ESCROWD" --config "$CONFIG"
+    [[ $output == *"escrowd.yaml:"*:*"ping"* || $output == *"escrowd.yaml:"*"5"* ]]
+    run -3 "$ESCROWD" --config "$BATS_TEST_TMPDIR/nothing.yaml"
+}
+
+@test "root must name users of its own for the roles" {
+    [ "$(id -u)" -eq 0 ] || skip "only root can change users"
+    config_new
+    sed -i '/^users:/d' "$CONFIG"
+    run -3 "$ESCROWD" --config "$CONFIG"
+    [[ $output == *"must name users"* ]]
+    echo "users: {keeper: '0', front: '61002', prober: '61003'}" >>"$CONFIG"
+    run -3 "$ESCROWD" --config "$CONFIG"
+    [[ $output == *"does not run as root"* ]]
+}
+
+@test "the command line" {
+    run -0 "$ESCROWD" --version
+    [[ $output == "escrowd "[0-9]* ]]
+    run -0 "$ESCROWD" --help
+    [[ $output == usage:* ]]
+    run -2 "$ESCROWD" walk
+    run -2 "$ESCROWD" run twice
+    run -2 "$ESCROWD" --unknown
+}
