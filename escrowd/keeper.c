@@ -5,9 +5,6 @@
 #include "escrowd/keeper_state.h"
 #include "libescrow/log.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #define TICK_MS 1000
 #define TPM_CHECK_MS 5000 /* while it is well; every tick while it is not */
 /* Beyond login, query and once more a query of an instance: the driver hangs. */
@@ -55,7 +52,7 @@ static void on_front_close(struct ipc_channel *channel, enum ipc_closed why, voi
     struct keeper *keeper = argument;
 
     (void)channel;
-    log_warning("keeper: front is gone (%s)", ipc_closed_text(why));
+    log_warning("front is gone (%s)", ipc_closed_text(why));
     drop_front(keeper);
     if (why != IPC_CLOSED_BY_PEER)
         role_restart_peer(keeper->role, &(struct ipc_peer){.kind = IPC_PEER_FRONT, .instance = ""});
@@ -75,7 +72,7 @@ static void attach_front(struct keeper *keeper, int fd)
 
     drop_front(keeper);
     if (ipc_channel_new(&config, fd, &keeper->front))
-        log_error("keeper: no channel to front");
+        log_error("no channel to front");
 }
 
 static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
@@ -92,7 +89,7 @@ static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
     case IPC_PEER_KEEPER:
         break;
     }
-    log_warning("keeper: a channel to a role that it does not talk to");
+    log_warning("a channel to a role that it does not talk to");
     cleanup_close(&fd);
 }
 
@@ -115,8 +112,8 @@ static void on_summary(const struct refusal_summary *summary, void *argument)
     record.reason = reason_code(summary->last);
     record.detail = detail;
     if (!detail || keeper_append(keeper, &record, NULL, NULL))
-        log_warning("keeper: %llu refusals of %s could not be recorded",
-                    (unsigned long long)summary->count, summary->source);
+        log_warning("%llu refusals of %s could not be recorded", (unsigned long long)summary->count,
+                    summary->source);
 }
 
 static void check_tpm(struct keeper *keeper)
@@ -146,7 +143,7 @@ static void stop(struct keeper *keeper)
     refusals_flush(keeper->refusals, clock_boot_ms(), true, on_summary, keeper);
     keeper_record(keeper, AUDIT_SHUTDOWN, &record);
     if (keeper_append(keeper, &record, NULL, NULL))
-        log_warning("keeper: the shutdown could not be recorded");
+        log_warning("the shutdown could not be recorded");
     keeper_flush(keeper);
     event_base_loopbreak(keeper->base);
 }
@@ -194,7 +191,7 @@ static void on_shutdown(void *argument)
 static void on_reload(void *argument)
 {
     (void)argument;
-    log_notice("keeper: nothing to read again; restart escrowd for a new policy");
+    log_notice("nothing to read again; restart escrowd for a new policy");
 }
 
 static const struct role_events role_events = {on_peer, on_shutdown, on_reload};
@@ -217,7 +214,7 @@ static enum escrow_err record_start(struct keeper *keeper)
         record.reset_count = clock.reset_count;
     }
     if (keeper->audit && keeper_append(keeper, &record, NULL, NULL))
-        log_warning("keeper: the start could not be recorded");
+        log_warning("the start could not be recorded");
     return ESCROW_OK;
 }
 

@@ -15,5 +15,8 @@
  */
 MUST_CHECK enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd);
 
-/* `escrowd init`: provisions TPM and state once. ESCROW_ERR_EXISTS if that was done before. */
+/*
+ * `escrowd init`: provisions TPM and state once, in folders that exist. ESCROW_ERR_EXISTS if that
+ * was done before.
+ */
 MUST_CHECK enum escrow_err keeper_init(const struct escrowd_config *config);

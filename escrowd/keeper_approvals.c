@@ -3,7 +3,6 @@
 
 #include "escrowd/keeper_state.h"
 #include "escrowd/store_trust.h"
-#include "libescrow/log.h"
 
 #include <stdlib.h>
 #include <string.h>

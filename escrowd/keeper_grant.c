@@ -141,7 +141,7 @@ static void record_unfinished(const struct request *request, enum reason reason)
     record.grant = request->sequence;
     record.reason = reason_code(reason);
     if (keeper_append(request->keeper, &record, NULL, NULL))
-        log_warning("keeper: that grant %llu let nothing out could not be recorded",
+        log_warning("that grant %llu let nothing out could not be recorded",
                     (unsigned long long)request->sequence);
 }
 

@@ -9,21 +9,11 @@
 #include "libescrow/file.h"
 #include "libescrow/log.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 /* A key of a discrete TPM takes seconds. */
 #define TPM_TIMEOUT_MS 30000
-
-static enum escrow_err make_folder(const char *path)
-{
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        return ESCROW_OK;
-    log_error("init: cannot make %s: %s", path, strerror(errno));
-    return ESCROW_ERR_SYSTEM;
-}
 
 static enum escrow_err write_state(const struct escrowd_config *config, const char *name,
                                    mode_t mode, const void *bytes, size_t len)
@@ -128,12 +118,8 @@ enum escrow_err keeper_init(const struct escrowd_config *config)
 {
     CLEANUP(tpm_auths_deinit) struct tpm_auths auths = {0};
     CLEANUP(tpm_close_p) struct tpm *tpm = NULL; /* borrows from auths */
-    enum escrow_err err = make_folder(config->state_folder);
+    enum escrow_err err = check_state(config);
 
-    if (!err)
-        err = make_folder(config->audit_folder);
-    if (!err)
-        err = check_state(config);
     if (!err)
         err = tpm_open(config->tpm.tcti, TPM_TIMEOUT_MS, &tpm);
     if (!err)

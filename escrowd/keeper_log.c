@@ -71,7 +71,6 @@ void keeper_tell_status(struct keeper *keeper)
     if (strcmp(status, keeper->status) == 0)
         return;
     memcpy(keeper->status, status, sizeof(status));
-    log_notice("keeper: %s", status);
     if (keeper->role)
         role_status(keeper->role, status);
 }
@@ -155,7 +154,7 @@ static void import_some(struct keeper *keeper)
         return;
     keeper->is_import_pending = false;
     if (err != ESCROW_ERR_NOT_FOUND)
-        log_error("keeper: version %u (record of a deposit) cannot be imported: %s",
+        log_error("version %u (record of a deposit) cannot be imported: %s",
                   (unsigned)version.version, escrow_err_name(err));
 }
 

@@ -74,7 +74,7 @@ static enum escrow_err load_statement(const struct escrowd_config *config,
         return ESCROW_ERR_NO_MEMORY;
     err = file_read(path, STATEMENT_BYTES_MAX, &text, &len);
     if (err == ESCROW_ERR_NOT_FOUND)
-        log_error("keeper: %s is missing: run `escrowd init` first", path);
+        log_error("%s is missing: run `escrowd init` first", path);
     if (!err)
         err = json_parse(text, len, STATEMENT_BYTES_MAX, &document);
     if (!err)
@@ -109,7 +109,7 @@ static enum escrow_err load_storage_auth(const struct escrowd_config *config,
         return ESCROW_ERR_NO_MEMORY;
     err = file_read_secret(path, TPM_AUTH_BYTES, &member->storage_auth);
     if (err == ESCROW_ERR_NOT_FOUND)
-        log_error("keeper: %s is missing", path);
+        log_error("%s is missing", path);
     return err ? ESCROW_ERR_CONFIG : ESCROW_OK;
 }
 

@@ -3,9 +3,7 @@
 #include "escrowd/keeper_approvals.h"
 #include "escrowd/keeper_state.h"
 #include "libescrow/encode.h"
-#include "libescrow/log.h"
 
-#include <string.h>
 #include <sys/stat.h>
 
 /* A segment is read and checked whole where a part of it is asked for. */

@@ -42,19 +42,23 @@ static struct prober *find_prober(const struct probers *probers, const char *ins
     return NULL;
 }
 
-/* Tells everybody who waits for this prober that no answer comes. */
+/*
+ * Tells everybody who waits for this prober that no answer comes. Its channel is gone, so nothing
+ * is added meanwhile; whoever is told may forget other questions that are still in the queue.
+ */
 static void silence(struct prober *prober)
 {
     const struct prober_answer none = {0};
-    struct question_queue open = STAILQ_HEAD_INITIALIZER(open);
     struct question *question;
 
-    STAILQ_CONCAT(&open, &prober->open);
-    while ((question = STAILQ_FIRST(&open)) != NULL) {
-        STAILQ_REMOVE_HEAD(&open, next);
-        if (question->on_answer)
-            question->on_answer(&none, question->argument);
+    while ((question = STAILQ_FIRST(&prober->open)) != NULL) {
+        prober_answer_fn on_answer = question->on_answer;
+        void *argument = question->argument;
+
+        STAILQ_REMOVE_HEAD(&prober->open, next);
         free(question);
+        if (on_answer)
+            on_answer(&none, argument);
     }
 }
 
@@ -83,7 +87,7 @@ static enum escrow_err deliver(struct prober *prober, uint64_t id, enum ipc_prob
     void *argument;
 
     if (!question || question->type != asked) {
-        log_warning("keeper: the prober of %s answers what it was not asked", prober->instance);
+        log_warning("the prober of %s answers what it was not asked", prober->instance);
         return ESCROW_ERR_MALFORMED;
     }
     on_answer = question->on_answer;
@@ -126,7 +130,7 @@ static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *arg
     struct prober *prober = argument;
 
     (void)channel;
-    log_warning("keeper: the prober of %s is gone (%s)", prober->instance, ipc_closed_text(why));
+    log_warning("the prober of %s is gone (%s)", prober->instance, ipc_closed_text(why));
     drop_channel(prober);
     if (why != IPC_CLOSED_BY_PEER)
         prober->probers->config.on_overdue(prober->instance, prober->probers->config.argument);
@@ -151,13 +155,13 @@ void probers_attach(struct probers *probers, const char *instance, int fd)
     };
 
     if (!prober) {
-        log_warning("keeper: a prober for %s, which the policy does not know", instance);
+        log_warning("a prober for %s, which the policy does not know", instance);
         cleanup_close(&fd);
         return;
     }
     drop_channel(prober);
     if (ipc_channel_new(&config, fd, &prober->channel))
-        log_error("keeper: no channel to the prober of %s", instance);
+        log_error("no channel to the prober of %s", instance);
 }
 
 size_t probers_open(const struct probers *probers, const char *instance)
@@ -223,7 +227,7 @@ void probers_check(struct probers *probers, int64_t overdue_ms)
 
         if (!oldest || now_ms - oldest->asked_ms < overdue_ms)
             continue;
-        log_warning("keeper: the prober of %s has not answered for %lld ms", prober->instance,
+        log_warning("the prober of %s has not answered for %lld ms", prober->instance,
                     (long long)(now_ms - oldest->asked_ms));
         drop_channel(prober);
         probers->config.on_overdue(prober->instance, probers->config.argument);

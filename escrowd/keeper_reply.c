@@ -11,15 +11,20 @@
 
 static void send_reply(struct request *request, const struct ipc_reply *reply)
 {
+    static const struct ipc_reply too_large = {.reason = REASON_TOO_LARGE,
+                                               .http_status = 413,
+                                               .content = IPC_CONTENT_PROBLEM,
+                                               .body = (const uint8_t *)""};
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
     request->state = REQUEST_ANSWERED;
     event_del(request->timer);
     if (request->is_gone || !request->keeper->front)
         return;
-    ipc_put_reply(&writer, reply);
+    /* Front takes no larger one, and would have to believe that this keeper was taken over. */
+    ipc_put_reply(&writer, reply->body_len <= IPC_BODY_MAX ? reply : &too_large);
     if (ipc_channel_send(request->keeper->front, IPC_REPLY, request->id, &writer))
-        log_warning("keeper: front does not take a reply");
+        log_warning("front does not take a reply");
 }
 
 void request_reply_text(struct request *request, enum ipc_content content, const char *text,
@@ -97,7 +102,7 @@ void request_refuse(struct request *request, enum reason reason)
         record.decision = "deny";
         record.reason = reason_code(reason);
         if (keeper_append(keeper, &record, NULL, NULL))
-            log_warning("keeper: a refusal could not be recorded");
+            log_warning("a refusal could not be recorded");
     } else {
         refusals_count(keeper->refusals, request->identity, reason, now_ms);
     }

@@ -3,8 +3,6 @@
 
 #include "escrowd/keeper_state.h"
 #include "libescrow/encode.h"
-#include "libescrow/json.h"
-#include "libescrow/log.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -172,10 +172,10 @@ static void record_primary(struct watch *watch, const struct policy_group *group
     record.epoch = ledger->epoch + 1;
     record.detail = detail;
     if (!detail || keeper_append(watch->keeper, &record, NULL, NULL)) {
-        log_warning("keeper: the new primary of %s cannot be recorded", group->name);
+        log_warning("the new primary of %s cannot be recorded", group->name);
         return;
     }
-    log_notice("keeper: %s is primary of %s, epoch %llu", record.replica, group->name,
+    log_notice("%s is primary of %s, epoch %llu", record.replica, group->name,
                (unsigned long long)record.epoch);
     /* The next round must find it in the ledger. */
     keeper_flush(watch->keeper);

@@ -5,7 +5,6 @@
 #include "libescrow/json.h"
 #include "libescrow/log.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define APPROVAL_BYTES_MAX 4096

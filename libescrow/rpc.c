@@ -3,7 +3,6 @@
 
 #include "libescrow/json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define CHALLENGE_BYTES_MAX 4096
@@ -12,11 +11,10 @@
 char *rpc_challenge_text(const struct rpc_challenge *challenge)
 {
     CLEANUP(json_free_p)
-    json_t *document =
-        json_pack("{s:i, s:s, s:s, s:s, s:s, s:o}", "v", 1, "act", act_kind_word(challenge->act),
-                  "purpose", act_purpose_word(challenge->purpose), "group",
-                  challenge->subject.group, "database", challenge->subject.database, "key",
-                  json_tpm_name(&challenge->key));
+    json_t *document = json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:o}", "v", 1, "act", act_kind_word(challenge->act), "purpose",
+        act_purpose_word(challenge->purpose), "group", challenge->subject.group, "database",
+        challenge->subject.database, "key", json_tpm_name(&challenge->key));
 
     return document ? json_text(document) : NULL;
 }

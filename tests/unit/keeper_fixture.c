@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -186,6 +187,8 @@ void fx_start(struct keeper_fixture *fx)
     write_policy(fx->config.policy_file);
     OK(key_write_public(fx->authority, fx->config.authority_file));
     OK(key_write_public(fx->recovery, fx->config.recovery_file));
+    if (mkdir(fx->config.state_folder, 0700) != 0 || mkdir(fx->config.audit_folder, 0700) != 0)
+        fx_fail("mkdir", strerror(errno));
     OK(keeper_init(&fx->config));
     read_statement(fx);
     payload = fx_roster_payload(fx, 1);
@@ -261,6 +264,12 @@ void fx_attach_front(struct keeper_fixture *fx)
 {
     cleanup_close(&fx->front_fd);
     fx->front_fd = pass_peer(fx, IPC_PEER_FRONT, "");
+}
+
+void fx_attach_prober(struct keeper_fixture *fx, int replica)
+{
+    cleanup_close(&fx->replicas[replica].fd);
+    fx->replicas[replica].fd = pass_peer(fx, IPC_PEER_PROBER, fx->replicas[replica].instance);
 }
 
 enum escrow_err fx_init_again(struct keeper_fixture *fx)

@@ -85,6 +85,7 @@ void fx_kill(struct keeper_fixture *fx);
 
 /* A new front, after the keeper closed the channel to the old one. */
 void fx_attach_front(struct keeper_fixture *fx);
+void fx_attach_prober(struct keeper_fixture *fx, int replica);
 /* `escrowd init` once more. */
 enum escrow_err fx_init_again(struct keeper_fixture *fx);
 

@@ -235,6 +235,33 @@ static void test_prober_lies_about_the_question(void **state)
     assert_released(fx, REASON_PROMOTION);
 }
 
+/* The candidate's prober dies with both questions open. */
+static void test_prober_dies_in_the_middle(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(end_release) struct pending pending;
+
+    fx_set_primary(fx, 1);
+    begin_release(fx, &pending);
+    cleanup_close(&fx->replicas[1].fd);
+    fx_wait(fx, pending.id);
+    assert_int_equal(fx->reply.reason, REASON_CANDIDATE_UNREACHABLE);
+    fx_attach_prober(fx, 1);
+    assert_released(fx, REASON_PROMOTION);
+}
+
+/* Front dies with a release open, and its successor asks again. */
+static void test_front_dies_in_the_middle(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(end_release) struct pending pending;
+
+    fx_set_primary(fx, 1);
+    begin_release(fx, &pending);
+    fx_attach_front(fx);
+    assert_released(fx, REASON_PROMOTION);
+}
+
 /* Nobody waits for the reply any more: what was granted is said to have let nothing out. */
 static void test_client_gone(void **state)
 {
@@ -266,6 +293,8 @@ int main(void)
         READY(test_clock_backwards),
         READY(test_front_says_what_it_must_not),
         READY(test_prober_lies_about_the_question),
+        READY(test_prober_dies_in_the_middle),
+        READY(test_front_dies_in_the_middle),
         READY(test_client_gone),
         READY(test_init_refuses_a_second_time),
     };
