@@ -17,8 +17,8 @@
  *
  *   err = tpm_result(tpm, "PolicyRestart", Tss2_Sys_PolicyRestart(tpm->sys, ...));
  *
- * Authorizations are plain: a password, or a policy session without an auth value. Nothing that
- * crosses to the TPM here needs a protected session (tpm_provision.h says why).
+ * Authorizations are plain: a password, or a policy session, with a password or without. Nothing
+ * that crosses to the TPM here needs a protected session (tpm_provision.h says why).
  */
 struct tpm {
     struct tpm_transport transport;

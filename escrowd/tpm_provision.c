@@ -4,6 +4,7 @@
 #include "escrowd/tpm_command.h"
 #include "escrowd/tpm_find.h"
 #include "libescrow/log.h"
+#include "libescrow/tpm_policy.h"
 
 #include <openssl/rand.h>
 
@@ -14,9 +15,12 @@
 #define INDEX_HANDLE_FIRST 0x01808000
 #define EPOCH_BYTES 8
 
-static const TPMA_OBJECT key_attributes =
-    TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |
-    TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED;
+#define KEY_ATTRIBUTES                                                                             \
+    (TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT | TPMA_OBJECT_SENSITIVEDATAORIGIN |            \
+     TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED)
+/* No userWithAuth: only the policy says which commands may use the storage key. */
+#define STORAGE_ATTRIBUTES (KEY_ATTRIBUTES | TPMA_OBJECT_DECRYPT)
+#define AUDIT_ATTRIBUTES (KEY_ATTRIBUTES | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_SIGN_ENCRYPT)
 
 static const TPMA_NV counter_attributes = TPMA_NV_OWNERWRITE | TPMA_NV_AUTHREAD |
                                           TPMA_NV_OWNERREAD | TPMA_NV_NO_DA |
@@ -53,30 +57,34 @@ static void auth_wipe(TPM2B_AUTH *auth)
     secret_wipe(auth, sizeof(*auth));
 }
 
-static void template(enum key_tpm_kind kind, TPM2B_PUBLIC *ret_public)
+static enum escrow_err key_template(enum key_tpm_kind kind, TPM2B_PUBLIC *ret_public)
 {
-    TPM2B_PUBLIC public = {
-        .publicArea = {
-            .type = TPM2_ALG_ECC,
-            .nameAlg = TPM2_ALG_SHA256,
-            .objectAttributes = key_attributes,
-            .parameters.eccDetail = {.curveID = TPM2_ECC_NIST_P256, .kdf.scheme = TPM2_ALG_NULL},
-        }};
-    TPMS_ECC_PARMS *ecc = &public.publicArea.parameters.eccDetail;
+    TPM2B_PUBLIC public = {.publicArea = {.type = TPM2_ALG_ECC, .nameAlg = TPM2_ALG_SHA256}};
+    TPMT_PUBLIC *area = &public.publicArea;
+    TPMS_ECC_PARMS *ecc = &area->parameters.eccDetail;
+    struct tpm_digest policy;
+    enum escrow_err err = tpm_policy_storage(&policy);
 
+    if (err)
+        return err;
+    ecc->curveID = TPM2_ECC_NIST_P256;
+    ecc->kdf.scheme = TPM2_ALG_NULL;
     if (kind == KEY_TPM_STORAGE) {
-        public.publicArea.objectAttributes |= TPMA_OBJECT_DECRYPT;
+        area->objectAttributes = STORAGE_ATTRIBUTES;
+        area->authPolicy.size = TPM_DIGEST_BYTES;
+        memcpy(area->authPolicy.buffer, policy.bytes, TPM_DIGEST_BYTES);
         ecc->symmetric.algorithm = TPM2_ALG_AES;
         ecc->symmetric.keyBits.aes = 128;
         ecc->symmetric.mode.aes = TPM2_ALG_CFB;
         ecc->scheme.scheme = TPM2_ALG_NULL;
     } else {
-        public.publicArea.objectAttributes |= TPMA_OBJECT_SIGN_ENCRYPT;
+        area->objectAttributes = AUDIT_ATTRIBUTES;
         ecc->symmetric.algorithm = TPM2_ALG_NULL;
         ecc->scheme.scheme = TPM2_ALG_ECDSA;
         ecc->scheme.details.ecdsa.hashAlg = TPM2_ALG_SHA256;
     }
     *ret_public = public;
+    return ESCROW_OK;
 }
 
 /* Whether a key has the form of one of ours: attributes and purpose, whoever made it. */
@@ -86,10 +94,9 @@ static bool is_our_form(const TPMT_PUBLIC *public)
     const TPMS_ECC_PARMS *ecc = &public->parameters.eccDetail;
 
     if (public->type != TPM2_ALG_ECC || public->nameAlg != TPM2_ALG_SHA256 ||
-        ecc->curveID != TPM2_ECC_NIST_P256 || public->authPolicy.size != 0)
+        ecc->curveID != TPM2_ECC_NIST_P256)
         return false;
-    return attributes == (key_attributes | TPMA_OBJECT_DECRYPT) ||
-           attributes == (key_attributes | TPMA_OBJECT_SIGN_ENCRYPT);
+    return attributes == STORAGE_ATTRIBUTES || attributes == AUDIT_ATTRIBUTES;
 }
 
 static bool is_our_index(const TPMS_NV_PUBLIC *public)
@@ -214,11 +221,12 @@ static enum escrow_err create_primary(struct tpm *tpm, enum key_tpm_kind kind,
     TPMT_TK_CREATION ticket = {0};
     TPM2B_NAME name = {0};
     TPMS_ECC_POINT *unique;
-    enum escrow_err err;
+    enum escrow_err err = key_template(kind, &public);
 
+    if (err)
+        return err;
     user_auth->size = (UINT16)auth->len;
     memcpy(user_auth->buffer, auth->bytes, auth->len);
-    template(kind, &public);
     /*
      * A primary key follows from the owner's seed and the template, whatever its auth value: only
      * random bytes in the template make a key that nobody could have made before, with another one.

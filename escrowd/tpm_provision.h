@@ -20,8 +20,9 @@
  * who only listens, but there is no key of this TPM yet whose Name could be trusted, so not from
  * somebody who sits in between; and what they protect is availability only: owner auth can evict
  * keys and the counter (a counter defined anew starts above every old value), lockout auth can
- * clear the TPM, storage auth can load objects. None of them duplicates an object. Whoever runs
- * init must trust the machine at that moment in any case.
+ * clear the TPM, storage auth can import and load objects, and by the storage key's policy nothing
+ * else (tpm_policy.h). None of them lets an object out. Whoever runs init must trust the machine at
+ * that moment in any case.
  */
 
 struct tpm_auths {

@@ -30,38 +30,118 @@ static enum escrow_err object_public(const struct wrap_object *object, TPM2B_PUB
     return err ? err : tpm_public_parse(public_area, len, ret_public);
 }
 
-enum escrow_err tpm_import(struct tpm *tpm, const struct wrap_object *object,
-                           const struct wrap_blob *blob, struct tpm_private *ret_private)
+static enum escrow_err start_session(struct tpm *tpm)
+{
+    const TPMT_SYM_DEF no_cipher = {.algorithm = TPM2_ALG_NULL};
+    const TPM2B_ENCRYPTED_SECRET no_salt = {.size = 0};
+    TPM2B_NONCE nonce = {.size = TPM_DIGEST_BYTES}, nonce_tpm = {0};
+
+    if (tpm->session)
+        return ESCROW_OK;
+    if (RAND_bytes(nonce.buffer, TPM_DIGEST_BYTES) != 1)
+        return ESCROW_ERR_CRYPTO;
+    return tpm_result(tpm, "StartAuthSession",
+                      Tss2_Sys_StartAuthSession(tpm->sys, TPM2_RH_NULL, TPM2_RH_NULL, NULL, &nonce,
+                                                &no_salt, TPM2_SE_POLICY, &no_cipher,
+                                                TPM2_ALG_SHA256, &tpm->session, &nonce_tpm, NULL));
+}
+
+/* After a failure the session has half a policy in it. */
+static void drop_session(struct tpm *tpm)
+{
+    struct tpm_object session = {tpm, tpm->is_ready ? tpm->session : 0};
+
+    tpm_object_flush(&session);
+    tpm->session = 0;
+}
+
+static TSS2_RC policy_command(struct tpm *tpm, TPM2_CC command)
+{
+    return Tss2_Sys_PolicyCommandCode(tpm->sys, tpm->session, NULL, command, NULL);
+}
+
+/*
+ * The kept session satisfies the storage key's policy for one use (tpm_policy.h), and its auth
+ * value stands in *ret_auths: wipe it. The use itself empties the session again.
+ */
+static enum escrow_err storage_session(struct tpm *tpm, enum tpm_storage_use use,
+                                       TSS2L_SYS_AUTH_COMMAND *ret_auths)
+{
+    const TPM2_CC command = use == TPM_STORAGE_LOAD ? TPM2_CC_Load : TPM2_CC_Import;
+    struct tpm_digest branches[TPM_STORAGE_USES];
+    TPML_DIGEST branches_2b = {.count = TPM_STORAGE_USES};
+    enum escrow_err err = tpm_policy_storage_branches(branches);
+
+    for (size_t i = 0; i < TPM_STORAGE_USES && !err; i++)
+        digest_2b(&branches[i], &branches_2b.digests[i]);
+    if (!err)
+        err = start_session(tpm);
+    if (!err)
+        err = tpm_result(tpm, "PolicyPassword",
+                         Tss2_Sys_PolicyPassword(tpm->sys, tpm->session, NULL, NULL));
+    if (!err)
+        err = tpm_result(tpm, "PolicyCommandCode", policy_command(tpm, command));
+    if (!err)
+        err = tpm_result(tpm, "PolicyOR",
+                         Tss2_Sys_PolicyOR(tpm->sys, tpm->session, NULL, &branches_2b, NULL));
+    if (err)
+        return err;
+    tpm_password(tpm->auth, ret_auths);
+    ret_auths->auths[0].sessionHandle = tpm->session;
+    ret_auths->auths[0].sessionAttributes = TPMA_SESSION_CONTINUESESSION;
+    return ESCROW_OK;
+}
+
+static enum escrow_err import_once(struct tpm *tpm, const TPM2B_PUBLIC *public,
+                                   const struct wrap_blob *blob, TPM2B_PRIVATE *ret_imported)
 {
     CLEANUP(tpm_password_wipe) TSS2L_SYS_AUTH_COMMAND auths = {0};
     TPM2B_DATA inner_key = {.size = WRAP_INNER_KEY_BYTES};
-    TPM2B_PRIVATE duplicate = {0}, imported = {0};
-    TPM2B_ENCRYPTED_SECRET seed = {0};
-    TPM2B_PUBLIC public;
+    TPM2B_PRIVATE duplicate = {.size = (UINT16)blob->duplicate_len};
+    TPM2B_ENCRYPTED_SECRET seed = {.size = (UINT16)blob->seed_len};
     TSS2_RC rc;
-    enum escrow_err err = wrap_blob_check(blob);
+    enum escrow_err err = tpm_ready(tpm);
 
+    if (!err)
+        err = storage_session(tpm, TPM_STORAGE_IMPORT, &auths);
     if (err)
         return err;
     memcpy(inner_key.buffer, blob->inner_key, WRAP_INNER_KEY_BYTES);
-    duplicate.size = (UINT16)blob->duplicate_len;
     memcpy(duplicate.buffer, blob->duplicate, blob->duplicate_len);
-    seed.size = (UINT16)blob->seed_len;
     memcpy(seed.secret, blob->seed, blob->seed_len);
-    err = object_public(object, &public);
-    if (!err)
-        err = tpm_ready(tpm);
-    if (err)
-        return err;
-    tpm_password(tpm->auth, &auths);
-    rc = Tss2_Sys_Import(tpm->sys, tpm->storage, &auths, &inner_key, &public, &duplicate, &seed,
-                         &inner_cipher, &imported, NULL);
+    rc = Tss2_Sys_Import(tpm->sys, tpm->storage, &auths, &inner_key, public, &duplicate, &seed,
+                         &inner_cipher, ret_imported, NULL);
     err = tpm_result(tpm, "Import", rc);
     /* Whatever parameter the TPM complains of: all of them came with the blob. */
     if (err == ESCROW_ERR_TPM && (rc & PARAMETER_ERROR) == PARAMETER_ERROR)
         return ESCROW_ERR_CRYPTO;
+    return err;
+}
+
+/* A TPM that restarted unseen does not know the kept session: once more, from the beginning. */
+static bool is_worth_repeating(const struct tpm *tpm, enum escrow_err err)
+{
+    return err == ESCROW_ERR_UNAVAILABLE && tpm->is_state_lost;
+}
+
+enum escrow_err tpm_import(struct tpm *tpm, const struct wrap_object *object,
+                           const struct wrap_blob *blob, struct tpm_private *ret_private)
+{
+    TPM2B_PRIVATE imported = {0};
+    TPM2B_PUBLIC public;
+    enum escrow_err err = wrap_blob_check(blob);
+
+    if (!err)
+        err = object_public(object, &public);
     if (err)
         return err;
+    err = import_once(tpm, &public, blob, &imported);
+    if (is_worth_repeating(tpm, err))
+        err = import_once(tpm, &public, blob, &imported);
+    if (err) {
+        drop_session(tpm);
+        return err;
+    }
     if (imported.size > TPM_PRIVATE_MAX)
         return ESCROW_ERR_TPM;
     ret_private->len = imported.size;
@@ -110,31 +190,6 @@ enum escrow_err tpm_approval_verify(struct tpm *tpm, const struct ec_point *auth
     memcpy(approval->ticket, ticket.digest.buffer, ticket.digest.size);
     approval->ticket_len = ticket.digest.size;
     return ESCROW_OK;
-}
-
-static enum escrow_err start_session(struct tpm *tpm)
-{
-    const TPMT_SYM_DEF no_cipher = {.algorithm = TPM2_ALG_NULL};
-    const TPM2B_ENCRYPTED_SECRET no_salt = {.size = 0};
-    TPM2B_NONCE nonce = {.size = TPM_DIGEST_BYTES}, nonce_tpm = {0};
-
-    if (tpm->session)
-        return ESCROW_OK;
-    if (RAND_bytes(nonce.buffer, TPM_DIGEST_BYTES) != 1)
-        return ESCROW_ERR_CRYPTO;
-    return tpm_result(tpm, "StartAuthSession",
-                      Tss2_Sys_StartAuthSession(tpm->sys, TPM2_RH_NULL, TPM2_RH_NULL, NULL, &nonce,
-                                                &no_salt, TPM2_SE_POLICY, &no_cipher,
-                                                TPM2_ALG_SHA256, &tpm->session, &nonce_tpm, NULL));
-}
-
-/* After a failure the session has half a policy in it. */
-static void drop_session(struct tpm *tpm)
-{
-    struct tpm_object session = {tpm, tpm->is_ready ? tpm->session : 0};
-
-    tpm_object_flush(&session);
-    tpm->session = 0;
 }
 
 static enum escrow_err policy_signed(struct tpm *tpm, const struct tpm_signer *signer,
@@ -224,9 +279,7 @@ static enum escrow_err satisfy_policy(struct tpm *tpm, const struct tpm_release_
         err = policy_authorize(tpm, &authority, request->group, request->host);
     if (err)
         return err;
-    return tpm_result(
-        tpm, "PolicyCommandCode",
-        Tss2_Sys_PolicyCommandCode(tpm->sys, tpm->session, NULL, TPM2_CC_Duplicate, NULL));
+    return tpm_result(tpm, "PolicyCommandCode", policy_command(tpm, TPM2_CC_Duplicate));
 }
 
 static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *request,
@@ -242,9 +295,10 @@ static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *r
         return ESCROW_ERR_MALFORMED;
     memcpy(private_area.buffer, request->private_area->bytes, request->private_area->len);
     err = object_public(request->object, &public);
+    if (!err)
+        err = storage_session(tpm, TPM_STORAGE_LOAD, &auths);
     if (err)
         return err;
-    tpm_password(tpm->auth, &auths);
     return tpm_result(tpm, "Load",
                       Tss2_Sys_Load(tpm->sys, tpm->storage, &auths, &private_area, &public,
                                     &object->handle, &name, NULL));
@@ -268,23 +322,24 @@ static enum escrow_err copy_blob(const TPM2B_DATA *inner_key, const TPM2B_PRIVAT
 }
 
 static enum escrow_err duplicate(struct tpm *tpm, const struct tpm_release_request *request,
-                                 struct wrap_blob *ret_blob)
+                                 const struct tpm_digest *cphash, struct wrap_blob *ret_blob)
 {
     CLEANUP(tpm_object_flush) struct tpm_object object = {.tpm = tpm};
     CLEANUP(tpm_object_flush) struct tpm_object recipient = {.tpm = tpm};
-    const TSS2L_SYS_AUTH_COMMAND auths = {
-        .count = 1,
-        .auths[0] = {.sessionHandle = tpm->session,
-                     .sessionAttributes = TPMA_SESSION_CONTINUESESSION},
-    };
+    TSS2L_SYS_AUTH_COMMAND auths = {.count = 1,
+                                    .auths[0].sessionAttributes = TPMA_SESSION_CONTINUESESSION};
     const TPM2B_DATA no_key = {.size = 0};
     TPM2B_DATA inner_key = {0};
     TPM2B_PRIVATE duplicate_area = {0};
     TPM2B_ENCRYPTED_SECRET seed = {0};
+    /* First, for it uses the session too. */
     enum escrow_err err = load(tpm, request, &object);
 
     if (!err)
+        err = satisfy_policy(tpm, request, cphash);
+    if (!err)
         err = tpm_load_point(KEY_RECIPIENT, request->recipient, TPM2_RH_NULL, &recipient);
+    auths.auths[0].sessionHandle = tpm->session;
     if (!err)
         err = tpm_result(tpm, "Duplicate",
                          Tss2_Sys_Duplicate(tpm->sys, object.handle, recipient.handle, &auths,
@@ -302,13 +357,9 @@ static enum escrow_err release_once(struct tpm *tpm, const struct tpm_release_re
         err = tpm_approval_verify(tpm, request->authority, request->group, request->node);
     if (!err)
         err = tpm_approval_verify(tpm, request->authority, request->group, request->host);
-    if (!err)
-        err = start_session(tpm);
     if (err)
         return err;
-    err = satisfy_policy(tpm, request, cphash);
-    if (!err)
-        err = duplicate(tpm, request, ret_blob);
+    err = duplicate(tpm, request, cphash, ret_blob);
     if (err)
         drop_session(tpm);
     return err;
@@ -337,8 +388,7 @@ enum escrow_err tpm_release(struct tpm *tpm, const struct tpm_release_request *r
     if (err)
         return err;
     err = release_once(tpm, request, &cphash, ret_blob);
-    /* A TPM that restarted unseen does not know the kept session: once more, from the beginning. */
-    if (err == ESCROW_ERR_UNAVAILABLE && tpm->is_state_lost)
+    if (is_worth_repeating(tpm, err))
         err = release_once(tpm, request, &cphash, ret_blob);
     return err;
 }

@@ -2,6 +2,7 @@
 #include "libescrow/key.h"
 
 #include "libescrow/log.h"
+#include "libescrow/tpm_policy.h"
 
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
@@ -146,6 +147,15 @@ enum escrow_err key_public_marshal(enum key_kind kind, const struct ec_point *po
     return ESCROW_OK;
 }
 
+static bool has_storage_policy(const TPMT_PUBLIC *public)
+{
+    struct tpm_digest policy;
+
+    return !(public->objectAttributes & TPMA_OBJECT_USERWITHAUTH) &&
+           public->authPolicy.size == sizeof(policy) && tpm_policy_storage(&policy) == ESCROW_OK &&
+           memcmp(public->authPolicy.buffer, policy.bytes, sizeof(policy)) == 0;
+}
+
 static bool is_storage_key(const TPMT_PUBLIC *public)
 {
     const TPMA_OBJECT required = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
@@ -155,7 +165,7 @@ static bool is_storage_key(const TPMT_PUBLIC *public)
     return (public->objectAttributes & required) == required &&
            !(public->objectAttributes & TPMA_OBJECT_SIGN_ENCRYPT) &&
            ecc->symmetric.algorithm == TPM2_ALG_AES && ecc->symmetric.keyBits.aes == 128 &&
-           ecc->symmetric.mode.aes == TPM2_ALG_CFB;
+           ecc->symmetric.mode.aes == TPM2_ALG_CFB && has_storage_policy(public);
 }
 
 static bool is_audit_key(const TPMT_PUBLIC *public)

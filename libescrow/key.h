@@ -82,7 +82,9 @@ MUST_CHECK enum escrow_err key_public_name(const uint8_t *public_area, size_t le
                                            struct tpm_name *ret_name);
 /*
  * Point and Name of a member's key, from its marshalled TPMT_PUBLIC: P-256, SHA-256, fixedTPM,
- * fixedParent, restricted, and decrypt with AES-128-CFB (storage) or sign (audit).
+ * fixedParent, restricted, and decrypt with AES-128-CFB (storage) or sign (audit). A storage key
+ * must have the policy of tpm_policy_storage and no userWithAuth, or its TPM would rewrap what is
+ * wrapped to it.
  * ESCROW_ERR_MALFORMED for anything else or trailing bytes, ESCROW_ERR_CRYPTO for a bad point.
  */
 enum key_tpm_kind { KEY_TPM_STORAGE = 1, KEY_TPM_AUDIT };

@@ -113,12 +113,49 @@ enum escrow_err tpm_policy_extend_pcrs(struct tpm_digest *digest, const struct t
                   span_of_digest(&pcrs->digest));
 }
 
-enum escrow_err tpm_policy_extend_duplicate(struct tpm_digest *digest)
+static enum escrow_err extend_command(struct tpm_digest *digest, TPM2_CC command)
 {
-    const uint32_t code = htobe32(TPM2_CC_Duplicate);
+    const uint32_t code = htobe32(command);
 
     return extend(digest, TPM2_CC_PolicyCommandCode, (struct span){&code, sizeof(code)},
                   (struct span){NULL, 0});
+}
+
+enum escrow_err tpm_policy_extend_duplicate(struct tpm_digest *digest)
+{
+    return extend_command(digest, TPM2_CC_Duplicate);
+}
+
+enum escrow_err tpm_policy_storage_branches(struct tpm_digest ret_branches[static TPM_STORAGE_USES])
+{
+    static const TPM2_CC commands[] = {
+        [TPM_STORAGE_LOAD] = TPM2_CC_Load, [TPM_STORAGE_IMPORT] = TPM2_CC_Import};
+    struct tpm_digest branches[TPM_STORAGE_USES] = {0};
+    enum escrow_err err = ESCROW_OK;
+
+    for (size_t i = 0; !err && i < TPM_STORAGE_USES; i++) {
+        err = extend(&branches[i], TPM2_CC_PolicyAuthValue, (struct span){NULL, 0},
+                     (struct span){NULL, 0});
+        if (!err)
+            err = extend_command(&branches[i], commands[i]);
+    }
+    if (!err)
+        memcpy(ret_branches, branches, sizeof(branches));
+    return err;
+}
+
+enum escrow_err tpm_policy_storage(struct tpm_digest *ret_policy)
+{
+    struct tpm_digest branches[TPM_STORAGE_USES], digest = {{0}};
+    enum escrow_err err = tpm_policy_storage_branches(branches);
+
+    /* PolicyOR replaces the digest: it begins from zero (Part 3, 23.6). */
+    if (!err)
+        err = extend(&digest, TPM2_CC_PolicyOR, span_of_digest(&branches[TPM_STORAGE_LOAD]),
+                     span_of_digest(&branches[TPM_STORAGE_IMPORT]));
+    if (!err)
+        *ret_policy = digest;
+    return err;
 }
 
 enum escrow_err tpm_policy_authorized(const struct tpm_name *authority, enum tpm_approval_kind kind,

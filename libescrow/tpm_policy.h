@@ -14,6 +14,10 @@
  * session runs PolicySigned(act key, cpHash) PolicyNV(counter <= epoch) PolicyAuthorize(authority,
  * node:GROUP) PolicyPCR PolicyNV(counter <= epoch) PolicyAuthorize(authority, host:GROUP)
  *   PolicyCommandCode(Duplicate)
+ *
+ * A member's storage key has a policy of its own, the same for all: PolicyAuthValue and then Load
+ * or Import. TPM2_Rewrap needs nothing but the authorization of the old parent, so with an auth
+ * value alone whoever runs the host could wrap a deposited blob to himself, past every approval.
  */
 
 #define TPM_DIGEST_BYTES 32
@@ -52,6 +56,12 @@ MUST_CHECK enum escrow_err tpm_policy_host(const struct tpm_name *authority, con
                                            const struct tpm_pcrs *pcrs,
                                            const struct tpm_name *counter, uint64_t epoch,
                                            struct tpm_digest *ret_policy);
+
+/* The two branches of a storage key's policy, in the order of its PolicyOR, and that policy. */
+enum tpm_storage_use { TPM_STORAGE_LOAD, TPM_STORAGE_IMPORT, TPM_STORAGE_USES };
+MUST_CHECK enum escrow_err
+tpm_policy_storage_branches(struct tpm_digest ret_branches[static TPM_STORAGE_USES]);
+MUST_CHECK enum escrow_err tpm_policy_storage(struct tpm_digest *ret_policy);
 
 /* aHash of TPM2_PolicyAuthorize: H(approvedPolicy || policyRef): what the authority signs. */
 MUST_CHECK enum escrow_err tpm_policy_approval_digest(enum tpm_approval_kind kind,

@@ -14,9 +14,12 @@
 
 #include <cmocka.h>
 
-/* TPMT_PUBLIC up to the point: fixedTPM | fixedParent | userWithAuth | restricted | decrypt, and
- * with sign instead of decrypt. */
-#define STORAGE_HEAD "0023000b000300720000000600800043001000030010"
+/* TPMT_PUBLIC up to the point: fixedTPM | fixedParent | restricted | decrypt with the policy of
+ * every storage key, and with userWithAuth | sign instead. */
+#define STORAGE_HEAD                                                                               \
+    "0023000b000300320020"                                                                         \
+    "b5e22d4af1244db634c43bac0d110a16b0dfb3c549d34d3b53b2b150684cbe59"                             \
+    "000600800043001000030010"
 #define AUDIT_HEAD "0023000b00050072000000100018000b00030010"
 
 struct tpm_name fixture_name(EVP_PKEY *key)

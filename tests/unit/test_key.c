@@ -39,7 +39,15 @@ static const char example_y[] = "c7f144cd1bbd9b7e872cdfedb9eeb9f4b3695d6ea90b24a
                "0003"                                                                              \
                "0010"
 #define STORAGE_HEAD                                                                               \
-    ECC_SHA256 "00030072"                                                                          \
+    ECC_SHA256 "00030032"                                                                          \
+               "0020"                                                                              \
+               "b5e22d4af1244db634c43bac0d110a16b0dfb3c549d34d3b53b2b150684cbe59"                  \
+               "000600800043"                                                                      \
+               "0010"                                                                              \
+               "0003"                                                                              \
+               "0010"
+#define STORAGE_HEAD_WITHOUT_POLICY                                                                \
+    ECC_SHA256 "00030032"                                                                          \
                "0000"                                                                              \
                "000600800043"                                                                      \
                "0010"                                                                              \
@@ -120,6 +128,18 @@ static void test_member_keys(void **state)
 
     len = public_bytes(AUDIT_HEAD, bytes);
     assert_int_equal(key_public_parse(KEY_TPM_AUDIT, bytes, len, &point, &name), ESCROW_OK);
+    /* A key whose auth value alone opens it: its TPM rewraps what is wrapped to it. */
+    len = public_bytes(STORAGE_HEAD, bytes);
+    bytes[7] |= 0x40;
+    assert_int_equal(key_public_parse(KEY_TPM_STORAGE, bytes, len, &point, &name),
+                     ESCROW_ERR_MALFORMED);
+    bytes[7] &= (uint8_t)~0x40;
+    bytes[10] ^= 1; /* of the policy */
+    assert_int_equal(key_public_parse(KEY_TPM_STORAGE, bytes, len, &point, &name),
+                     ESCROW_ERR_MALFORMED);
+    len = public_bytes(STORAGE_HEAD_WITHOUT_POLICY, bytes);
+    assert_int_equal(key_public_parse(KEY_TPM_STORAGE, bytes, len, &point, &name),
+                     ESCROW_ERR_MALFORMED);
     /* A key that could leave its TPM is no member's. */
     len = public_bytes(RECIPIENT_HEAD, bytes);
     assert_int_equal(key_public_parse(KEY_TPM_STORAGE, bytes, len, &point, &name),

@@ -111,6 +111,8 @@ static void test_a_full_tpm(void **state)
     (void)state;
     actor_new(&actor);
     deposit_start(&deposit, &member);
+    member_reopen(&member); /* the session that the deposit used is given back */
+    assert_int_equal(tpm_check(member.tpm), ESCROW_OK);
     for (int i = 0; i < 3; i++) {
         struct tpm_object object = {.tpm = member.tpm};
 

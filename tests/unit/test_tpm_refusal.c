@@ -223,6 +223,34 @@ static void test_load_needs_the_storage_auth(void **state)
     raw_stop(&raw);
 }
 
+/*
+ * TPM2_Rewrap asks for nothing but the old parent's authorization: no policy of the object, no act
+ * key, no approval. The inner wrapper's key is in the log, so whoever could rewrap a blob of the
+ * log to himself would have the secret.
+ */
+static void test_rewrap_is_never_possible(void **state)
+{
+    static const TPM2_CC allowed[] = {TPM2_CC_Load, TPM2_CC_Import};
+    TSS2L_SYS_AUTH_COMMAND auths;
+    struct raw raw;
+
+    (void)state;
+    raw_start(&raw, &member);
+    raw_load(&raw, &deposit);
+    tpm_password(member.auths.storage, &auths);
+    assert_int_equal(raw_rewrap(&raw, &deposit, &auths), RAW_NO_PASSWORD);
+    for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
+        assert_int_equal(raw_storage_session(&raw, allowed[i], member.auths.storage, &auths), 0);
+        assert_int_equal(raw_rewrap(&raw, &deposit, &auths), RAW_POLICY_CC);
+        Tss2_Sys_FlushContext(member.tpm->sys, auths.auths[0].sessionHandle);
+    }
+    assert_int_equal(raw_storage_session(&raw, TPM2_CC_Rewrap, member.auths.storage, &auths),
+                     RAW_VALUE);
+    assert_int_equal(raw_rewrap(&raw, &deposit, &auths), RAW_POLICY_FAIL);
+    Tss2_Sys_FlushContext(member.tpm->sys, auths.auths[0].sessionHandle);
+    raw_stop(&raw);
+}
+
 static void test_clear(void **state)
 {
     (void)state;
@@ -345,6 +373,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_boot_state, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_old_epoch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load_needs_the_storage_auth, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rewrap_is_never_possible, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trap_policy_or_counts_one_admin_twice, setup,
                                         teardown),

@@ -91,6 +91,20 @@ static size_t read_file(const char *name, size_t skip, uint8_t *ret_bytes, size_
     return len - skip;
 }
 
+/* The tools make a storage key with the policy of ours, by their own reckoning. */
+static void make_storage_key(void)
+{
+    shell("branch() { tpm2_startauthsession -S trial.ctx; tpm2_policypassword -S trial.ctx;"
+          "  tpm2_policycommandcode -S trial.ctx -L $1.policy $1; tpm2_flushcontext trial.ctx; };"
+          "branch TPM2_CC_Load; branch TPM2_CC_Import;"
+          "tpm2_startauthsession -S trial.ctx; tpm2_policyor -S trial.ctx -L parent.policy"
+          " sha256:TPM2_CC_Load.policy,TPM2_CC_Import.policy; tpm2_flushcontext trial.ctx;"
+          "tpm2_createprimary -C o -G ecc256:aes128cfb -c parent.ctx -p storage -L parent.policy"
+          " -a 'fixedtpm|fixedparent|sensitivedataorigin|restricted|decrypt|noda';"
+          "tpm2_flushcontext -t;"
+          "tpm2_readpublic -c parent.ctx -o parent.pub; tpm2_flushcontext -t");
+}
+
 static void test_both_ways(void **state)
 {
     CLEANUP(secret_free_p) struct secret *data = secret_random(32);
@@ -107,8 +121,7 @@ static void test_both_ways(void **state)
     size_t len;
 
     (void)state;
-    shell("tpm2_createprimary -C o -G ecc256:aes128cfb -c parent.ctx; tpm2_flushcontext -t;"
-          "tpm2_readpublic -c parent.ctx -o parent.pub; tpm2_flushcontext -t");
+    make_storage_key();
     len = read_file("parent.pub", 2, public_area, sizeof(public_area));
     assert_int_equal(key_public_parse(KEY_TPM_STORAGE, public_area, len, &parent, &name),
                      ESCROW_OK);
@@ -126,10 +139,17 @@ static void test_both_ways(void **state)
     assert_int_equal(key_public_marshal(KEY_RECIPIENT, &point, public_area, &len), ESCROW_OK);
     write_sized("recipient.pub", public_area, len);
 
-    shell("tpm2_import -C parent.ctx -i ours.dup -s ours.seed -k ours.key -u object.pub"
+    shell("use() { tpm2_startauthsession --policy-session -S use.ctx;"
+          "  tpm2_policypassword -S use.ctx; tpm2_policycommandcode -S use.ctx $1;"
+          "  tpm2_policyor -S use.ctx sha256:TPM2_CC_Load.policy,TPM2_CC_Import.policy; };"
+          "use TPM2_CC_Import;"
+          "tpm2_import -C parent.ctx -P session:use.ctx+storage -i ours.dup -s ours.seed -k "
+          "ours.key -u object.pub"
           " -r object.priv; tpm2_flushcontext -t;"
-          "tpm2_load -C parent.ctx -u object.pub -r object.priv -c object.ctx;"
-          "tpm2_flushcontext -t;"
+          "tpm2_flushcontext use.ctx; use TPM2_CC_Load;"
+          "tpm2_load -C parent.ctx -P session:use.ctx+storage -u object.pub -r object.priv -c "
+          "object.ctx;"
+          "tpm2_flushcontext -t; tpm2_flushcontext use.ctx;"
           "tpm2_loadexternal -C n -u recipient.pub -c recipient.ctx; tpm2_flushcontext -t;"
           "tpm2_startauthsession --policy-session -S session.ctx;"
           "tpm2_policycommandcode -S session.ctx TPM2_CC_Duplicate;"

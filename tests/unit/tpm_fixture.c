@@ -105,7 +105,6 @@ void deposit_start(struct deposit *deposit, struct member *member)
 {
     struct tpm_member statement;
     struct tpm_digest policy;
-    struct wrap_blob blob;
 
     *deposit = (struct deposit){.data = secret_random(32)};
     actor_new(&deposit->authority);
@@ -114,8 +113,8 @@ void deposit_start(struct deposit *deposit, struct member *member)
     OK(tpm_member_read(member->tpm, FIXTURE_PCRS, &statement));
     OK(tpm_policy_object(&deposit->authority.name, FIXTURE_GROUP, &policy));
     OK(wrap_object_new(policy.bytes, deposit->data, &deposit->object, &deposit->sensitive));
-    OK(wrap_seal(&deposit->object, deposit->sensitive, &statement.storage_point, &blob));
-    OK(tpm_import(member->tpm, &deposit->object, &blob, &deposit->private_area));
+    OK(wrap_seal(&deposit->object, deposit->sensitive, &statement.storage_point, &deposit->blob));
+    OK(tpm_import(member->tpm, &deposit->object, &deposit->blob, &deposit->private_area));
     approve_node(deposit, member, &deposit->act, &deposit->node);
     approve_host(deposit, member, &deposit->host);
     sign_release(&deposit->act, &deposit->object.name, &deposit->recipient.point, &deposit->signer);

@@ -46,6 +46,7 @@ struct deposit {
     struct secret *data;
     struct wrap_object object;
     struct secret *sensitive;
+    struct wrap_blob blob; /* to the member's storage key, as the log and the store keep it */
     struct tpm_private private_area;
     struct tpm_approval node;
     struct tpm_approval host;

@@ -69,6 +69,25 @@ void raw_load(struct raw *raw, const struct deposit *deposit)
     raw->recipient = recipient.handle;
 }
 
+TSS2_RC raw_storage_session(struct raw *raw, TPM2_CC command, const struct secret *auth,
+                            TSS2L_SYS_AUTH_COMMAND *ret_auths)
+{
+    struct tpm_digest branches[TPM_STORAGE_USES];
+    struct raw session;
+    TSS2_RC rc;
+
+    raw_start(&session, raw->member);
+    tpm_password(auth, ret_auths);
+    ret_auths->auths[0].sessionHandle = session.session;
+    ret_auths->auths[0].sessionAttributes = TPMA_SESSION_CONTINUESESSION;
+    if (tpm_policy_storage_branches(branches) != ESCROW_OK ||
+        Tss2_Sys_PolicyPassword(sys(raw), session.session, NULL, NULL) ||
+        raw_policy_command(&session, command))
+        errx(1, "raw: a session for the storage key");
+    rc = raw_policy_or(&session, &branches[TPM_STORAGE_LOAD], &branches[TPM_STORAGE_IMPORT]);
+    return rc;
+}
+
 TSS2_RC raw_load_by(struct raw *raw, const struct deposit *deposit, const struct secret *auth)
 {
     TSS2L_SYS_AUTH_COMMAND auths;
@@ -77,14 +96,18 @@ TSS2_RC raw_load_by(struct raw *raw, const struct deposit *deposit, const struct
     TPM2B_NAME name = {0};
     uint8_t public_area[WRAP_PUBLIC_MAX];
     size_t len;
+    TSS2_RC rc;
 
     memcpy(private_area.buffer, deposit->private_area.bytes, deposit->private_area.len);
     if (wrap_object_marshal(&deposit->object, public_area, &len) != ESCROW_OK ||
         tpm_public_parse(public_area, len, &public) != ESCROW_OK)
         errx(1, "raw: public area");
-    tpm_password(auth, &auths);
-    return Tss2_Sys_Load(sys(raw), raw->member->tpm->storage, &auths, &private_area, &public,
-                         &raw->object, &name, NULL);
+    if (raw_storage_session(raw, TPM2_CC_Load, auth, &auths))
+        errx(1, "raw: PolicyOR");
+    rc = Tss2_Sys_Load(sys(raw), raw->member->tpm->storage, &auths, &private_area, &public,
+                       &raw->object, &name, NULL);
+    Tss2_Sys_FlushContext(sys(raw), auths.auths[0].sessionHandle);
+    return rc;
 }
 
 TSS2_RC raw_digest(struct raw *raw, struct tpm_digest *ret_digest)
@@ -205,6 +228,20 @@ TSS2_RC raw_duplicate(struct raw *raw, TPM2_HANDLE parent, bool has_inner)
 
     return Tss2_Sys_Duplicate(sys(raw), raw->object, parent, &auths, &no_key,
                               has_inner ? &aes : &none, &inner_key, &duplicate, &seed, NULL);
+}
+
+TSS2_RC raw_rewrap(struct raw *raw, const struct deposit *deposit,
+                   const TSS2L_SYS_AUTH_COMMAND *auths)
+{
+    TPM2B_PRIVATE duplicate = {.size = (UINT16)deposit->blob.duplicate_len}, rewrapped = {0};
+    TPM2B_ENCRYPTED_SECRET seed = {.size = (UINT16)deposit->blob.seed_len}, new_seed = {0};
+    TPM2B_NAME name = {.size = TPM_NAME_BYTES};
+
+    memcpy(duplicate.buffer, deposit->blob.duplicate, deposit->blob.duplicate_len);
+    memcpy(seed.secret, deposit->blob.seed, deposit->blob.seed_len);
+    memcpy(name.name, deposit->object.name.bytes, TPM_NAME_BYTES);
+    return Tss2_Sys_Rewrap(sys(raw), raw->member->tpm->storage, raw->recipient, auths, &duplicate,
+                           &name, &seed, &rewrapped, &new_seed, NULL);
 }
 
 TSS2_RC raw_clear(struct member *member, const struct secret *lockout_auth)

@@ -3,7 +3,7 @@
 
 #include "tests/unit/tpm_fixture.h"
 
-#include <tss2/tss2_tpm2_types.h>
+#include <tss2/tss2_sys.h>
 
 /*
  * Single TPM commands on a member's TPM, as an attacker on the host would send them: past all
@@ -56,6 +56,15 @@ TSS2_RC raw_unseal(struct raw *raw);
 TSS2_RC raw_unseal_by_password(struct raw *raw);
 /* Duplicate to the recipient or TPM_RH_NULL, with or without inner wrapper. */
 TSS2_RC raw_duplicate(struct raw *raw, TPM2_HANDLE parent, bool has_inner);
+/*
+ * A session for one use of the storage key, with an auth value: PolicyPassword, PolicyCommandCode,
+ * PolicyOR. The response code is that of PolicyOR; flush the session.
+ */
+TSS2_RC raw_storage_session(struct raw *raw, TPM2_CC command, const struct secret *auth,
+                            TSS2L_SYS_AUTH_COMMAND *ret_auths);
 /* Load with some auth value for the storage key. */
 TSS2_RC raw_load_by(struct raw *raw, const struct deposit *deposit, const struct secret *auth);
+/* Rewrap of the deposit's blob, from the storage key to the recipient that is loaded. */
+TSS2_RC raw_rewrap(struct raw *raw, const struct deposit *deposit,
+                   const TSS2L_SYS_AUTH_COMMAND *auths);
 TSS2_RC raw_clear(struct member *member, const struct secret *lockout_auth);
