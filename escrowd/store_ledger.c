@@ -155,7 +155,7 @@ static enum escrow_err note_outcome(struct store *store, uint64_t sequence,
 enum escrow_err store_settle_grant(struct store *store, const struct store_grant *grant,
                                    enum act_outcome outcome, uint64_t receipt)
 {
-    CLEANUP(query_close) struct query query;
+    CLEANUP(query_close) struct query query = {0};
     enum escrow_err err = note_outcome(store, grant->sequence, outcome);
 
     if (err || outcome == OUTCOME_FAILED)

@@ -29,7 +29,7 @@ enum escrow_err store_request_number(struct store *store, const struct store_req
 
 enum escrow_err store_open_request(struct store *store, const struct store_request *request)
 {
-    CLEANUP(query_close) struct query query;
+    CLEANUP(query_close) struct query query = {0};
     uint64_t sequence;
     enum escrow_err err = store_request_number(store, request, &sequence);
 

@@ -27,7 +27,7 @@ static enum escrow_err secret_id(struct store *store, const struct act_subject *
 static enum escrow_err secret_make(struct store *store, const struct act_subject *subject,
                                    uint64_t *ret_id)
 {
-    CLEANUP(query_close) struct query query;
+    CLEANUP(query_close) struct query query = {0};
     enum escrow_err err = secret_id(store, subject, ret_id);
 
     if (err != ESCROW_ERR_NOT_FOUND)

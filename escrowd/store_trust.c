@@ -55,7 +55,7 @@ static void put_subject(struct query *query, const struct approval *approval)
 
 enum escrow_err store_add_approval(struct store *store, const struct approval *approval)
 {
-    CLEANUP(query_close) struct query query;
+    CLEANUP(query_close) struct query query = {0};
     CLEANUP(json_free_p) json_t *document = approval_to_json(approval);
     CLEANUP(cleanup_free) char *text = document ? json_text(document) : NULL;
 
