@@ -63,7 +63,7 @@ static const char example_y[] = "c7f144cd1bbd9b7e872cdfedb9eeb9f4b3695d6ea90b24a
 
 static struct ec_point example_point(void)
 {
-    struct ec_point point;
+    struct ec_point point = {{0}, {0}};
 
     assert_int_equal(hex_decode(example_x, point.x, sizeof(point.x)), ESCROW_OK);
     assert_int_equal(hex_decode(example_y, point.y, sizeof(point.y)), ESCROW_OK);
@@ -128,6 +128,16 @@ static void test_member_keys(void **state)
 
     len = public_bytes(AUDIT_HEAD, bytes);
     assert_int_equal(key_public_parse(KEY_TPM_AUDIT, bytes, len, &point, &name), ESCROW_OK);
+    /* A key with two uses is nobody's. */
+    len = public_bytes(ECC_SHA256 "00070072"
+                                  "0000"
+                                  "0010"
+                                  "0018000b"
+                                  "0003"
+                                  "0010",
+                       bytes);
+    assert_int_equal(key_public_parse(KEY_TPM_AUDIT, bytes, len, &point, &name),
+                     ESCROW_ERR_MALFORMED);
     /* A key whose auth value alone opens it: its TPM rewraps what is wrapped to it. */
     len = public_bytes(STORAGE_HEAD, bytes);
     bytes[7] |= 0x40;
