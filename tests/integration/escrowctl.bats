@@ -236,6 +236,11 @@ YAML
     run -3 escrowctl --config missing.yaml list
 }
 
+@test "the example configuration has its form" {
+    run -3 escrowctl --config "$BATS_TEST_DIRNAME/../../client/escrowctl.yaml" list
+    assert_output "escrowctl: /etc/escrowd/authority.pub: there is no such key file"
+}
+
 @test "a result that cannot be written is a failure" {
     help_to_full() {
         escrowctl --help >/dev/full
