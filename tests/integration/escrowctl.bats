@@ -10,6 +10,10 @@ bats_load_library bats-file
 
 AGENT=spiffe://corp.example/sql1/agent
 ADMIN=spiffe://corp.example/alice
+# TPMT_PUBLIC up to the point: what a storage key, and an audit key, must be (libescrow/key.h).
+STORAGE_POLICY=0020b5e22d4af1244db634c43bac0d110a16b0dfb3c549d34d3b53b2b150684cbe59
+STORAGE=0023000b00030032${STORAGE_POLICY}000600800043001000030010
+AUDIT=0023000b00050072000000100018000b00030010
 
 escrowctl() {
     "$BUILD/client/escrowctl" "$@"
@@ -40,8 +44,8 @@ statement() {
     done
     read -r x y < <(point_of "$1.answer")
     jq -n --arg member "$1" --arg x "$x" --arg y "$y" \
-        --arg storage "$(tpm_public 0023000b000300720000000600800043001000030010 "$1.storage")" \
-        --arg audit "$(tpm_public 0023000b00050072000000100018000b00030010 "$1.audit")" \
+        --arg storage "$(tpm_public "$STORAGE" "$1.storage")" \
+        --arg audit "$(tpm_public "$AUDIT" "$1.audit")" \
         --arg counter "000b$(openssl rand -hex 32)" '
         {v: 1, label: $member, storage: $storage, audit: $audit, answer: {x: $x, y: $y},
          counter: $counter, epoch: 3, ek: "none",
@@ -134,10 +138,14 @@ setup() {
 
 @test "a statement with a storage key that could leave its TPM is refused" {
     statement e1
-    bad=$(tpm_public 0023000b000300400000000600800043001000030010 e1.storage)
+    bad=$(tpm_public "${STORAGE/00030032/00030020}" e1.storage)
     jq --arg bad "$bad" '.storage = $bad' e1.json >bad.json
     run -4 edit add-member bad.json
     assert_output --partial "storage"
+    # One without the policy: its TPM would rewrap what is wrapped to it.
+    bad=$(tpm_public "${STORAGE/$STORAGE_POLICY/0000}" e1.storage)
+    jq --arg bad "$bad" '.storage = $bad' e1.json >bad.json
+    run -4 edit add-member bad.json
     jq '.extra = 1' e1.json >bad.json
     run -4 edit add-member bad.json
     jq 'del(.ek)' e1.json >bad.json
