@@ -20,7 +20,7 @@ def body_errors(document, content, content_type, body):
         yield f"content type {content_type!r} is not one of {sorted(content)}"
         return
     value = body
-    if content_type != "application/x-ndjson":
+    if content_type.endswith("json") and content_type != "application/x-ndjson":
         try:
             value = openapi_document.parse_json(body)
         except ValueError as error:
@@ -57,9 +57,9 @@ def request_errors(document, operation, request):
 
 def answer_errors(document, answer):
     method, path, status = answer["method"], urlsplit(answer["path"]).path, answer["status"]
-    response = document.response(method, path, status)
+    response = document.response(method, path, status, answer["content_type"])
     if response is None:
-        yield f"status {status} is not in the document"
+        yield f"status {status} with {answer['content_type']} is not in the document"
         return
     yield from header_errors(document, response, answer)
     yield from body_errors(document, response["content"], answer["content_type"], answer["body"])

@@ -21,7 +21,9 @@ KEYWORDS = set(
 ONE_SCHEMA = ("items", "additionalProperties", "propertyNames", "contentSchema", "if", "then")
 SCHEMA_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 # Not part of an operation: what a request gets that is not of one.
-BESIDE_OPERATIONS = {"#/components/responses/NoSuchPath", "#/components/responses/MethodNotAllowed"}
+BESIDE_OPERATIONS = {
+    f"#/components/responses/{name}" for name in ("NoSuchPath", "MethodNotAllowed", "NotHttp")
+}
 
 
 def schemas_of(value, place):

@@ -113,9 +113,11 @@ class Document:
     def operation(self, method, path):
         return self.root["paths"].get(path, {}).get(method.lower())
 
-    def response(self, method, path, status):
-        """What the document says about this status; None if it does not know it here."""
+    def response(self, method, path, status, content_type):
+        """What the document says about this answer; None if it does not know it here."""
         named = self.root["components"]["responses"]
+        if content_type == "text/html":
+            return named["NotHttp"] if status in (400, 413, 501) else None
         if path not in self.root["paths"]:
             return named["NoSuchPath"] if status == 404 else None
         operation = self.operation(method, path)

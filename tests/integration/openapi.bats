@@ -1,0 +1,254 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What a real escrowd answers, to real clients and to curl, is what escrowd/openapi.yaml says.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    export TOOLS=$BATS_TEST_DIRNAME/../openapi
+    export DOCUMENT=$BATS_TEST_DIRNAME/../../escrowd/openapi.yaml
+}
+
+setup() {
+    load lib/chain.bash
+    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR"
+    [ ! -d "$BATS_RUN_TMPDIR/test" ] || chmod 0755 "$BATS_RUN_TMPDIR/test"
+    CHAIN=$BATS_TEST_TMPDIR/chain
+    mkdir "$CHAIN"
+    ANSWERS=$CHAIN/run/answers
+}
+
+teardown() {
+    chain_end
+    run ! grep -h -E 'AddressSanitizer|LeakSanitizer|runtime error:' "$CHAIN"/log/*
+}
+
+# begin: the chain up to an escrowd without a roster; from here on everything that is asked of
+# $CHAIN_PORT is written down.
+begin() {
+    chain_prepare 3
+    chain_sqlsim <<<"$(openssl rand -hex 16)"
+    chain_member
+    chain_escrowd
+    spawn recorder "$TOOLS/recorder.py" "$CHAIN/pki" "$CHAIN/ca/ca.pem" escrowd-e1 "$CHAIN_PORT" \
+        "$ANSWERS"
+    wait_log recorder '"port"'
+    CHAIN_PORT=$(jq .port "$CHAIN/log/recorder")
+}
+
+# ask WHO METHOD TARGET [CURL-ARGUMENT...]: prints the status of the answer, and its code (or reason)
+# if that is not 200.
+ask() {
+    local who=$1 method=$2 target=$3 status
+    shift 3
+    status=$(curl --silent --show-error --max-time 20 --cacert "$CHAIN/ca/ca.pem" \
+        --cert "$CHAIN/pki/$who.pem" --key "$CHAIN/pki/$who.key" --request "$method" \
+        --output "$CHAIN/run/body" --write-out '%{http_code}' "$@" \
+        "https://127.0.0.1:$CHAIN_PORT$target")
+    [ "$status" = 200 ] ||
+        status="$status $(jq -r '.code // .reason // "-"' "$CHAIN/run/body" 2>/dev/null)"
+    printf '%s\n' "$status"
+}
+
+# post WHO TARGET BODY
+post() {
+    ask "$1" POST "$2" --header 'Content-Type: application/json' --data-binary "$3"
+}
+
+# is ACTUAL WANTED: says both, for the log of a test that fails.
+is() {
+    echo "$1 (wanted: $2)"
+    [ "$1" = "$2" ]
+}
+
+# decoded NUMBER: header (0) or payload (1) of the compact JWS on standard input.
+decoded() {
+    jq -R -c --argjson part "$1" 'split(".")[$part] | gsub("-"; "+") | gsub("_"; "/") | @base64d
+        | fromjson'
+}
+
+# answered METHOD PATH STATUS FILTER: of the last such answer that was written down.
+answered() {
+    jq -s -r --arg method "$1" --arg path "$2" --argjson status "$3" \
+        "map(select(.method == \$method and .path == \$path and .status == \$status)) | last | $4" \
+        "$ANSWERS"
+}
+
+# challenge FILTER: the admin's challenge request for the last deposit, altered by a jq filter.
+challenge() {
+    jq -c "$1" <<<"$ADMIN_CHALLENGE"
+}
+
+# act WHO ACT PURPOSE FILTER [HEADER-FILTER]: a signed act, its payload made by a jq filter, with a
+# challenge of its own. Prints the body to post.
+act() {
+    local who=$1 kind=$2 purpose=$3 subject='{group: "ssis", database: "SSISDB"}' header
+    [ "$kind" != publish ] || subject='{group: "", database: ""}'
+    [ "$(post "$who" /v1/challenge "$(jq -c -n --arg act "$kind" --arg purpose "$purpose" \
+        --arg key "$(name_of "$who")" \
+        "{v: 1, act: \$act, purpose: \$purpose, key: \$key} + $subject")")" = '200' ]
+    jq -r .answer "$CHAIN/run/body" >"$CHAIN/run/challenge"
+    [ "$kind" != publish ] || subject='{}'
+    jq -c --arg act "$kind" --arg purpose "$purpose" \
+        --argjson challenge "$(decoded 1 <"$CHAIN/run/challenge")" \
+        "[({typ: \"escrow-act\", act: \$act, aud: \$challenge.member, nonce} | ${5:-.}),
+          ({v: 1, purpose: \$purpose} + $subject | $4)]" \
+        <<<"$(decoded 0 <"$CHAIN/run/challenge")" |
+        "$BUILD/tests/openapi/openapi_sign" "$CHAIN/keys/${who#agent-}.act"
+}
+
+# name_of WHO: the Name of an act key, as a signature by it says.
+name_of() {
+    "$BUILD/tests/openapi/openapi_sign" "$CHAIN/keys/${1#agent-}.act" <<<'[{}, {}]' |
+        jq -r .act | decoded 0 | jq -r .kid
+}
+
+# hold: every answer that was written down is in the document, and has the form that it says.
+hold() {
+    run "$TOOLS/check_answers.py" "$DOCUMENT" <"$ANSWERS"
+    echo "$output"
+    [ "$status" -eq 0 ]
+}
+
+@test "every path, and what front and keeper refuse before an act" {
+    begin
+
+    # Before the first roster.
+    is "$(ask admin GET /v1/health)" "503 -"
+    is "$(ask admin GET /v1/roster)" "503 no_roster"
+    is "$(ask admin GET /v1/status)" "503 no_roster"
+    is "$(ask agent-sql1 GET /v1/orders)" "503 no_roster"
+    chain_publish
+    is "$(ask admin GET /v1/secrets)" "200"
+    is "$(ask agent-sql1 GET /v1/health)" "200"
+    chain_deposit <<<"$(openssl rand -hex 16)"
+
+    is "$(ask admin GET /v1/roster)" "200"
+    is "$(ask auditor GET /v1/secrets)" "200"
+    is "$(ask agent-sql1 GET /v1/status)" "200"
+    is "$(ask agent-sql1 GET '/v1/orders?wait=1')" "200"
+    is "$(ask admin GET '/v1/audit?from=100000')" "200"
+
+    is "$(ask admin GET /v1/nothing)" "404 no_such_path"
+    is "$(ask admin GET /)" "404 no_such_path"
+    for target in health roster secrets status audit; do
+        is "$(post admin "/v1/$target" '{}')" "405 method_not_allowed"
+    done
+    for target in challenge deposit release receipt publish; do
+        is "$(ask admin GET "/v1/$target")" "405 method_not_allowed"
+    done
+    for target in challenge deposit release receipt orders publish; do
+        is "$(post admin "/v1/$target" '')" "400 malformed"
+        is "$(post admin "/v1/$target" '{}')" "400 malformed"
+        is "$(post admin "/v1/$target" '{"act": "x", "more": 1}')" "400 malformed"
+        is "$(ask admin POST "/v1/$target" --data-binary '{}')" "400 malformed"
+    done
+    is "$(ask admin PUT /v1/orders)" "405 method_not_allowed"
+    is "$(ask admin BREW /v1/health)" "501 "
+    is "$(ask admin GET '/v1/health?x=1')" "400 malformed"
+    is "$(ask agent-sql1 GET '/v1/orders?wait=61')" "400 malformed"
+    is "$(ask auditor GET '/v1/audit?limit=0')" "400 malformed"
+    is "$(ask auditor GET '/v1/audit?limit=1001')" "400 malformed"
+    is "$(ask auditor GET '/v1/audit?from=0')" "400 malformed"
+
+    is "$(ask agent-sql1 GET /v1/audit)" "403 role_not_allowed"
+    is "$(ask admin GET /v1/orders)" "403 role_not_allowed"
+    ADMIN_CHALLENGE=$(answered POST /v1/challenge 200 .request)
+    is "$(post auditor /v1/challenge "$(challenge .)")" "403 identity_mismatch"
+    is "$(post admin /v1/challenge "$(challenge '.key = "000b" + "00" * 32')")" "403 key_unknown"
+    is "$(post admin /v1/challenge "$(challenge '.group = "other"')")" "404 group_unknown"
+    is "$(post admin /v1/challenge "$(challenge '.database = "other"')")" "404 database_unknown"
+    is "$(post admin /v1/challenge "$(challenge '.purpose = "promote"')")" "400 malformed"
+    for _ in 1 2 3 4 5 6 7 8 9; do
+        last=$(post admin /v1/challenge "$(challenge .)")
+    done
+    is "$last" "429 nonce_limit"
+    hold
+}
+
+@test "acts that are taken, and acts that are refused" {
+    local roster deposit point release receipt
+    begin
+
+    # publish
+    roster=$(cat "$CHAIN/docs/roster")
+    is "$(post admin /v1/publish "$(act admin publish publish \
+        ".roster = \"$roster\" | .approvals = []")")" "200"
+    chain_publish # the approvals
+    is "$(post admin /v1/publish "$(act admin publish publish \
+        ".roster = \"$roster\" | .approvals = []")")" "409 roster_old"
+    is "$(post admin /v1/publish "$(act admin publish publish \
+        '.roster = "x.y.z" | .approvals = []')")" "422 roster_invalid"
+    is "$(post admin /v1/publish "$(act admin publish publish \
+        ".roster = null | .approvals = $(jq -c '.approvals | map(.group = "other")' "$CHAIN/docs/host")")")" \
+        "422 approval_invalid"
+    is "$(post agent-sql1 /v1/publish "$(act agent-sql1 publish publish \
+        ".roster = \"$roster\" | .approvals = []")")" "403 role_not_allowed"
+
+    # deposit
+    point="{x: \"$(head -c 43 /dev/zero | tr '\0' A)\", y: \"$(head -c 43 /dev/zero | tr '\0' A)\"}"
+    release=".replica = \"sql1\" | .order = null | .recipient = $point
+        | .objects = [\$challenge.objects[0] // {name: (\"000b\" + \"00\" * 32)} | {name}]"
+    is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote "$release")")" \
+        "400 recipient_invalid"
+    chain_deposit <<<"$(openssl rand -hex 16)"
+    deposit=$(answered POST /v1/deposit 200 .request)
+    is "$(post admin /v1/deposit "$deposit")" "409 nonce_invalid"
+    is "$(post admin /v1/publish "$deposit")" "400 act_mismatch"
+    is "$(post auditor /v1/deposit "$deposit")" "403 identity_mismatch"
+    is "$(post admin /v1/deposit "$(jq -c '.act |= sub(".{20}$"; "A" * 20)' <<<"$deposit")")" \
+        "403 signature_invalid"
+    deposit="$(jq -r .act <<<"$deposit" | decoded 1)"
+    is "$(post admin /v1/deposit "$(act admin deposit deposit ". + $deposit")")" \
+        "409 version_mismatch"
+    deposit="$deposit | .version = 2"
+    is "$(post admin /v1/deposit "$(act admin deposit deposit \
+        ". + $deposit | .blobs |= .[:1]")")" "422 blob_missing"
+    is "$(post admin /v1/deposit "$(act admin deposit deposit \
+        ". + $deposit | .public |= sub(\"^.{8}\"; \"AAAAAAAA\")")")" "422 template_mismatch"
+    is "$(post admin /v1/deposit "$(act admin deposit deposit \
+        ". + $deposit | .blobs |= map(.duplicate |= sub(\".{8}\$\"; \"AAAAAAAA\"))")")" \
+        "422 blob_invalid"
+    is "$(post admin /v1/deposit "$(act admin deposit deposit ". + $deposit" \
+        '.aud = "000b" + "00" * 32')")" "403 audience_mismatch"
+
+    # order
+    is "$(post admin /v1/orders "$(act admin order drill '.expires_in = 600')")" "200"
+    is "$(post admin /v1/orders "$(act admin order rotate '.expires_in = 0')")" "400 malformed"
+    is "$(ask agent-sql1 GET /v1/orders)" "200"
+    [ "$(jq '.orders | length' "$CHAIN/run/body")" = 1 ]
+
+    # receipt
+    receipt='.replica = "sql1" | .grant = 999 | .outcome = "opened" | .object = null
+        | .sql_error = 0 | .detail = ""'
+    is "$(post agent-sql1 /v1/receipt "$(act agent-sql1 receipt promote "$receipt")")" \
+        "404 grant_unknown"
+    is "$(post agent-sql1 /v1/receipt "$(act agent-sql1 receipt promote \
+        "$receipt | .replica = \"sql2\"")")" "403 replica_unknown"
+
+    is "$(ask auditor GET '/v1/audit?limit=1000')" "200"
+    hold
+}
+
+# The limit of each body, as the document has it: one byte more is too large.
+@test "bodies up to their limit" {
+    begin
+    chain_publish
+    while read -r target limit; do
+        head -c "$limit" /dev/zero | tr '\0' ' ' >"$CHAIN/run/large"
+        is "$(post admin "$target" "@$CHAIN/run/large")" "400 malformed"
+        # Over the largest of all limits HTTP itself ends the connection, perhaps while curl sends.
+        [ "$limit" -lt 196608 ] || continue
+        printf ' ' >>"$CHAIN/run/large"
+        is "$(post admin "$target" "@$CHAIN/run/large")" "413 too_large"
+    done < <(/usr/bin/python3 -B - "$TOOLS" "$DOCUMENT" <<'TEXT'
+import sys
+sys.path.insert(0, sys.argv[1])
+import openapi_document
+for method, path, operation in openapi_document.Document(sys.argv[2]).operations():
+    if "requestBody" in operation:
+        print(path, operation["requestBody"]["x-max-bytes"])
+TEXT
+    )
+    hold
+}
