@@ -2,7 +2,8 @@
 # bash: processes in the background of a test, each with its log, waited for by what they say and
 # ended by their process ids. The caller sets CHAIN, a folder that goes away with the test.
 
-declare -A CHAIN_PIDS=()
+# Global also where bats sources this inside of its load().
+declare -gA CHAIN_PIDS=()
 
 # spawn NAME COMMAND...: its standard error and output go to $CHAIN/log/NAME.
 spawn() {
