@@ -159,6 +159,9 @@ static void child_asks(int replica)
     CLEANUP(secret_free_p) struct secret *password = NULL;
     enum escrow_err err;
 
+    /* A test run in the background inherits a SIGINT that is ignored. */
+    signal(SIGINT, SIG_DFL);
+    alarm(DEADLINE_MS / 1000);
     setsid();
     ioctl(replica, TIOCSCTTY, 0);
     err = password_ask(&password);
