@@ -18,8 +18,10 @@ struct secret {
 };
 
 /*
- * Makes the secure heap of this process (256 KiB, locked). Once, before any secret or private key.
- * ESCROW_ERR_SYSTEM if the heap cannot be made or locked.
+ * Makes the secure heap of this process (256 KiB, locked), and lets OpenSSL wipe what it frees on
+ * the plain one: its decoders and curves leave copies of private keys there. Once, before anything
+ * else of OpenSSL. ESCROW_ERR_SYSTEM if the heap cannot be made or locked, or if OpenSSL was in use
+ * already; a later call says the same.
  */
 MUST_CHECK enum escrow_err secret_heap_init(void);
 

@@ -3,9 +3,13 @@
 #include "libescrow/file.h"
 #include "libescrow/key.h"
 
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/sha.h>
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -214,7 +218,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const files[] = {"private", "public", "loose", "other", "state"};
+    static const char *const files[] = {"private", "public", "loose", "other", "state", "kept"};
 
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         unlink(files[i]);
@@ -296,6 +300,88 @@ static void test_small_files(void **state)
     assert_null(none);
 }
 
+/* Copies of the needle in one part of this process, outside of the secure heap. */
+static size_t copies_in(const struct secret *part, unsigned long address,
+                        const struct secret *needle)
+{
+    const uint8_t *next = part->bytes, *end = part->bytes + part->len, *found;
+    size_t copies = 0;
+
+    while ((found = memmem(next, (size_t)(end - next), needle->bytes, needle->len)) != NULL) {
+        const uint8_t *where = (const uint8_t *)address + (found - part->bytes);
+
+        copies += CRYPTO_secure_allocated(where) == 0;
+        next = found + 1;
+    }
+    return copies;
+}
+
+static size_t plain_copies(const struct secret *needle)
+{
+    CLEANUP(secret_free_p) struct secret *part = secret_new(32768);
+    const size_t step = part->len - needle->len;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    unsigned long from, to;
+    size_t copies = 0;
+    char line[512];
+
+    assert_non_null(maps);
+    assert_true(memory >= 0);
+    while (fgets(line, sizeof(line), maps)) {
+        /* What is larger is the sanitizer's own bookkeeping. */
+        if (sscanf(line, "%lx-%lx r", &from, &to) != 2 || to - from > 1UL << 28)
+            continue;
+        for (; from < to; from += step) {
+            ssize_t len = pread(memory, part->bytes, step + needle->len, (off_t)from);
+
+            if (len <= 0)
+                break;
+            part->len = (size_t)len;
+            copies += copies_in(part, from, needle);
+        }
+    }
+    fclose(maps);
+    close(memory);
+    return copies;
+}
+
+/* The private scalar, big-endian, and as OpenSSL's numbers hold it on this machine. */
+static void learn_scalar(const EVP_PKEY *key, struct secret *ret_big, struct secret *ret_little)
+{
+    BIGNUM *scalar = BN_secure_new();
+
+    assert_int_equal(EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_PRIV_KEY, &scalar), 1);
+    assert_int_equal(BN_bn2binpad(scalar, ret_big->bytes, (int)ret_big->len), ret_big->len);
+    assert_int_equal(BN_bn2nativepad(scalar, ret_little->bytes, (int)ret_little->len),
+                     ret_little->len);
+    BN_clear_free(scalar);
+}
+
+/* Not in the decoder's buffers, not in freed blocks: one copy, in the secure heap. */
+static void test_private_keys_leave_no_copy(void **state)
+{
+    CLEANUP(secret_free_p) struct secret *big = secret_new(EC_COORDINATE_BYTES);
+    CLEANUP(secret_free_p) struct secret *little = secret_new(EC_COORDINATE_BYTES);
+    CLEANUP(key_free_p) EVP_PKEY *key = key_generate();
+    CLEANUP(key_free_p) EVP_PKEY *copy = NULL;
+    uint8_t digest[32] = {1}, signature[ECDSA_SIGNATURE_BYTES];
+    void *leaked;
+
+    (void)state;
+    assert_int_equal(key_write_private(key, "kept"), ESCROW_OK);
+    assert_int_equal(key_read_private("kept", &copy), ESCROW_OK);
+    assert_int_equal(key_sign_digest(copy, digest, signature), ESCROW_OK);
+    learn_scalar(copy, big, little);
+    assert_int_equal(plain_copies(big), 0);
+    assert_int_equal(plain_copies(little), 0);
+
+    leaked = malloc(EC_COORDINATE_BYTES); /* the search does find one */
+    memcpy(leaked, big->bytes, EC_COORDINATE_BYTES);
+    assert_int_equal(plain_copies(big), 1);
+    free(leaked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_bad_points),
         cmocka_unit_test(test_signature),
         cmocka_unit_test(test_private_file),
+        cmocka_unit_test(test_private_keys_leave_no_copy),
         cmocka_unit_test(test_public_file),
         cmocka_unit_test(test_another_curve_is_no_key),
         cmocka_unit_test(test_small_files),
