@@ -27,6 +27,8 @@ teardown() {
 # $CHAIN_PORT is written down.
 begin() {
     chain_prepare 3
+    "$CHAIN_CERTS" agent --id spiffe://test/agent/stranger --out "$CHAIN/pki" "$CHAIN/ca" \
+        >>"$CHAIN/log/certificates" 2>&1
     chain_sqlsim <<<"$(openssl rand -hex 16)"
     chain_member
     chain_escrowd
@@ -53,6 +55,21 @@ ask() {
 # post WHO TARGET BODY
 post() {
     ask "$1" POST "$2" --header 'Content-Type: application/json' --data-binary "$3"
+}
+
+# wait_answer WHO TARGET WANTED: asks until that is the answer, at most 15 s.
+wait_answer() {
+    local deadline=$((SECONDS + 15)) got=
+    until [ "$got" = "$3" ]; do
+        [ "$SECONDS" -lt "$deadline" ] || is "$got" "$3"
+        read -r -t 0.05 <> <(:) || true
+        got=$(ask "$1" GET "$2")
+    done
+}
+
+# role_pid NAME: of a running role of escrowd.
+role_pid() {
+    pgrep --parent "${CHAIN_PIDS[escrowd]}" --full -- "--role $1"
 }
 
 # is ACTUAL WANTED: says both, for the log of a test that fails.
@@ -101,6 +118,15 @@ act() {
 name_of() {
     "$BUILD/tests/openapi/openapi_sign" "$CHAIN/keys/${1#agent-}.act" <<<'[{}, {}]' |
         jq -r .act | decoded 0 | jq -r .kid
+}
+
+# point: of a new P-256 key, as JSON.
+point() {
+    openssl ecparam -name prime256v1 -genkey -noout | openssl ec -pubout -outform der 2>/dev/null |
+        tail -c 64 | python3 -c 'import base64, json, sys
+x, y = sys.stdin.buffer.read(32), sys.stdin.buffer.read(32)
+text = [base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (x, y)]
+print(json.dumps(dict(zip("xy", text))))'
 }
 
 # hold: every answer that was written down is in the document, and has the form that it says.
@@ -167,14 +193,14 @@ hold() {
 }
 
 @test "acts that are taken, and acts that are refused" {
-    local roster deposit point release receipt
+    local roster deposit release receipt
     begin
 
-    # publish
+    # publish: the roster alone, then the approvals
     roster=$(cat "$CHAIN/docs/roster")
     is "$(post admin /v1/publish "$(act admin publish publish \
         ".roster = \"$roster\" | .approvals = []")")" "200"
-    chain_publish # the approvals
+    chain_publish
     is "$(post admin /v1/publish "$(act admin publish publish \
         ".roster = \"$roster\" | .approvals = []")")" "409 roster_old"
     is "$(post admin /v1/publish "$(act admin publish publish \
@@ -185,12 +211,13 @@ hold() {
     is "$(post agent-sql1 /v1/publish "$(act agent-sql1 publish publish \
         ".roster = \"$roster\" | .approvals = []")")" "403 role_not_allowed"
 
-    # deposit
-    point="{x: \"$(head -c 43 /dev/zero | tr '\0' A)\", y: \"$(head -c 43 /dev/zero | tr '\0' A)\"}"
-    release=".replica = \"sql1\" | .order = null | .recipient = $point
+    # release, before there is something to release
+    release=".replica = \"sql1\" | .order = null | .recipient = $(point)
         | .objects = [\$challenge.objects[0] // {name: (\"000b\" + \"00\" * 32)} | {name}]"
     is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote "$release")")" \
-        "400 recipient_invalid"
+        "404 secret_unknown"
+
+    # deposit
     chain_deposit <<<"$(openssl rand -hex 16)"
     deposit=$(answered POST /v1/deposit 200 .request)
     is "$(post admin /v1/deposit "$deposit")" "409 nonce_invalid"
@@ -217,6 +244,20 @@ hold() {
     is "$(post admin /v1/orders "$(act admin order rotate '.expires_in = 0')")" "400 malformed"
     is "$(ask agent-sql1 GET /v1/orders)" "200"
     [ "$(jq '.orders | length' "$CHAIN/run/body")" = 1 ]
+
+    # release
+    is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote \
+        "$release | .recipient.y = .recipient.x")")" "400 recipient_invalid"
+    is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote \
+        "$release | .objects[0].name = \"000b\" + \"00\" * 32")")" "409 object_mismatch"
+    is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote \
+        "$release | .replica = \"sql2\"")")" "403 replica_unknown"
+    is "$(post agent-sql1 /v1/release "$(act agent-sql1 release drill \
+        "$release | .order = \"none\"")")" "403 order_unknown"
+    is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote "$release")")" \
+        "403 session_not_found"
+    is "$(post agent-sql2 /v1/release "$(act agent-sql2 release promote \
+        "$release | .replica = \"sql2\"")")" "403 candidate_not_primary"
 
     # receipt
     receipt='.replica = "sql1" | .grant = 999 | .outcome = "opened" | .object = null
@@ -250,5 +291,29 @@ for method, path, operation in openapi_document.Document(sys.argv[2]).operations
         print(path, operation["requestBody"]["x-max-bytes"])
 TEXT
     )
+    hold
+}
+
+@test "what escrowd cannot do now, and who it does not know" {
+    begin
+    chain_publish
+    chain_deposit <<<"$(openssl rand -hex 16)"
+
+    is "$(ask agent-stranger GET /v1/health)" "200"
+    is "$(ask agent-stranger GET /v1/status)" "403 identity_unknown"
+
+    chain_swtpm_end KILL
+    wait_answer admin /v1/health "503 -"
+    is "$(post admin /v1/deposit "$(answered POST /v1/deposit 200 .request)")" "503 tpm_unavailable"
+    chain_swtpm
+    wait_answer admin /v1/health "200"
+
+    # The keeper goes: front answers for it.
+    kill -STOP "$(role_pid keeper)"
+    ask admin GET /v1/health >"$CHAIN/run/answer" &
+    kill -KILL "$(role_pid keeper)"
+    wait "$!"
+    is "$(cat "$CHAIN/run/answer")" "503 role_down"
+    wait_answer admin /v1/health "200"
     hold
 }

@@ -13,6 +13,7 @@
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
 #include "libescrow/reason.h"
+#include "policy/decide.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,33 +33,51 @@ static json_t *reasons(void)
     return array;
 }
 
-/* Each enum counts from 1; behind its last value the word is "unknown". */
-#define WORDS(name, function, type)                                                                \
+/* Behind the last value of each enum the word is "unknown". */
+#define WORDS(name, first, function, type)                                                         \
     static json_t *name(void)                                                                      \
     {                                                                                              \
         json_t *array = json_array();                                                              \
                                                                                                    \
-        for (int i = 1; strcmp(function((type)i), "unknown") != 0; i++)                            \
+        for (int i = first; strcmp(function((type)i), "unknown") != 0; i++)                        \
             json_array_append_new(array, json_string(function((type)i)));                          \
         return array;                                                                              \
     }
 
-WORDS(acts, act_kind_word, enum act_kind)
-WORDS(purposes, act_purpose_word, enum act_purpose)
-WORDS(states, secret_state_word, enum secret_state)
-WORDS(outcomes, act_outcome_word, enum act_outcome)
-WORDS(answers, answer_kind_word, enum answer_kind)
-WORDS(events, audit_event_word, enum audit_event)
-WORDS(roles, roster_role_word, enum roster_role)
+WORDS(acts, 1, act_kind_word, enum act_kind)
+WORDS(purposes, 1, act_purpose_word, enum act_purpose)
+WORDS(states, 1, secret_state_word, enum secret_state)
+WORDS(outcomes, 1, act_outcome_word, enum act_outcome)
+WORDS(answers, 1, answer_kind_word, enum answer_kind)
+WORDS(events, 1, audit_event_word, enum audit_event)
+WORDS(roles, 1, roster_role_word, enum roster_role)
+WORDS(kinds, 0, policy_kind_name, enum policy_kind)
+WORDS(rules, 0, policy_rule_name, enum policy_rule)
+WORDS(results, 0, policy_result_name, enum policy_result)
 
 static json_t *words(void)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "Act/enum", acts(), "Purpose/enum",
-                     purposes(), "State/enum", states(), "Receipt/properties/outcome/enum",
-                     outcomes(), "ReceiptDetail/properties/outcome/enum", outcomes(),
-                     "AnswerHeader/properties/answer/enum", answers(),
-                     "AuditRecord/properties/event/enum", events(),
-                     "Roster/properties/keys/items/properties/role/enum", roles());
+    static const struct {
+        const char *place;
+        json_t *(*list)(void);
+    } table[] = {
+        {"Act/enum", acts},
+        {"Purpose/enum", purposes},
+        {"State/enum", states},
+        {"Receipt/properties/outcome/enum", outcomes},
+        {"ReceiptDetail/properties/outcome/enum", outcomes},
+        {"AnswerHeader/properties/answer/enum", answers},
+        {"AuditRecord/properties/event/enum", events},
+        {"Roster/properties/keys/items/properties/role/enum", roles},
+        {"ReleaseKind/enum", kinds},
+        {"Verdict/properties/rules/items/properties/rule/enum", rules},
+        {"Verdict/properties/rules/items/properties/result/enum", results},
+    };
+    json_t *object = json_object();
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        json_object_set_new(object, table[i].place, table[i].list());
+    return object;
 }
 
 static json_t *limits(void)
@@ -84,6 +103,8 @@ static json_t *limits(void)
         {"Challenge/properties/objects/maxItems", ACT_OBJECTS_MAX},
         {"Grant/properties/objects/maxItems", ACT_OBJECTS_MAX},
         {"AuditRecord/properties/objects/maxItems", ACT_OBJECTS_MAX},
+        {"Evidence/properties/facts/properties/replicas/maxItems", POLICY_REPLICAS_MAX},
+        {"Verdict/properties/rules/maxItems", POLICY_RULE_COUNT},
     };
     json_t *object = json_object();
 

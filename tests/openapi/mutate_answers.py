@@ -15,9 +15,8 @@ import check_answers
 import openapi_document
 
 JWS = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{86}")
-# Members that may be missing (of a problem), and objects that are open.
+# Members that may be missing (of a problem).
 OPTIONAL = {"detail"}
-OPEN = {"facts"}
 
 
 class Jws:
@@ -68,8 +67,7 @@ def mutations(value, place, put):
                 yield f"{place}/{name}", "is missing"
             value[name] = inner
             # A publish act may carry what is no roster: it is refused for that only later.
-            is_open = name in OPEN or name == "roster" and "approvals" in value
-            if not is_open or inner is None:
+            if name != "roster" or "approvals" not in value or inner is None:
                 yield from mutations(
                     inner, f"{place}/{name}", lambda new, name=name: value.update({name: new})
                 )

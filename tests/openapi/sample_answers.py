@@ -124,6 +124,50 @@ def record(event, **members):
     return json.dumps(whole, sort_keys=True, separators=(",", ":")) + "\n"
 
 
+def facts():
+    age = {"primary_ago_ms": 10, "silent_for_ms": None, "dead_for_ms": 0}
+    state = dict.fromkeys(
+        "cluster_type role operational_state recovery_health synchronization_health"
+        " synchronization_state database_state".split(),
+        1,
+    )
+    state.update(outcome="answered", is_read_write=True, is_forwarder=False, quorum_state=None)
+    state.update(server_name={"hex": "ff01"}, primary_replica="SQL1")
+    state.update(sequence_number="-12", recovery_lsn=None)
+    replica = {"status": "answered", "answered_ms": 4, "state": state, "history": None}
+    failure = {"outcome": "refused", "sql_error": 0, "diagnosis": "connection refused"}
+    history = dict(age, last_role=2, was_synchronised=True)
+    verdict = {"outcome": "allow", "reason": "promotion", "kind": "promotion", "mints_epoch": True}
+    verdict.update(witnesses=2, witnesses_needed=2, is_by_silence=False)
+    rules = ("candidate", "session", "rival", "witnesses", "promotion", "brake")
+    passed = [{"rule": rule, "result": "passed", "reason": None} for rule in rules]
+    asked = {"purpose": "promote", "database": "SSISDB", "replica": "SQL1", "is_order_valid": False}
+    grant = {"state": "unsettled", "replica": "SQL2", "requests": 1, "age_ms": 7}
+    ledger = {"primary": "SQL2", "epoch": 1, "origin": "baseline", "epoch_age_ms": 5000}
+    return {
+        "evidence": {
+            "v": 1,
+            "request": asked,
+            "facts": {
+                "elapsed_ms": 5,
+                "session": "found",
+                "replicas": [
+                    dict(replica, instance="SQL1"),
+                    dict(replica, instance="SQL2", state=failure, history=history),
+                    dict(replica, instance="SQL3", status="silent", answered_ms=None, state=None),
+                ],
+            },
+            "ledger": {
+                "record": ledger,
+                "grant": grant,
+                "hints": {"recovery_lsn": "37", "sequence_number": None},
+                "releases_last_hour": 0,
+            },
+        },
+        "verdict": dict(verdict, rules=passed),
+    }
+
+
 def records():
     signed = acts()
     who = {
@@ -154,7 +198,7 @@ def records():
         decision="allow",
         reason="promotion",
         epoch=2,
-        facts={"witnesses": 2},
+        facts=facts(),
         replica="SQL1",
         objects=[NAME],
         versions=[1],
