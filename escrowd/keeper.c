@@ -250,6 +250,19 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
     return role_ready(keeper->role, 0);
 }
 
+static struct event_base *new_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+
+    /* Without it timers tick every 4 ms, and a decision waits for several. */
+    if (config && event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0)
+        base = event_base_new_with_config(config);
+    if (config)
+        event_config_free(config);
+    return base;
+}
+
 enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd)
 {
     CLEANUP(cleanup_close) int fd = supervisor_fd;
@@ -257,7 +270,7 @@ enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_f
     enum escrow_err err = keeper_open(&keeper, config);
 
     if (!err) {
-        keeper.base = event_base_new();
+        keeper.base = new_base();
         err = keeper.base ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
     }
     if (!err && event_base_priority_init(keeper.base, PRIORITIES))

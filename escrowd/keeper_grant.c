@@ -145,15 +145,6 @@ static void record_unfinished(const struct request *request, enum reason reason)
                     (unsigned long long)request->sequence);
 }
 
-/* What the decision rested on still holds. */
-static bool is_still_good(const struct request *request)
-{
-    const struct release *release = request->release;
-    int64_t most_ms = RELEASE_FACTS_MAX_MS + release->target.group->rival_wait_ms;
-
-    return round_facts(release->round)->elapsed_ms <= most_ms && release_is_by_roster(request);
-}
-
 static void grant(struct request *request)
 {
     const struct release *release = request->release;
@@ -197,10 +188,44 @@ static void reply_needs_approval(struct request *request)
     request_reply_json(request, 202, document);
 }
 
+/* The rule that trusts silence let it happen: a person should look. */
+static void record_alert(const struct request *request)
+{
+    const struct release *release = request->release;
+    struct audit_record record;
+
+    keeper_record(request->keeper, AUDIT_ALERT, &record);
+    record.group = request->act->subject.group;
+    record.database = request->act->subject.database;
+    record.replica = release->replica->instance;
+    record.epoch = release->epoch;
+    record.grant = request->sequence;
+    record.reason = reason_code(release->verdict.reason);
+    if (keeper_append(request->keeper, &record, NULL, NULL))
+        log_warning("an alert could not be recorded");
+}
+
+/* For whoever follows the service's log; the audit log says it all. */
+static void tell(const struct request *request)
+{
+    const struct release *release = request->release;
+    enum log_level level =
+        release->verdict.outcome == POLICY_ALLOW ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING;
+
+    log_write(level, "record %llu: %s asks for %s/%s to %s: %s (%s)",
+              (unsigned long long)request->sequence, release->replica->instance,
+              request->act->subject.group, request->act->subject.database,
+              act_purpose_word(request->act->purpose),
+              policy_outcome_name(release->verdict.outcome), reason_code(release->verdict.reason));
+    if (release->verdict.outcome == POLICY_ALLOW && release->verdict.is_by_silence)
+        record_alert(request);
+}
+
 void release_finish(struct request *request)
 {
     const struct release *release = request->release;
 
+    tell(request);
     switch (release->verdict.outcome) {
     case POLICY_DENY:
         request_fail(request, release->verdict.reason);
@@ -209,7 +234,7 @@ void release_finish(struct request *request)
         reply_needs_approval(request);
         return;
     case POLICY_ALLOW:
-        if (is_still_good(request)) {
+        if (release_is_fresh(request) && release_is_by_roster(request)) {
             grant(request);
             return;
         }

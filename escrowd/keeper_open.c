@@ -3,6 +3,7 @@
 #include "escrowd/keeper_approvals.h"
 #include "escrowd/keeper_state.h"
 #include "libescrow/encode.h"
+#include "libescrow/log.h"
 
 #include <sys/stat.h>
 
@@ -16,12 +17,15 @@ static enum escrow_err open_policy(struct keeper *keeper)
     CLEANUP(config_report_deinit) struct config_report report = {0};
     enum escrow_err err = policy_load(keeper->config->policy_file, &report, &keeper->policy);
 
-    if (!err)
-        policy_warnings(keeper->policy, &report);
-    config_report_log(&report);
-    if (!err)
-        hex_encode(policy_digest(keeper->policy), POLICY_DIGEST_BYTES, keeper->rules);
-    return err;
+    if (err) {
+        config_report_log(&report);
+        return err;
+    }
+    policy_warnings(keeper->policy, &report);
+    for (size_t i = 0; i < report.count; i++)
+        log_warning("%s", report.lines[i]);
+    hex_encode(policy_digest(keeper->policy), POLICY_DIGEST_BYTES, keeper->rules);
+    return ESCROW_OK;
 }
 
 static enum escrow_err open_authority(struct keeper *keeper)

@@ -139,9 +139,6 @@ static void ask(struct request *request)
         request_fail(request, REASON_INTERNAL);
         return;
     }
-    /* What was the past when the question was asked. */
-    watch_fill_history(request->keeper->watch, release->target.group->name,
-                       release->target.database, round_facts(release->round));
     request->state = REQUEST_ASKING;
     request_set_timer(request, 0);
 }
@@ -211,9 +208,10 @@ static enum escrow_err decide(struct request *request)
 {
     struct release *release = request->release;
     struct keeper *keeper = request->keeper;
-    const struct policy_facts *facts = round_facts(release->round);
+    struct policy_facts *facts = round_facts(release->round);
     enum escrow_err err;
 
+    watch_fill_history(keeper->watch, release->target.group->name, release->target.database, facts);
     if (is_undecided(keeper, release->target.group))
         keeper_flush(keeper);
     release->asked = (struct policy_request){
@@ -297,10 +295,33 @@ static void record_decision(struct request *request)
     request_record(request, &record);
 }
 
+/* The policy wants to know more, or to wait: until then, or for the next answer. */
+static void wait_on(struct request *request, int64_t elapsed_ms)
+{
+    const struct release *release = request->release;
+    int64_t next_ms = release->verdict.wait_until_ms;
+
+    if (elapsed_ms < ASK_MS && next_ms > ASK_MS)
+        next_ms = ASK_MS;
+    /* Too long for this request: the agent asks again. */
+    if (next_ms - elapsed_ms > release->deadline_ms - clock_boot_ms())
+        request_refuse(request, release->verdict.reason);
+    else
+        request_set_timer(request, next_ms - elapsed_ms);
+}
+
+bool release_is_fresh(const struct request *request)
+{
+    const struct release *release = request->release;
+
+    return round_facts(release->round)->elapsed_ms <=
+           RELEASE_FACTS_MAX_MS + release->target.group->rival_wait_ms;
+}
+
 void release_facts(struct request *request)
 {
-    struct release *release = request->release;
-    int64_t elapsed_ms = round_facts(release->round)->elapsed_ms, next_ms;
+    const struct release *release = request->release;
+    int64_t elapsed_ms = round_facts(release->round)->elapsed_ms;
 
     if (!release_is_by_roster(request)) {
         release_ask_again(request);
@@ -308,19 +329,12 @@ void release_facts(struct request *request)
     }
     if (elapsed_ms >= ASK_MS)
         round_give_up(release->round);
-    if (decide(request)) {
+    if (decide(request))
         request_fail(request, REASON_STORE_UNAVAILABLE);
-        return;
-    }
-    if (release->verdict.outcome != POLICY_WAIT) {
-        record_decision(request);
-        return;
-    }
-    next_ms = release->verdict.wait_until_ms;
-    if (elapsed_ms < ASK_MS && next_ms > ASK_MS)
-        next_ms = ASK_MS;
-    if (next_ms == POLICY_NO_DEADLINE)
-        request_fail(request, REASON_DEADLINE);
+    else if (release->verdict.outcome == POLICY_WAIT)
+        wait_on(request, elapsed_ms);
+    else if (release->verdict.outcome == POLICY_ALLOW && !release_is_fresh(request))
+        release_ask_again(request);
     else
-        request_set_timer(request, next_ms - elapsed_ms);
+        record_decision(request);
 }

@@ -36,6 +36,8 @@ struct release {
  * versions and both approvals are there. REASON_NONE or why not.
  */
 MUST_CHECK enum reason release_check_grantable(struct request *request);
+/* The facts are young enough for a grant. */
+bool release_is_fresh(const struct request *request);
 /* The roster by which the act was checked is still in force. */
 bool release_is_by_roster(const struct request *request);
 /* The decision is no longer good: asks all replicas again, or gives up. From any context. */

@@ -148,7 +148,9 @@ static const char keeper_calls[] =
     "fallocate fchmod fchown fdatasync flock fstatfs fsync ftruncate getcwd getdents64 link linkat "
     "lstat mkdir mlock mlock2 munlock open openat pread64 pwrite64 pwritev readlink readv rename "
     "renameat renameat2 stat statfs statx umask unlink unlinkat utimensat "
-    "connect recvfrom sendto";
+    "connect recvfrom sendto "
+    /* libevent's precise timers */
+    "timerfd_create timerfd_settime";
 
 /* Connections that are accepted, and the revocation list. */
 static const char front_calls[] =

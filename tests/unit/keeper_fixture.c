@@ -55,17 +55,22 @@ static const char *path_of(struct keeper_fixture *fx, int index, const char *nam
     return fx->paths[index];
 }
 
-static void write_policy(const char *path)
+#define POLICY_HEAD                                                                                \
+    "groups:\n"                                                                                    \
+    "  - name: " FX_GROUP "\n"                                                                     \
+    "    availability_group: AG-SSIS\n"                                                            \
+    "    cluster_type: wsfc\n"                                                                     \
+    "    databases: [" FX_DATABASE "]\n"                                                           \
+    "    replicas:\n"                                                                              \
+    "      - {instance: node-a, server_name: SQLA}\n"                                              \
+    "      - {instance: node-b, server_name: SQLB}\n"
+
+static void write_policy(const char *path, bool is_pair)
 {
-    static const char text[] = "groups:\n"
-                               "  - name: " FX_GROUP "\n"
-                               "    availability_group: AG-SSIS\n"
-                               "    cluster_type: wsfc\n"
-                               "    databases: [" FX_DATABASE "]\n"
-                               "    replicas:\n"
-                               "      - {instance: node-a, server_name: SQLA}\n"
-                               "      - {instance: node-b, server_name: SQLB}\n"
-                               "      - {instance: node-c, server_name: SQLC}\n";
+    static const char three[] = POLICY_HEAD "      - {instance: node-c, server_name: SQLC}\n";
+    static const char two[] = POLICY_HEAD "    witnesses: candidate+silence\n"
+                                          "    dead_for: 3s\n";
+    const char *text = is_pair ? two : three;
 
     OK(file_create(path, 0600, text, strlen(text)));
 }
@@ -164,7 +169,7 @@ static void make_config(struct keeper_fixture *fx)
                                                      .agent_login = "escrow_agent"};
 }
 
-void fx_start(struct keeper_fixture *fx)
+void fx_start(struct keeper_fixture *fx, bool is_pair)
 {
     static const char *const names[FX_REPLICAS][2] = {
         {"node-a", "SQLA"}, {"node-b", "SQLB"}, {"node-c", "SQLC"}};
@@ -176,6 +181,7 @@ void fx_start(struct keeper_fixture *fx)
     OK(secret_heap_init());
     signal(SIGPIPE, SIG_IGN);
     fx->supervisor_fd = fx->front_fd = -1;
+    fx->replica_count = is_pair ? 2 : FX_REPLICAS;
     for (int i = 0; i < FX_REPLICAS; i++)
         fx->replicas[i] = (struct fx_replica){
             .instance = names[i][0], .server_name = names[i][1], .fd = -1, .has_session = true};
@@ -184,7 +190,7 @@ void fx_start(struct keeper_fixture *fx)
     swtpm_start(&fx->swtpm);
     make_keys(fx);
     make_config(fx);
-    write_policy(fx->config.policy_file);
+    write_policy(fx->config.policy_file, is_pair);
     OK(key_write_public(fx->authority, fx->config.authority_file));
     OK(key_write_public(fx->recovery, fx->config.recovery_file));
     if (mkdir(fx->config.state_folder, 0700) != 0 || mkdir(fx->config.audit_folder, 0700) != 0)
@@ -256,7 +262,7 @@ void fx_run(struct keeper_fixture *fx)
         OK(ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message));
     } while (message.type != IPC_READY);
     fx->front_fd = pass_peer(fx, IPC_PEER_FRONT, "");
-    for (int i = 0; i < FX_REPLICAS; i++)
+    for (int i = 0; i < fx->replica_count; i++)
         fx->replicas[i].fd = pass_peer(fx, IPC_PEER_PROBER, fx->replicas[i].instance);
 }
 
@@ -473,12 +479,22 @@ void fx_wait_primary(struct keeper_fixture *fx, const char *instance)
 
 /* ---- what tests ask ---- */
 
+static struct keeper_fixture the_fixture;
+
 int fx_setup(void **state)
 {
-    static struct keeper_fixture fx;
+    fx_start(&the_fixture, false);
+    *state = &the_fixture;
+    return 0;
+}
 
-    fx_start(&fx);
-    *state = &fx;
+int fx_setup_pair(void **state)
+{
+    fx_start(&the_fixture, true);
+    *state = &the_fixture;
+    fx_publish(*state);
+    fx_deposit(*state, FX_PASSWORD);
+    fx_wait_primary(*state, "node-a");
     return 0;
 }
 

@@ -65,6 +65,7 @@ struct keeper_fixture {
     pid_t pid;
     int supervisor_fd, front_fd;
     struct ipc_buffer *buffer;
+    int replica_count; /* 3, or 2 of a pair */
     struct fx_replica replicas[FX_REPLICAS];
     uint64_t last_id;
     struct fx_reply reply;
@@ -76,7 +77,7 @@ struct keeper_fixture {
 __attribute__((noreturn)) void fx_fail(const char *what, const char *why);
 
 /* TPM, init, keys, roster (not published), a keeper that runs. */
-void fx_start(struct keeper_fixture *fx);
+void fx_start(struct keeper_fixture *fx, bool is_pair);
 void fx_stop(struct keeper_fixture *fx);
 /* The keeper alone: starts it, ends it as the supervisor does, kills it. */
 void fx_run(struct keeper_fixture *fx);
@@ -116,6 +117,8 @@ char *fx_sign(struct keeper_fixture *fx, enum fx_who who, const struct answer *c
 int fx_setup_ready(void **state);
 /* The same, fresh: nothing is published. */
 int fx_setup(void **state);
+/* As fx_setup_ready, with a group of two replicas and witnesses: candidate+silence. */
+int fx_setup_pair(void **state);
 int fx_teardown(void **state);
 /* The reason of the reply to this body; REASON_NONE if it was served. */
 enum reason fx_reason(struct keeper_fixture *fx, enum route route, enum fx_who who,

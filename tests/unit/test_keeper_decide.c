@@ -180,6 +180,38 @@ static void test_rival(void **state)
     assert_int_equal(fx->reply.status, 202);
 }
 
+/* Two replicas: what the other one is worth as a witness is how long the watch has missed it. */
+static void test_pair_by_silence(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *answer = NULL;
+    int64_t died_ms;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].is_hung = true;
+    died_ms = now_ms();
+    answer = fx_release(fx, FX_AGENT_B, recipient);
+    assert_non_null(answer);
+    assert_int_equal(answer->grant.reason, REASON_CANDIDATE_SILENCE);
+    /* The last answer of the other one may be a second older than its death. */
+    assert_in_range(now_ms() - died_ms, 2000, 6000);
+    assert_int_equal(fx_count(fx, "alert", "candidate_silence"), 1);
+    assert_int_equal(fx_count(fx, "unfinished", NULL), 0);
+}
+
+/* A cut network: the other one is as silent, but this keeper has never seen it as primary. */
+static void test_pair_unproven(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_shut_down(fx);
+    fx_run(fx);
+    fx_set_primary(fx, 1);
+    fx->replicas[0].is_hung = true;
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_SILENCE_UNPROVEN);
+}
+
 /* Anybody can decide again from the record. */
 static void test_decision_can_be_recomputed(void **state)
 {
@@ -258,6 +290,8 @@ int main(void)
         READY(test_dead_old_primary),
         READY(test_nobody_answers),
         READY(test_rival),
+        cmocka_unit_test_setup_teardown(test_pair_by_silence, fx_setup_pair, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_pair_unproven, fx_setup_pair, fx_teardown),
         READY(test_decision_can_be_recomputed),
         READY(test_roster_changed_meanwhile),
     };
