@@ -60,6 +60,7 @@ enum escrow_err secret_heap_init(void)
         log_error("secret: the secure heap of %d bytes cannot be made and locked; raise "
                   "RLIMIT_MEMLOCK (systemd: LimitMEMLOCK=)",
                   SECURE_HEAP_BYTES);
+        CRYPTO_secure_malloc_done();
         return ESCROW_ERR_SYSTEM;
     }
     return ESCROW_OK;

@@ -324,13 +324,15 @@ static size_t plain_copies(const struct secret *needle)
     int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
     unsigned long from, to;
     size_t copies = 0;
-    char line[512];
+    char line[512], *rest;
 
     assert_non_null(maps);
     assert_true(memory >= 0);
     while (fgets(line, sizeof(line), maps)) {
         /* What is larger is the sanitizer's own bookkeeping. */
-        if (sscanf(line, "%lx-%lx r", &from, &to) != 2 || to - from > 1UL << 28)
+        from = strtoul(line, &rest, 16);
+        to = strtoul(rest + 1, NULL, 16);
+        if (to - from > 1UL << 28)
             continue;
         for (; from < to; from += step) {
             ssize_t len = pread(memory, part->bytes, step + needle->len, (off_t)from);

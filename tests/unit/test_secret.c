@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/log.h"
 #include "libescrow/secret.h"
 
 #include <openssl/crypto.h>
@@ -8,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -72,6 +76,35 @@ static void test_sizes(void **state)
     assert_null(secret_new(65537));
 }
 
+/* In a process that may lock no memory: the first answer, and the second one. */
+static int without_memlock(void)
+{
+    const struct rlimit nothing = {0, 0};
+    pid_t pid = fork();
+    enum escrow_err first, second;
+    int status;
+
+    if (pid == 0) {
+        /* Root could lock in spite of the limit. */
+        if (setrlimit(RLIMIT_MEMLOCK, &nothing) != 0 || (geteuid() == 0 && setuid(65534) != 0))
+            _exit(2);
+        log_init("test", 0);
+        first = secret_heap_init();
+        second = secret_heap_init();
+        _exit(first == ESCROW_ERR_SYSTEM && second == ESCROW_ERR_SYSTEM && !secret_new(1) ? 0 : 1);
+    }
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status)
+                                                                           : -1;
+}
+
+static int unlocked_status; /* of the above, which must run before this process has its heap */
+
+static void test_a_heap_that_cannot_be_locked_is_none(void **state)
+{
+    (void)state;
+    assert_int_equal(unlocked_status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -80,8 +113,10 @@ int main(void)
         cmocka_unit_test(test_freed_bytes_are_wiped),
         cmocka_unit_test(test_equal),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_a_heap_that_cannot_be_locked_is_none),
     };
 
+    unlocked_status = without_memlock();
     if (secret_heap_init() != ESCROW_OK)
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
