@@ -42,6 +42,7 @@ struct roster_member {
     struct tpm_name answer;
     uint8_t audit_public[KEY_PUBLIC_MAX];
     size_t audit_public_len;
+    struct ec_point audit_point;
     struct tpm_name counter; /* Name of the epoch counter */
     bool is_ek_verified;
 };

@@ -43,7 +43,6 @@ static enum escrow_err read_member(const json_t *item, size_t index, struct rost
 {
     static const char *const ek_words[] = {"none", "verified"};
     struct json_reader reader;
-    struct ec_point audit_point;
     struct tpm_name audit;
 
     json_reader_init(&reader, item, "roster: members[%zu]", index);
@@ -53,8 +52,8 @@ static enum escrow_err read_member(const json_t *item, size_t index, struct rost
     member->storage_public_len =
         read_public(&reader, "storage", KEY_TPM_STORAGE, member->storage_public,
                     &member->storage_point, &member->storage);
-    member->audit_public_len =
-        read_public(&reader, "audit", KEY_TPM_AUDIT, member->audit_public, &audit_point, &audit);
+    member->audit_public_len = read_public(&reader, "audit", KEY_TPM_AUDIT, member->audit_public,
+                                           &member->audit_point, &audit);
     read_signer(&reader, "answer", &member->answer_point, &member->answer, ret_answer_key);
     json_read_tpm_name(&reader, "counter", &member->counter);
     member->is_ek_verified = json_read_word(&reader, "ek", ek_words, ARRAY_LEN(ek_words)) == 1;
@@ -128,31 +127,64 @@ static enum escrow_err check_members_differ(const struct roster *roster)
     for (size_t i = 0; i < roster->member_count; i++) {
         const struct roster_member *one = &roster->members[i];
 
-        if (tpm_name_equal(&one->answer, &roster->authority))
-            return complain("the authority's key", one->label);
         for (size_t j = 0; j < i; j++) {
             const struct roster_member *other = &roster->members[j];
 
             if (strcmp(one->label, other->label) == 0)
                 return complain("the label of member", one->label);
-            if (tpm_name_equal(&one->storage, &other->storage) ||
-                tpm_name_equal(&one->answer, &other->answer) ||
-                tpm_name_equal(&one->counter, &other->counter))
-                return complain("a key or counter of member", one->label);
+            if (tpm_name_equal(&one->counter, &other->counter))
+                return complain("the counter of member", one->label);
         }
     }
     return ESCROW_OK;
 }
 
-/* An answer key that were an act key could sign for both sides of one conversation. */
-static enum escrow_err check_keys_differ(const struct roster *roster)
-{
-    for (size_t i = 0; i < roster->key_count; i++) {
-        const struct roster_key *one = &roster->keys[i];
+/* Every key of a roster, whatever it is for. */
+#define PLACES_MAX (2 + 3 * ROSTER_MEMBERS_MAX + ROSTER_KEYS_MAX)
+struct place {
+    const struct ec_point *point;
+    const char *what;
+    const char *name;
+};
 
-        if (tpm_name_equal(&one->name, &roster->authority) ||
-            roster_find_answerer(roster, &one->name) || roster_find_key(roster, &one->name) != one)
-            return complain("the act key of", one->identity);
+static size_t list_places(const struct roster *roster, const struct ec_point *authority,
+                          struct place ret_places[static PLACES_MAX])
+{
+    size_t count = 0;
+
+    ret_places[count++] = (struct place){authority, "the key of", "authority"};
+    ret_places[count++] = (struct place){&roster->recovery, "the key of", "recovery"};
+    for (size_t i = 0; i < roster->member_count; i++) {
+        const struct roster_member *member = &roster->members[i];
+
+        ret_places[count++] =
+            (struct place){&member->storage_point, "the storage key of member", member->label};
+        ret_places[count++] =
+            (struct place){&member->answer_point, "the answer key of member", member->label};
+        ret_places[count++] =
+            (struct place){&member->audit_point, "the audit key of member", member->label};
+    }
+    for (size_t i = 0; i < roster->key_count; i++)
+        ret_places[count++] =
+            (struct place){&roster->keys[i].point, "the act key of", roster->keys[i].identity};
+    return count;
+}
+
+/*
+ * A key with two uses could sign for both sides of one conversation, or be thought safely offline
+ * while an agent signs with it.
+ */
+static enum escrow_err check_keys_differ(const struct roster *roster,
+                                         const struct ec_point *authority)
+{
+    struct place places[PLACES_MAX];
+    size_t count = list_places(roster, authority, places);
+
+    for (size_t i = 1; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (memcmp(places[i].point, places[j].point, sizeof(*places[i].point)) == 0)
+                return complain(places[i].what, places[i].name);
+        }
     }
     return ESCROW_OK;
 }
@@ -188,7 +220,7 @@ static enum escrow_err read_keys(struct roster *roster, const json_t *array)
         if (err)
             return err;
     }
-    return check_keys_differ(roster);
+    return ESCROW_OK;
 }
 
 enum escrow_err roster_fill(struct roster *roster, EVP_PKEY *authority)
@@ -208,8 +240,7 @@ enum escrow_err roster_fill(struct roster *roster, EVP_PKEY *authority)
     if (memcmp(&authority_point, &pinned, sizeof(pinned)) != 0)
         json_reader_fault(&reader, "authority");
     json_read_point(&reader, "recovery", &roster->recovery);
-    if (key_from_point(&roster->recovery, &recovery) != ESCROW_OK ||
-        memcmp(&roster->recovery, &pinned, sizeof(pinned)) == 0)
+    if (key_from_point(&roster->recovery, &recovery) != ESCROW_OK)
         json_reader_fault(&reader, "recovery");
     members = json_read_array(&reader, "members", ROSTER_MEMBERS_MAX);
     keys = json_read_array(&reader, "keys", ROSTER_KEYS_MAX);
@@ -220,5 +251,7 @@ enum escrow_err roster_fill(struct roster *roster, EVP_PKEY *authority)
         err = key_recipient_name(&roster->recovery, &roster->recovery_name);
     if (!err)
         err = read_members(roster, members);
-    return err ? err : read_keys(roster, keys);
+    if (!err)
+        err = read_keys(roster, keys);
+    return err ? err : check_keys_differ(roster, &pinned);
 }

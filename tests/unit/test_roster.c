@@ -259,6 +259,24 @@ static void bend_authority_as_recovery(json_t *payload)
                      0);
 }
 
+static void bend_recovery_as_act_key(json_t *payload)
+{
+    assert_int_equal(
+        json_object_set(item(payload, "keys", 1), "key", json_object_get(payload, "recovery")), 0);
+}
+
+static void bend_recovery_as_answer(json_t *payload)
+{
+    assert_int_equal(json_object_set(item(payload, "members", 0), "answer",
+                                     json_object_get(payload, "recovery")),
+                     0);
+}
+
+static void bend_audit_twice(json_t *payload)
+{
+    copy_member(payload, "audit");
+}
+
 static void bend_another_authority(json_t *payload)
 {
     assert_int_equal(json_object_set(payload, "authority", json_object_get(payload, "recovery")),
@@ -288,18 +306,33 @@ static void bend_too_many_members(json_t *payload)
 static void test_refused(void **state)
 {
     static const bend_fn bends[] = {
-        bend_version,           bend_number,
-        bend_unknown_member,    bend_unknown_key_member,
-        bend_missing,           bend_role,
-        bend_identity,          bend_group_name,
-        bend_instance_star,     bend_agent_without_instance,
-        bend_label_twice,       bend_admin_with_instance,
-        bend_storage_twice,     bend_answer_twice,
-        bend_counter_twice,     bend_audit_as_storage,
-        bend_act_key_twice,     bend_answer_as_act_key,
-        bend_off_curve,         bend_authority_as_act_key,
-        bend_too_many_members,  bend_authority_as_recovery,
-        bend_another_authority, bend_off_curve_recovery,
+        bend_version,
+        bend_number,
+        bend_unknown_member,
+        bend_unknown_key_member,
+        bend_missing,
+        bend_role,
+        bend_identity,
+        bend_group_name,
+        bend_instance_star,
+        bend_agent_without_instance,
+        bend_label_twice,
+        bend_admin_with_instance,
+        bend_storage_twice,
+        bend_answer_twice,
+        bend_counter_twice,
+        bend_audit_as_storage,
+        bend_act_key_twice,
+        bend_answer_as_act_key,
+        bend_off_curve,
+        bend_authority_as_act_key,
+        bend_audit_twice,
+        bend_recovery_as_act_key,
+        bend_recovery_as_answer,
+        bend_too_many_members,
+        bend_authority_as_recovery,
+        bend_another_authority,
+        bend_off_curve_recovery,
     };
     struct fixture *fixture = *state;
 
