@@ -130,10 +130,10 @@ static const struct sandbox_path prober_paths[] = {
 
 const char sandbox_common_calls[] =
     "brk madvise mremap munmap "
-    "close fcntl fstat lseek newfstatat read write writev "
-    "pipe2 recvmsg sendmsg poll ppoll epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_wait "
-    "clock_gettime clock_nanosleep gettimeofday nanosleep restart_syscall time "
-    "getegid geteuid getgid getpid gettid getuid getrandom futex sched_yield "
+    "close fcntl fstat lseek newfstatat read readv write writev "
+    "pipe2 poll ppoll recvmsg sendmsg epoll_create1 epoll_ctl epoll_pwait epoll_wait "
+    "clock_gettime gettimeofday restart_syscall time "
+    "getegid geteuid getgid getpid getrandom gettid getuid futex sched_yield "
     "exit exit_group rt_sigaction rt_sigprocmask rt_sigreturn tgkill "
 #ifdef ESCROW_SANITIZE
     /* Of the sanitizers: memory of their own, and whether to search for leaks at the end. */
@@ -141,29 +141,26 @@ const char sandbox_common_calls[] =
 #endif
     ;
 
-const char sandbox_refused_calls[] = "access sysinfo uname";
+/* What libraries try and do without. */
+const char sandbox_refused_calls[] = "access faccessat faccessat2 sysinfo uname";
 
-/* Files below state and log folder, the locks of SQLite, and a TPM behind a socket. */
+/* Files below state and log folder as SQLite and the log treat them, and a TPM behind a socket. */
 static const char keeper_calls[] =
-    "fallocate fchmod fchown fdatasync flock fstatfs fsync ftruncate getcwd getdents64 link linkat "
-    "lstat mkdir mlock mlock2 munlock open openat pread64 pwrite64 pwritev readlink readv rename "
-    "renameat renameat2 stat statfs statx umask unlink unlinkat utimensat "
-    "connect recvfrom sendto "
+    "fallocate fchmod fchown fdatasync fsync ftruncate getcwd getdents64 lstat open openat pread64 "
+    "pwrite64 readlink rename renameat renameat2 stat umask unlink unlinkat "
+    "connect sendto "
     /* libevent's precise timers */
     "timerfd_create timerfd_settime";
 
 /* Connections that are accepted, and the revocation list. */
-static const char front_calls[] =
-    "accept4 getpeername getsockname getsockopt ioctl readv recvfrom sendto setsockopt shutdown "
-    "open openat stat statx";
+static const char front_calls[] = "accept4 getsockname open openat shutdown";
 
-/* Connections that it makes, and what the driver loads. */
+/* Connections that it makes, names that it looks up, and what the driver loads. */
 static const char prober_calls[] =
-    "bind connect getpeername getsockname getsockopt ioctl readv recvfrom recvmmsg sendmmsg sendto "
+    "bind connect getpeername getsockname getsockopt ioctl recvfrom recvmmsg sendmmsg sendto "
     "setsockopt shutdown "
-    "access dup faccessat faccessat2 getcwd getdents64 lstat memfd_create open openat pread64 "
-    "eventfd2 readlink readlinkat stat statfs statx "
-    "getppid mlock mlock2 mmap mprotect munlock prlimit64 rseq set_robust_list sysinfo uname";
+    "eventfd2 getdents64 lstat memfd_create open openat pread64 readlink readlinkat stat statx "
+    "mmap mprotect ";
 
 #define NO_EXEC(name)                                                                              \
     {                                                                                              \

@@ -73,6 +73,21 @@ get() {
     [[ $output != *HTTP* ]]
 }
 
+@test "while there is no TLS for the next connection, it waits, and gets no HTTP" {
+    config_new
+    ESCROWD=$BUILD/tests/role/escrowd_ssl_new_fails escrowd_start
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+    grep -q 'cannot make the TLS of the next connection' "$LOG"
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT"
+    cat <<<$'GET /v1/health HTTP/1.1\r\nHost: x\r\n\r' >&8
+    run timeout 10 cat <&8
+    exec 8>&-
+    [[ $output != *HTTP* ]]
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+}
+
 @test "TLS 1.2 is refused" {
     config_new
     escrowd_start
