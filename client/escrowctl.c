@@ -29,6 +29,7 @@ static const struct ctl_command *const commands[] = {
     &ctl_deposit,
     &ctl_list,
     &ctl_status,
+    &ctl_audit_show,
     &ctl_sql_grants,
     NULL,
 };

@@ -77,4 +77,5 @@ extern const struct ctl_command ctl_publish;
 extern const struct ctl_command ctl_deposit;
 extern const struct ctl_command ctl_list;
 extern const struct ctl_command ctl_status;
+extern const struct ctl_command ctl_audit_show;
 extern const struct ctl_command ctl_sql_grants;

@@ -10,15 +10,21 @@
 #define COLUMNS_MAX 12
 #define CELL_MAX 512 /* bytes with NUL */
 
+/* Of one byte, or U+0080 to U+009F, which are two in UTF-8. */
+static bool is_control(const char *text)
+{
+    unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
+
+    return c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next <= 0x9f);
+}
+
 static void append(char *cell, size_t *used, const char *text)
 {
     for (; *text && *used + 1 < CELL_MAX; text++) {
-        unsigned char c = (unsigned char)*text;
+        bool hides = is_control(text);
 
-        cell[*used] = *text;
-        if (c < 0x20 || c == 0x7f)
-            cell[*used] = '?';
-        (*used)++;
+        text += hides && (unsigned char)*text == 0xc2;
+        cell[(*used)++] = hides ? '?' : *text;
     }
     cell[*used] = '\0';
 }
@@ -81,7 +87,24 @@ static void print_cell(const char *text, int width, bool is_last)
     if (is_last)
         putchar('\n');
     else
-        printf("%*s", width - width_of(text) + 2, "");
+        printf("%*s", (width > width_of(text) ? width - width_of(text) : 0) + 2, "");
+}
+
+void ctl_print_titles(const struct ctl_column *columns, const int *widths, size_t column_count)
+{
+    for (size_t c = 0; c < column_count; c++)
+        print_cell(columns[c].title, widths[c], c + 1 == column_count);
+}
+
+void ctl_print_row(const json_t *row, const struct ctl_column *columns, const int *widths,
+                   size_t column_count)
+{
+    char cell[CELL_MAX];
+
+    for (size_t c = 0; c < column_count; c++) {
+        format_cell(json_object_get(row, columns[c].member), cell);
+        print_cell(cell, widths[c], c + 1 == column_count);
+    }
 }
 
 void ctl_print_rows(enum ctl_output output, const json_t *result, const json_t *rows,
@@ -105,14 +128,10 @@ void ctl_print_rows(enum ctl_output output, const json_t *result, const json_t *
                 widths[c] = width_of(cell);
         }
     }
-    for (size_t c = 0; c < column_count; c++)
-        print_cell(columns[c].title, widths[c], c + 1 == column_count);
+    ctl_print_titles(columns, widths, column_count);
     json_array_foreach(rows, i, row)
     {
-        for (size_t c = 0; c < column_count; c++) {
-            format_cell(json_object_get(row, columns[c].member), cell);
-            print_cell(cell, widths[c], c + 1 == column_count);
-        }
+        ctl_print_row(row, columns, widths, column_count);
     }
 }
 

@@ -23,6 +23,11 @@ struct ctl_column {
 void ctl_print_rows(enum ctl_output output, const json_t *result, const json_t *rows,
                     const struct ctl_column *columns, size_t column_count);
 
+/* The same row by row, for a table that may be long: a column is as wide as its width says. */
+void ctl_print_titles(const struct ctl_column *columns, const int *widths, size_t column_count);
+void ctl_print_row(const json_t *row, const struct ctl_column *columns, const int *widths,
+                   size_t column_count);
+
 /* The members of an object, a line each (members that are objects are left out); or the object. */
 void ctl_print_object(enum ctl_output output, json_t *object);
 

@@ -103,16 +103,6 @@ static size_t segment_list_find(const struct segment_list *list, uint64_t from)
     return index;
 }
 
-/* What cannot be known when reading starts in the middle is taken from the first line itself. */
-static void anchor_chain(struct audit_chain *chain, const char *line, size_t len)
-{
-    CLEANUP(audit_record_deinit) struct audit_record record = {0};
-
-    if (audit_record_parse(line, len, &record))
-        return;
-    memcpy(chain->hash, record.previous, sizeof(chain->hash));
-}
-
 static enum escrow_err report_fault(const struct reader *reader, enum audit_fault fault)
 {
     reader->reading->fault = fault;
@@ -150,7 +140,7 @@ static enum escrow_err read_lines(const struct reader *reader, FILE *file, bool 
             break;
         }
         if (is_unanchored)
-            anchor_chain(&reading->end, line, (size_t)len);
+            audit_chain_anchor(&reading->end, line, (size_t)len);
         is_unanchored = false;
         err = read_line(reader, line, (size_t)len);
         if (err)

@@ -307,6 +307,14 @@ enum escrow_err audit_chain_advance(struct audit_chain *chain, const struct audi
     return ESCROW_OK;
 }
 
+void audit_chain_anchor(struct audit_chain *chain, const char *line, size_t len)
+{
+    CLEANUP(audit_record_deinit) struct audit_record record = {0};
+
+    if (audit_record_parse(line, len, &record) == ESCROW_OK)
+        memcpy(chain->hash, record.previous, sizeof(chain->hash));
+}
+
 enum audit_fault audit_chain_next(struct audit_chain *chain, const char *line, size_t len,
                                   struct audit_record *ret_record)
 {

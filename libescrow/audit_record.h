@@ -107,6 +107,11 @@ enum audit_fault {
  */
 MUST_CHECK enum audit_fault audit_chain_next(struct audit_chain *chain, const char *line,
                                              size_t len, struct audit_record *ret_record);
+/*
+ * For a reading that starts in the middle: believes the line about the hash of the one before it,
+ * whose sequence the caller has set. What is no record leaves the chain as it is.
+ */
+void audit_chain_anchor(struct audit_chain *chain, const char *line, size_t len);
 /* Moves the chain over a line that audit_record_encode made for record. */
 MUST_CHECK enum escrow_err audit_chain_advance(struct audit_chain *chain,
                                                const struct audit_record *record, const char *line,

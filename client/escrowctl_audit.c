@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * audit show: the log of one escrowd, asked for over the network or read from a copy of its folder.
+ * Every line is checked against the one before it before it is printed.
+ */
+#include "client/escrowctl_peer.h"
+#include "libescrow/audit_reader.h"
+#include "libescrow/encode.h"
+#include "libescrow/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PAGE_RECORDS 1000
+
+static const struct ctl_column columns[] = {
+    {"SEQUENCE", "sequence"}, {"TIME", "time"},       {"EVENT", "event"}, {"GROUP", "group"},
+    {"DATABASE", "database"}, {"REPLICA", "replica"}, {"EPOCH", "epoch"}, {"DECISION", "decision"},
+    {"REASON", "reason"},     {"ACTOR", "actor"},
+};
+static const int widths[ARRAY_LEN(columns)] = {8, 24, 8, 8, 8, 8, 5, 14, 20, 0};
+
+struct view {
+    enum ctl_output output;
+    uint64_t from;
+    bool has_titles;
+    struct audit_chain end; /* of what was checked */
+};
+
+static enum escrow_err show_line(const struct audit_line *line, void *argument)
+{
+    struct view *view = argument;
+
+    if (view->output == CTL_OUTPUT_JSON) {
+        fwrite(line->text, 1, line->len, stdout);
+        return ESCROW_OK;
+    }
+    if (!view->has_titles)
+        ctl_print_titles(columns, widths, ARRAY_LEN(columns));
+    view->has_titles = true;
+    ctl_print_row(line->record->document, columns, widths, ARRAY_LEN(columns));
+    return ESCROW_OK;
+}
+
+/* What is torn is the writer's that died or still writes: it is not part of the log. */
+static enum escrow_err show_folder(struct view *view, const char *folder)
+{
+    struct audit_reading reading;
+    enum escrow_err err = audit_read(folder, view->from, show_line, view, &reading);
+
+    view->end = reading.end;
+    if (reading.torn_bytes)
+        log_warning("%s/%s: the writing of its last line did not end", folder, reading.segment);
+    return err;
+}
+
+static enum escrow_err show_checked(struct view *view, const char *text, size_t len)
+{
+    CLEANUP(audit_record_deinit) struct audit_record record = {0};
+    const struct audit_line line = {&record, text, len, &view->end};
+    enum audit_fault fault;
+
+    if (view->from > 1 && view->end.sequence + 1 == view->from)
+        audit_chain_anchor(&view->end, text, len);
+    fault = audit_chain_next(&view->end, text, len, &record);
+    if (!fault)
+        return show_line(&line, view);
+    log_error("audit: the record after %" PRIu64 " is wrong (%s)", view->end.sequence,
+              audit_fault_word(fault));
+    return ESCROW_ERR_MALFORMED;
+}
+
+static enum escrow_err show_page(struct view *view, const char *text, size_t len)
+{
+    enum escrow_err err = ESCROW_OK;
+
+    while (!err && len > 0) {
+        const char *newline = memchr(text, '\n', len);
+        size_t line_len = newline ? (size_t)(newline - text) + 1 : len;
+
+        err = show_checked(view, text, line_len);
+        text += line_len;
+        len -= line_len;
+    }
+    return err;
+}
+
+/* The one that is named by its address or identity, or the only one. */
+static enum escrow_err find_escrowd(const struct ctl_config *config, const char *name,
+                                    size_t *ret_index)
+{
+    for (size_t i = 0; i < config->escrowd_count; i++) {
+        const struct ctl_escrowd *escrowd = &config->escrowds[i];
+
+        if (name ? strcmp(escrowd->address, name) == 0 || strcmp(escrowd->server_id, name) == 0
+                 : config->escrowd_count == 1) {
+            *ret_index = i;
+            return ESCROW_OK;
+        }
+    }
+    if (name)
+        log_error("no escrowd of the configuration has the address or the identity '%s'", name);
+    else
+        log_error("every escrowd has a log of its own: say which by --escrowd");
+    return ESCROW_ERR_USAGE;
+}
+
+static enum escrow_err show_remote(struct view *view, const struct ctl *ctl, const char *name)
+{
+    CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
+    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
+    size_t index, len = 1;
+    enum escrow_err err = ctl_access_init(&access, ctl, false);
+
+    if (!err)
+        err = find_escrowd(access.root, name, &index);
+    if (!err)
+        err = ctl_peer_init(&peer, &access, index);
+    view->end.sequence = view->from - 1;
+    while (!err && len > 0) {
+        CLEANUP(cleanup_free) char *body = NULL;
+        char path[96];
+
+        snprintf(path, sizeof(path), "/v1/audit?from=%" PRIu64 "&limit=%d", view->end.sequence + 1,
+                 PAGE_RECORDS);
+        err = rpc_session_get(&peer.session, path, &body, &len);
+        err = err ? ctl_peer_fail(&peer, err) : show_page(view, body, len);
+    }
+    return err;
+}
+
+/* What an auditor writes down: a later reading must have this record, with this hash. */
+static void print_end(const struct view *view)
+{
+    char hash[2 * AUDIT_HASH_BYTES + 1];
+
+    if (view->end.sequence < view->from) {
+        ctl_print_line(view->output, "no records from %" PRIu64 " on", view->from);
+        return;
+    }
+    hex_encode(view->end.hash, AUDIT_HASH_BYTES, hash);
+    ctl_print_line(view->output,
+                   "\nrecords %" PRIu64 " to %" PRIu64
+                   ": each follows the one before it; SHA-256 of "
+                   "the last: %s",
+                   view->from, view->end.sequence, hash);
+    if (view->from > 1)
+        ctl_print_line(view->output, "what came before was not looked at");
+}
+
+static enum escrow_err run(struct ctl *ctl)
+{
+    const char *folder = NULL, *from = NULL, *escrowd = NULL;
+    const struct ctl_option options[] = {{.name = "folder", .value = &folder},
+                                         {.name = "from", .value = &from},
+                                         {.name = "escrowd", .value = &escrowd}};
+    struct view view = {.output = ctl->output};
+    enum escrow_err err = ctl_parse(ctl, options, ARRAY_LEN(options), 0, 0);
+
+    if (!err)
+        err = ctl_number("from", from, 1, INT64_MAX, 1, &view.from);
+    if (err)
+        return err;
+    if (folder && escrowd) {
+        log_error("--folder and --escrowd exclude each other");
+        return ESCROW_ERR_USAGE;
+    }
+    err = folder ? show_folder(&view, folder) : show_remote(&view, ctl, escrowd);
+    if (!err)
+        print_end(&view);
+    return err;
+}
+
+const struct ctl_command ctl_audit_show = {
+    "audit show", run, "read an audit log and check its chain",
+    "[--folder FOLDER | --escrowd ADDRESS] [--from SEQUENCE]\n"
+    "\n"
+    "Prints the records of an escrowd's log, oldest first: asked for over the network, which "
+    "takes\n"
+    "the role admin or auditor, or read from FOLDER, a copy of its audit_folder. With --output\n"
+    "json the lines as they are. Each is checked against the one before it; where the chain\n"
+    "breaks it says so and ends with exit code 4.\n"
+    "\n"
+    "  escrowctl audit show --from 1200\n"
+    "  escrowctl audit show --folder /mnt/backup/audit --output json | jq .reason\n"};
