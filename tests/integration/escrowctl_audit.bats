@@ -19,6 +19,7 @@ setup_file() {
 }
 
 setup() {
+    # shellcheck disable=SC2034 # of chain.bash
     CHAIN_NODES=(sql1 sql2)
     cp -r "$CHAIN/audit" "$BATS_TEST_TMPDIR/audit"
     cd "$BATS_TEST_TMPDIR/audit" || return
@@ -92,11 +93,46 @@ show() {
     assert_output --partial "the record after 1 is wrong (form)"
 }
 
+# lie FILE: an escrowd that hands out these lines
+lie() {
+    spawn liar "$BATS_TEST_DIRNAME/audit_server.py" "$CHAIN/pki/escrowd-e1.pem" "$CHAIN/pki/escrowd-e1.key" \
+        "$CHAIN/ca/ca.pem" "$1"
+    wait_log liar '^port '
+    # shellcheck disable=SC2034 # of chain.bash
+    CHAIN_PORT=$(tail -n 1 "$CHAIN/log/liar" | cut -d ' ' -f 2)
+    chain_person admin
+}
+
+@test "an escrowd that lies" {
+    cp "$SEGMENT" told
+    lie "$PWD/told"
+    run -0 --separate-stderr ctl --output json audit show
+    assert_equal "$output" "$(cat "$SEGMENT")"
+
+    sed -i '2s/"actor":"spiffe:..test.admin"/"actor":"spiffe:\/\/test\/adnim"/' told
+    run -4 ctl audit show
+    assert_output --partial "the record after 2 is wrong (chain)"
+
+    sed 2d "$SEGMENT" >told
+    run -4 ctl audit show
+    assert_output --partial "the record after 1 is wrong (sequence)"
+
+    # Only a reading that starts later believes its first line about the one before.
+    sed '1s/"previous":"0/"previous":"1/' "$SEGMENT" >told
+    run -4 ctl audit show
+    assert_output --partial "the record after 0 is wrong (chain)"
+
+    head -c -1 "$SEGMENT" >told
+    run -4 ctl audit show
+    assert_output --partial "is wrong (form)"
+}
+
 @test "a last line that was never finished is not part of the log" {
     cp "$SEGMENT" whole
     printf '{"act":nu' >>"$SEGMENT"
     run -0 --separate-stderr show --output json
     assert_equal "$output" "$(cat whole)"
+    # shellcheck disable=SC2154 # set by run
     assert_regex "$stderr" "the writing of its last line did not end"
 }
 
