@@ -123,21 +123,29 @@ static void say_success(const struct agent_watch *watch, const struct worker_res
                     watch->config.instance->name, watch->database);
 }
 
+/* " (SQL error 18456)", or nothing. */
+static const char *error_text(int32_t number, char *text, size_t cap)
+{
+    text[0] = '\0';
+    if (number != 0)
+        snprintf(text, cap, " (SQL error %d)", (int)number);
+    return text;
+}
+
 static void say_failure(const struct agent_watch *watch, const struct worker_result *result)
 {
     const struct agent_state *state = &watch->state;
     int64_t next_ms = state->worker_not_before_ms > state->instance_not_before_ms
                           ? state->worker_not_before_ms
                           : state->instance_not_before_ms;
-    char next[32], code[64] = "", number[32] = "";
+    char next[32], code[64] = "", number[32];
 
     if (result->reason != REASON_NONE)
         snprintf(code, sizeof(code), "/%s", reason_code(result->reason));
-    if (result->sql_error != 0)
-        snprintf(number, sizeof(number), " (SQL error %d)", (int)result->sql_error);
     log_error("%s/%s: the master key does not open: %s%s%s: %s; next attempt %s",
               watch->config.instance->name, watch->database, worker_outcome_name(result->outcome),
-              code, number, result->text, in_seconds(next_ms, next, sizeof(next)));
+              code, error_text(result->sql_error, number, sizeof(number)), result->text,
+              in_seconds(next_ms, next, sizeof(next)));
 }
 
 static void on_worker_ended(const struct worker_result *result, void *argument)
@@ -261,22 +269,22 @@ static void say_unanswered(const struct agent_watch *watch, const struct probe_s
 {
     const struct agent_state *state = &watch->state;
     const char *name = watch->config.instance->name;
-    char next[32];
+    char next[32], number[32];
 
+    error_text(answer->sql_error, number, sizeof(number));
     if (answer->outcome == PROBE_LOGIN_REFUSED)
-        log_error("%s: SQL Server refuses the login (error %d): %s; not tried again before %s "
-                  "have passed, so that the account is not locked",
-                  name, (int)answer->sql_error, answer->diagnosis,
-                  in_seconds(state->instance_not_before_ms, next, sizeof(next)) + strlen("in "));
+        log_error("%s: SQL Server refuses the login%s: %s; so that the account is not locked, the "
+                  "next question is %s",
+                  name, number, answer->diagnosis,
+                  in_seconds(state->instance_not_before_ms, next, sizeof(next)));
     else if (answer->outcome == PROBE_NO_ROW)
-        log_error("%s: no availability group %s here, or no right to see it (%s); asked again "
-                  "every %.1f s",
+        log_error("%s: no availability group %s here, or no right to see it: %s; asked again every "
+                  "%.1f s",
                   name, watch->config.instance->availability_group, answer->diagnosis,
                   (double)state->poll_ms / 1000);
     else
-        log_warning("%s: the instance cannot be asked (SQL error %d): %s; asked again every "
-                    "%.1f s",
-                    name, (int)answer->sql_error, answer->diagnosis, (double)state->poll_ms / 1000);
+        log_warning("%s: the instance cannot be asked%s: %s; asked again every %.1f s", name,
+                    number, answer->diagnosis, (double)state->poll_ms / 1000);
 }
 
 static void say_role(const struct agent_watch *watch)
@@ -311,14 +319,15 @@ void agent_watch_on_opens(struct agent_watch *watch, const struct ipc_probe_open
 {
     bool is_news = answer->opens != watch->said_opens;
     const char *name = watch->config.instance->name;
+    char number[32];
 
     agent_state_on_opens(&watch->state, answer->opens, now_ms());
     watch->said_opens = answer->opens;
     if (answer->opens == PROBE_OPENS_YES && is_news)
         log_info("%s/%s: the master key opens by itself", name, watch->database);
     if (answer->opens == PROBE_OPENS_NO && is_news)
-        log_notice("%s/%s: the master key does not open by itself (SQL error %d)", name,
-                   watch->database, (int)answer->sql_error);
+        log_notice("%s/%s: the master key does not open by itself%s", name, watch->database,
+                   error_text(answer->sql_error, number, sizeof(number)));
     if (answer->opens == PROBE_OPENS_NO_CERTIFICATE)
         log_error("%s/%s: the certificate %s is missing, or this login has no right on it, so "
                   "nobody can tell whether the master key opens: run the statements of "

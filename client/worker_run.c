@@ -59,6 +59,9 @@ void worker_run_fail(struct worker_run *run, enum worker_outcome outcome, const 
     va_list arguments;
 
     run->result.outcome = outcome;
+    run->result.reason = REASON_NONE;
+    run->result.sql_error = 0;
+    run->result.retry_after_s = 0;
     va_start(arguments, format);
     vsnprintf(run->result.text, sizeof(run->result.text), format, arguments);
     va_end(arguments);

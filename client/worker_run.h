@@ -36,8 +36,8 @@ void worker_run_end(struct worker_run *run);
 int64_t worker_run_left_ms(const struct worker_run *run);
 
 /*
- * Notes how the attempt failed. reason and sql_error of the result are the caller's to set. The
- * last word counts: what was tried later explains more.
+ * Notes how the attempt failed, in place of what was noted before: reason, SQL error and the time
+ * to wait are cleared, and the caller's to set after this.
  */
 __attribute__((format(printf, 3, 4))) void
 worker_run_fail(struct worker_run *run, enum worker_outcome outcome, const char *format, ...);

@@ -22,9 +22,9 @@ static enum escrow_err fail_to_connect(struct worker_sql *sql, enum escrow_err e
         outcome = WORKER_SQL_FAILED;
     else if (err == ESCROW_ERR_CONFIG || err == ESCROW_ERR_NO_MEMORY)
         outcome = WORKER_LOCAL;
-    sql->run->result.sql_error = error->number;
     worker_run_fail(sql->run, outcome, "connecting to SQL Server: %s: %s", escrow_err_name(err),
                     error->text);
+    sql->run->result.sql_error = error->number;
     return err;
 }
 
@@ -32,9 +32,9 @@ static enum escrow_err fail_to_connect(struct worker_sql *sql, enum escrow_err e
 static enum escrow_err fail_statement(struct worker_sql *sql, enum escrow_err err, const char *what,
                                       const struct sql_error *error)
 {
-    sql->run->result.sql_error = error->number;
     worker_run_fail(sql->run, err == ESCROW_ERR_SQL ? WORKER_SQL_FAILED : WORKER_SQL_UNREACHABLE,
                     "%s: %s: %s", what, escrow_err_name(err), error->text);
+    sql->run->result.sql_error = error->number;
     return err;
 }
 
@@ -203,6 +203,7 @@ enum escrow_err worker_sql_open(struct worker_sql *sql, const struct answer *gra
     worker_run_fail(sql->run, WORKER_WRONG_PASSWORD,
                     "no escrowed password opens the master key: deposit the right one (escrowctl "
                     "deposit)");
+    sql->run->result.sql_error = SQL_WRONG_PASSWORD;
     return ESCROW_ERR_NOT_FOUND;
 }
 

@@ -65,6 +65,9 @@ end_all() {
 
 # sanitizer_reports: fails, and prints them, if any log holds one.
 sanitizer_reports() {
-    ! grep -l -E 'AddressSanitizer|LeakSanitizer|runtime error:' "$CHAIN"/log/* 2>/dev/null |
-        xargs -r cat >&2
+    local files
+    files=$(grep -s -l -E 'AddressSanitizer|LeakSanitizer|runtime error:' "$CHAIN"/log/*) || return 0
+    # shellcheck disable=SC2086 # a list of files of ours
+    cat $files >&2
+    return 1
 }

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/agent_role.h"
+
+#include "client/agent_child.h"
+#include "client/agent_config.h"
+#include "client/worker.h"
+#include "libescrow/log.h"
+#include "libescrow/prober.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum escrow_err run_prober(const struct agent_instance *instance)
+{
+    const struct sql_instance sql = agent_config_sql(instance);
+    CLEANUP(cleanup_free)
+    struct prober_target *targets = calloc(instance->database_count, sizeof(*targets));
+    const struct prober_config prober = {
+        .instance = &sql, .targets = targets, .target_count = instance->database_count};
+
+    if (!targets)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < instance->database_count; i++)
+        targets[i] = (struct prober_target){.availability_group = instance->availability_group,
+                                            .database = instance->databases[i]};
+    return prober_run(AGENT_CHANNEL_FD, &prober);
+}
+
+/* The instance's own text for the database; NULL if it has none of that name. */
+static const char *find_database(const struct agent_instance *instance, const char *name)
+{
+    for (size_t i = 0; i < instance->database_count; i++)
+        if (strcmp(instance->databases[i], name) == 0)
+            return instance->databases[i];
+    return NULL;
+}
+
+enum escrow_err agent_role_run(const struct agent_role_arguments *arguments)
+{
+    CLEANUP(config_free_p) struct config *config = NULL;
+    const struct agent_instance *instance;
+    const struct agent_config *root;
+    struct worker_task task = {.channel_fd = AGENT_CHANNEL_FD};
+    enum escrow_err err = agent_config_load(arguments->config_path, &config, &root);
+
+    if (err)
+        return err;
+    instance = arguments->instance ? agent_config_instance(root, arguments->instance) : NULL;
+    if (!instance)
+        return ESCROW_ERR_USAGE;
+    if (strcmp(arguments->role, "prober") == 0)
+        return run_prober(instance);
+    task.config = root;
+    task.instance = instance;
+    task.database = arguments->database ? find_database(instance, arguments->database) : NULL;
+    if (strcmp(arguments->role, "worker") != 0 || !task.database)
+        return ESCROW_ERR_USAGE;
+    return worker_attempt(&task);
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "client/worker_run.h"
+
+/*
+ * One attempt to open one master key, in a process of its own that ends with it: asks escrowd for
+ * the password on proof of the promotion, opens, re-encrypts, proves, reports, and forgets. All
+ * that is secret lives here, in locked memory, for some milliseconds.
+ */
+
+/*
+ * Locks the memory, arms the deadline (SIGALRM ends the process), makes the attempt and sends the
+ * result to the parent. Once per process. An error only if the parent could not be told.
+ */
+MUST_CHECK enum escrow_err worker_attempt(const struct worker_task *task);

@@ -1,0 +1,239 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# escrow-agent at SQL Server, with an escrowd that does not answer: what it watches, what it says,
+# and how it waits. The whole chain is in chain.bats.
+
+bats_load_library bats-support
+bats_load_library bats-assert
+load ../sqlsim/sqlsim
+load lib/processes
+
+setup_file() {
+    local certs=$BATS_TEST_DIRNAME/../../certs/escrow-certs
+    cd "$BATS_FILE_TMPDIR" || return 1
+    {
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+            -subj "/CN=SQL1" -addext "subjectAltName=DNS:sql.test.invalid" \
+            -keyout sql.key -out sql.pem
+        "$certs" init-ca ca
+        "$certs" agent --id spiffe://test/agent/sql --out . ca
+        "$certs" key act act.key
+        "$certs" key authority authority
+    } >certificates.log 2>&1
+}
+
+setup() {
+    CHAIN=$BATS_TEST_TMPDIR/chain
+    mkdir -p "$CHAIN"
+    printf 'agent-password\n' >"$CHAIN/password"
+    chmod 0600 "$CHAIN/password"
+    # A port where nothing listens for the time of the test: bound, and not listened on.
+    python3 -c '
+import socket, sys
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True)
+sys.stdin.read()' < <(exec tail -f /dev/null) >"$CHAIN/port" 3>&- &
+    CHAIN_PIDS[port]=$!
+    until [ -s "$CHAIN/port" ]; do :; done
+}
+
+teardown() {
+    local status=0
+    end_all || status=1
+    sqlsim_stop || status=1
+    sanitizer_reports || status=1
+    return "$status"
+}
+
+# simulate [JQ-FILTER]
+simulate() {
+    sqlsim_start < <(jq "${1:-.}" <<TEXT
+{"database": {"master_key_passwords": ["S3cret"]},
+ "instances": [
+   {"name": "SQL1", "certificate": "$BATS_FILE_TMPDIR/sql.pem", "key": "$BATS_FILE_TMPDIR/sql.key"},
+   {"name": "SQL2", "certificate": "$BATS_FILE_TMPDIR/sql.pem", "key": "$BATS_FILE_TMPDIR/sql.key"}],
+ "logins": [{"name": "agent", "password": "agent-password", "rights":
+   ["VIEW SERVER STATE", "VIEW ANY DEFINITION", "CONTROL", "CONTROL ON CERTIFICATE"]}]}
+TEXT
+    )
+}
+
+# agent_start NODE [LINE...]: lines are added to the configuration.
+agent_start() {
+    local node=$1
+    shift
+    cat >"$CHAIN/agent.yaml" <<TEXT
+escrowds:
+  - address: 127.0.0.1
+    port: $(cat "$CHAIN/port")
+    server_id: spiffe://test/escrowd/e1
+    ca_file: $BATS_FILE_TMPDIR/ca/ca.pem
+authority_file: $BATS_FILE_TMPDIR/authority.pub
+state_file: $CHAIN/roster-version
+notify_socket: $CHAIN/notify.sock
+poll: 100ms
+instances:
+  - name: $node
+    group: g
+    certificate_file: $BATS_FILE_TMPDIR/agent-sql.pem
+    key_file: $BATS_FILE_TMPDIR/agent-sql.key
+    act_key_file: $BATS_FILE_TMPDIR/act.key
+    address: 127.0.0.1
+    port: $(sqlsim_port "$node")
+    tls_name: sql.test.invalid
+    ca_file: $BATS_FILE_TMPDIR/sql.pem
+    login: agent
+    password_file: $CHAIN/password
+    availability_group: AG1
+    databases: [SSISDB]
+TEXT
+    printf '%s\n' "$@" >>"$CHAIN/agent.yaml"
+    spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
+    wait_log agent 'ready: 1 instances'
+}
+
+notify() {
+    "$BUILD/client/escrow-agent" notify --socket "$CHAIN/notify.sock"
+}
+
+# child_of PID ROLE
+child_of() {
+    pgrep -P "$1" -f -- "--role $2"
+}
+
+@test "a secondary is left alone, and promoted it is looked after" {
+    simulate
+    agent_start SQL2
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    sqlsim_ctl failover SQL2
+    wait_log agent 'SQL2/SSISDB: primary and READ_WRITE: does the master key open?'
+    wait_log agent 'SQL2/SSISDB: the master key does not open by itself'
+    wait_log agent 'escrowd_unavailable: escrowd 127.0.0.1: .*; next attempt in 0\.2 s'
+    # And again, more and more seldom, while nothing changes.
+    wait_log agent 'escrowd_unavailable: .*; next attempt in [12]\.[0-9] s'
+}
+
+@test "a master key that opens is seen, and nothing else happens" {
+    simulate
+    agent_start SQL1
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself'
+    notify
+    wait_log agent 'asked to check now'
+    sqlsim_ctl wait statement SQL1 SIGNBYCERT 2
+    run count_log agent 'worker|does not open'
+    assert_output 0
+}
+
+@test "notify ends the wait" {
+    simulate
+    agent_start SQL1 "recheck: 3600s"
+    wait_log agent 'the master key opens by itself'
+    sqlsim_ctl dmk drop-service-key
+    notify
+    wait_log agent 'the master key does not open by itself'
+}
+
+@test "a refused login is not tried again before 30 s, even if asked" {
+    simulate
+    printf 'wrong\n' >"$CHAIN/password"
+    agent_start SQL1
+    wait_log agent 'SQL1: SQL Server refuses the login \(SQL error 18456\): .* the next question is in (3[0-9]|2[89])\.[0-9] s'
+    notify
+    notify
+    wait_log agent 'asked to check now' 2
+    run count_log agent 'refuses the login'
+    assert_output 1
+}
+
+@test "a missing certificate is said, and no worker starts" {
+    simulate
+    sqlsim_ctl dmk drop-certificate
+    agent_start SQL1
+    wait_log agent 'SQL1/SSISDB: the certificate escrowd_probe is missing'
+    run child_of "${CHAIN_PIDS[agent]}" worker
+    assert_failure
+}
+
+@test "a wrong availability group is said" {
+    simulate '.group.name = "OTHER"'
+    agent_start SQL1
+    wait_log agent 'SQL1: no availability group AG1 here, or no right to see it'
+}
+
+@test "an instance with SQL Server's own fallback certificate is named as that" {
+    simulate '.instances[0] |= del(.certificate, .key)'
+    agent_start SQL1
+    wait_log agent 'SQL1: the instance cannot be asked: .*the certificate that SQL Server makes for itself'
+}
+
+@test "an instance that dies and comes back is found again" {
+    simulate
+    agent_start SQL1
+    wait_log agent 'the master key opens by itself'
+    sqlsim_ctl kill SQL1
+    wait_log agent 'SQL1: the instance cannot be asked'
+    sqlsim_ctl start SQL1
+    wait_log agent 'SQL1/SSISDB: primary and READ_WRITE' 2
+}
+
+@test "a prober that is killed is started again" {
+    simulate
+    agent_start SQL1
+    wait_log agent 'the master key opens by itself'
+    kill -KILL "$(child_of "${CHAIN_PIDS[agent]}" prober)"
+    wait_log agent 'SQL1: the prober ended \(killed by signal 9 \(Killed\)\)'
+    wait_log agent 'the master key opens by itself' 2
+}
+
+@test "SIGHUP is explained, SIGTERM ends everything" {
+    local prober
+    simulate
+    agent_start SQL1
+    wait_log agent 'the master key opens by itself'
+    prober=$(child_of "${CHAIN_PIDS[agent]}" prober)
+    kill -HUP "${CHAIN_PIDS[agent]}"
+    wait_log agent 'SIGHUP: the configuration is read at start only'
+    end agent
+    wait_log agent ': stopped$'
+    [ ! -e "/proc/$prober" ]
+    [ ! -e "$CHAIN/notify.sock" ]
+    run notify
+    assert_failure
+}
+
+@test "killed, it takes its children with it" {
+    local prober
+    simulate
+    agent_start SQL1
+    wait_log agent 'the master key opens by itself'
+    prober=$(child_of "${CHAIN_PIDS[agent]}" prober)
+    end agent KILL || true
+    timeout 10 tail --pid="$prober" -f /dev/null
+}
+
+@test "parent and prober cannot be traced, leave no core, gain no privileges" {
+    local pid
+    simulate
+    agent_start SQL1
+    wait_log agent 'the master key opens by itself'
+    for pid in "${CHAIN_PIDS[agent]}" "$(child_of "${CHAIN_PIDS[agent]}" prober)"; do
+        run grep -E 'NoNewPrivs' "/proc/$pid/status"
+        assert_output --regexp '1$'
+        run grep 'Max core file size' "/proc/$pid/limits"
+        assert_output --regexp '^Max core file size +0 +0 '
+        # Not dumpable: its files in /proc belong to root, whoever it runs as.
+        run stat -c %U "/proc/$pid/mem"
+        assert_output root
+    done
+}
+
+@test "a wrong configuration is refused with line and column" {
+    simulate
+    printf 'polls: 1s\n' >"$CHAIN/agent.yaml"
+    run "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
+    assert_failure
+    assert_output --partial "agent.yaml:1:1"
+    run "$BUILD/client/escrow-agent" run --config "$CHAIN/nothing.yaml"
+    assert_failure
+    run "$BUILD/client/escrow-agent" walk
+    assert_failure 2
+}
