@@ -52,7 +52,8 @@ size_t audit_queued(const struct audit *audit);
 
 /*
  * Writes all queued records with one write and one fdatasync, then calls on_batch and each record's
- * callback in order. ESCROW_ERR_STORE: none of them is in the log, and all callbacks were told.
+ * callback in order. ESCROW_ERR_STORE: none of them is in the log; or they are, and on_batch said
+ * it (audit_trouble is NULL then). All callbacks were told either way.
  */
 MUST_CHECK enum escrow_err audit_commit(struct audit *audit);
 

@@ -49,8 +49,9 @@ static const struct field {
     {"rules", FIELD_TEXT, offsetof(struct audit_record, rules)},
     {"versions", FIELD_ARRAY, offsetof(struct audit_record, versions)},
 };
-/* auth, event, previous, reset_count, sequence, time, tpm_clock */
-#define OTHER_MEMBERS 7
+/* auth, event, previous, reset_count, sequence, time, tpm_clock, v */
+#define OTHER_MEMBERS 8
+#define FORMAT_VERSION 1
 
 const char *audit_event_word(enum audit_event event)
 {
@@ -147,6 +148,7 @@ static json_t *record_document(const struct audit_record *record)
     failed |= json_object_set_new(document, "previous", json_string(previous));
     failed |= json_object_set_new(document, "sequence", number_value(record->sequence));
     failed |= json_object_set_new(document, "time", json_string(time_text));
+    failed |= json_object_set_new(document, "v", json_integer(FORMAT_VERSION));
     failed |=
         json_object_set_new(document, "tpm_clock",
                             record->has_tpm_clock ? number_value(record->tpm_clock) : json_null());
@@ -248,7 +250,10 @@ static bool parse_document(json_t *document, struct audit_record *record)
     const char *time_text = json_string_value(json_object_get(document, "time"));
     const char *previous = json_string_value(json_object_get(document, "previous"));
     unsigned event, auth;
+    uint64_t version;
 
+    if (!number_member(json_object_get(document, "v"), &version) || version != FORMAT_VERSION)
+        return false;
     if (json_object_size(document) != ARRAY_LEN(fields) + OTHER_MEMBERS || !time_text || !previous)
         return false;
     if (!number_member(json_object_get(document, "sequence"), &record->sequence) ||

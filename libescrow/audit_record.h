@@ -13,8 +13,8 @@
  * One record of the audit log (design section 7): the line that holds it and the chain that binds
  * it to the line before. A line is one JSON object, compact, members sorted, ended by a newline.
  * Every record has every member of struct audit_record, null where there is nothing to say, so that
- * two records can be compared and a missing fact is visible as one. Pure: opens no file, never
- * decides what a record means.
+ * two records can be compared and a missing fact is visible as one, and "v": 1, so that a log can
+ * go on in another form. Pure: opens no file, never decides what a record means.
  */
 
 #define AUDIT_HASH_BYTES 32

@@ -119,7 +119,7 @@ def record(event, **members):
         " purpose reason replica roster rules versions tpm_clock reset_count"
     ).split()
     whole = dict.fromkeys(names)
-    whole.update(auth="none", event=event, previous=SHA256, sequence=2, time=TIME, rules=SHA256)
+    whole.update(auth="none", event=event, previous=SHA256, sequence=2, time=TIME, rules=SHA256, v=1)
     whole.update(members)
     return json.dumps(whole, sort_keys=True, separators=(",", ":")) + "\n"
 

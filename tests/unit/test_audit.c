@@ -171,7 +171,7 @@ static void test_record_has_every_member(void **state)
     empty.sequence = 1;
     empty.event = AUDIT_START;
     assert_int_equal(audit_record_encode(&empty, &empty_line, &empty_len), ESCROW_OK);
-    assert_int_equal(json_object_size(again.document), 26);
+    assert_int_equal(json_object_size(again.document), 27);
     assert_non_null(strstr(empty_line, "\"tpm_clock\":null"));
     assert_non_null(strstr(empty_line, "\"previous\":\"00000000"));
 }
@@ -189,6 +189,9 @@ static void test_record_refused(void **state)
         {"\"sequence\":7", "\"sequence\":0"},
         {"\"sequence\":7", "\"sequence\":-7"},
         {"\"epoch\":3", "\"epoch\":0"}, /* null has one form */
+        {"\"v\":1", "\"v\":2"},         /* of a later escrowd */
+        {"\"v\":1", "\"v\":null"},
+        {"\"v\":1,", ""},
         {"\"event\":\"start\"", "\"event\":\"begin\""},
         {"1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.00Z"},
         {"1970-01-01T00:00:00.000Z", "1970-02-30T00:00:00.000Z"},
