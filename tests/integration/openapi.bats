@@ -23,13 +23,14 @@ teardown() {
     run ! grep -h -E 'AddressSanitizer|LeakSanitizer|runtime error:' "$CHAIN"/log/*
 }
 
-# begin: the chain up to an escrowd without a roster; from here on everything that is asked of
+# begin: a password, and the chain up to an escrowd without a roster; from here on everything that is asked of
 # $CHAIN_PORT is written down.
 begin() {
     chain_prepare 3
     "$CHAIN_CERTS" agent --id spiffe://test/agent/stranger --out "$CHAIN/pki" "$CHAIN/ca" \
         >>"$CHAIN/log/certificates" 2>&1
-    chain_sqlsim <<<"$(openssl rand -hex 16)"
+    PASSWORD=$(openssl rand -hex 16)
+    chain_sqlsim <<<"$PASSWORD"
     chain_member
     chain_escrowd
     spawn recorder "$TOOLS/recorder.py" "$CHAIN/pki" "$CHAIN/ca/ca.pem" escrowd-e1 "$CHAIN_PORT" \
@@ -64,6 +65,15 @@ wait_answer() {
         [ "$SECONDS" -lt "$deadline" ] || is "$got" "$3"
         read -r -t 0.05 <> <(:) || true
         got=$(ask "$1" GET "$2")
+    done
+}
+
+# wait_record PATTERN: until a record of the log matches.
+wait_record() {
+    local deadline=$((SECONDS + 30))
+    until grep -q -r -e "$1" "$CHAIN/audit"; do
+        [ "$SECONDS" -lt "$deadline" ]
+        read -r -t 0.05 <> <(:) || true
     done
 }
 
@@ -147,7 +157,7 @@ hold() {
     chain_publish
     is "$(ask admin GET /v1/secrets)" "200"
     is "$(ask agent-sql1 GET /v1/health)" "200"
-    chain_deposit <<<"$(openssl rand -hex 16)"
+    chain_deposit <<<"$PASSWORD"
 
     is "$(ask admin GET /v1/roster)" "200"
     is "$(ask auditor GET /v1/secrets)" "200"
@@ -218,7 +228,7 @@ hold() {
         "404 secret_unknown"
 
     # deposit
-    chain_deposit <<<"$(openssl rand -hex 16)"
+    chain_deposit <<<"$PASSWORD"
     deposit=$(answered POST /v1/deposit 200 .request)
     is "$(post admin /v1/deposit "$deposit")" "409 nonce_invalid"
     is "$(post admin /v1/publish "$deposit")" "400 act_mismatch"
@@ -297,7 +307,7 @@ TEXT
 @test "what escrowd cannot do now, and who it does not know" {
     begin
     chain_publish
-    chain_deposit <<<"$(openssl rand -hex 16)"
+    chain_deposit <<<"$PASSWORD"
 
     is "$(ask agent-stranger GET /v1/health)" "200"
     is "$(ask agent-stranger GET /v1/status)" "403 identity_unknown"
@@ -315,5 +325,39 @@ TEXT
     wait "$!"
     is "$(cat "$CHAIN/run/answer")" "503 role_down"
     wait_answer admin /v1/health "200"
+    hold
+}
+
+@test "a promotion as the agents live it: challenge, grant, receipt" {
+    begin
+    chain_publish
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    wait_record '"event":"baseline"'
+    sim failover SQL2 >/dev/null
+    sim wait opens SQL2 --timeout 30000 >/dev/null
+    wait_log agent-sql2 'opens by itself'
+    is "$(ask admin GET /v1/status)" "200"
+    [ "$(jq .unsettled "$CHAIN/run/body")" = 0 ]
+    is "$(ask auditor GET /v1/audit)" "200"
+    grep -q '"event":"release"' "$CHAIN/run/body"
+    hold
+    # Both are there, and a fault in any place of them would be seen.
+    jq -c 'select(.status == 200 and (.path == "/v1/release" or .path == "/v1/receipt"))' \
+        "$ANSWERS" >"$CHAIN/run/promotion"
+    [ "$(wc -l <"$CHAIN/run/promotion")" = 2 ]
+    "$TOOLS/mutate_answers.py" "$DOCUMENT" <"$CHAIN/run/promotion"
+}
+
+@test "a promotion that an admin must approve" {
+    CHAIN_CLUSTER_TYPE=none
+    begin
+    chain_publish
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    sim failover SQL2 >/dev/null
+    wait_record '"decision":"needs_approval"'
+    is "$(ask admin GET /v1/status)" "200"
+    [ "$(jq -r '.requests[0].reason' "$CHAIN/run/body")" = cluster_type_none ]
     hold
 }
