@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/tpm_command.h"
+#include "escrowd/tpm_find.h"
 #include "tests/unit/tpm_raw.h"
 
 #include <poll.h>
@@ -210,6 +211,36 @@ static void test_an_old_epoch(void **state)
     raw_stop(&raw);
 }
 
+/* The owner can make the counter anew, with the same Name; it starts above every old value. */
+static void test_a_counter_made_anew_revives_nothing(void **state)
+{
+    CLEANUP(tpm_password_wipe) TSS2L_SYS_AUTH_COMMAND owner = {0};
+    TSS2_SYS_CONTEXT *sys = member.tpm->sys;
+    const TPM2B_AUTH no_auth = {.size = 0};
+    TPM2B_NV_PUBLIC public;
+    struct tpm_name name;
+    struct raw raw;
+    uint64_t epoch;
+
+    (void)state;
+    assert_int_equal(tpm_epoch_increment(member.tpm, member.auths.owner, &epoch), ESCROW_OK);
+    assert_int_equal(tpm_read_index(member.tpm, member.tpm->counter, &public, &name), ESCROW_OK);
+    tpm_password(member.auths.owner, &owner);
+    assert_int_equal(
+        Tss2_Sys_NV_UndefineSpace(sys, TPM2_RH_OWNER, member.tpm->counter, &owner, NULL), 0);
+    public.nvPublic.attributes &= ~TPMA_NV_WRITTEN;
+    assert_int_equal(Tss2_Sys_NV_DefineSpace(sys, TPM2_RH_OWNER, &owner, &no_auth, &public, NULL),
+                     0);
+    assert_int_equal(Tss2_Sys_NV_Increment(sys, TPM2_RH_OWNER, member.tpm->counter, &owner, NULL),
+                     0);
+    assert_int_equal(tpm_read_index(member.tpm, member.tpm->counter, &public, &name), ESCROW_OK);
+    assert_true(tpm_name_equal(&name, &member.names.counter));
+    raw_start(&raw, &member);
+    assert_int_equal(raw_policy_counter(&raw, deposit.node.epoch), RAW_COUNTER);
+    assert_int_equal(raw_policy_counter(&raw, epoch), RAW_COUNTER);
+    raw_stop(&raw);
+}
+
 static void test_load_needs_the_storage_auth(void **state)
 {
     CLEANUP(secret_free_p) struct secret *wrong = secret_random(TPM_AUTH_BYTES);
@@ -372,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_pcr_that_changes_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_boot_state, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_old_epoch, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_counter_made_anew_revives_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_load_needs_the_storage_auth, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rewrap_is_never_possible, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear, setup, teardown),
