@@ -18,25 +18,32 @@ static void free_stack(tls_list_stack **lists)
     sk_X509_CRL_pop_free(*lists, X509_CRL_free);
 }
 
+static void free_signers(tls_chain **signers)
+{
+    sk_X509_free(*signers);
+}
+
 CLEANUP_FUNCTION(list_free_p, X509_CRL, X509_CRL_free)
 CLEANUP_FUNCTION(bio_free_p, BIO, BIO_free_all)
 
 void tls_lists_deinit(struct tls_lists *lists)
 {
     sk_X509_CRL_pop_free(lists->lists, X509_CRL_free);
+    sk_X509_free(lists->signers);
     free(lists->path);
 }
 
-static bool is_signed(X509_CRL *list, const tls_chain *authorities)
+/* The authority that signed the list; NULL if none did. */
+static X509 *find_signer(X509_CRL *list, const tls_chain *authorities)
 {
     for (int i = 0; i < sk_X509_num(authorities); i++) {
         X509 *authority = sk_X509_value(authorities, i);
 
         if (X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_subject_name(authority)) == 0 &&
             X509_CRL_verify(list, X509_get0_pubkey(authority)) == 1)
-            return true;
+            return authority;
     }
-    return false;
+    return NULL;
 }
 
 /* A critical extension narrows a list (delta, indirect, partial: RFC 5280, 5.2): not understood. */
@@ -50,24 +57,24 @@ static bool is_whole(const X509_CRL *list)
 }
 
 static enum escrow_err read_all(const char *path, BIO *pem, const tls_chain *authorities,
-                                tls_list_stack *lists)
+                                tls_list_stack *lists, tls_chain *signers)
 {
     for (;;) {
         CLEANUP(list_free_p) X509_CRL *list = PEM_read_bio_X509_CRL(pem, NULL, NULL, NULL);
-        bool is_right;
+        X509 *signer;
 
         ERR_clear_error();
         if (!list)
             break;
-        is_right = is_whole(list) && is_signed(list, authorities);
+        signer = is_whole(list) ? find_signer(list, authorities) : NULL;
         ERR_clear_error();
-        if (!is_right || sk_X509_CRL_num(lists) == LISTS_MAX) {
+        if (!signer || sk_X509_CRL_num(lists) == LISTS_MAX) {
             log_error("%s: list %d is not a complete revocation list signed by a CA of the CA "
                       "file, or is one too many",
                       path, sk_X509_CRL_num(lists) + 1);
             return ESCROW_ERR_CONFIG;
         }
-        if (!sk_X509_CRL_push(lists, list))
+        if (!sk_X509_push(signers, signer) || !sk_X509_CRL_push(lists, list))
             return ESCROW_ERR_NO_MEMORY;
         (void)TAKE(list);
     }
@@ -82,6 +89,7 @@ enum escrow_err tls_lists_read(struct tls_lists *lists, tls_chain *authorities)
     CLEANUP(cleanup_free) char *text = NULL;
     CLEANUP(bio_free_p) BIO *pem = NULL;
     CLEANUP(free_stack) tls_list_stack *fresh = sk_X509_CRL_new_null();
+    CLEANUP(free_signers) tls_chain *signers = sk_X509_new_null();
     struct stat status;
     size_t len;
     enum escrow_err err;
@@ -95,13 +103,15 @@ enum escrow_err tls_lists_read(struct tls_lists *lists, tls_chain *authorities)
     if (err)
         return err == ESCROW_ERR_NOT_FOUND ? ESCROW_ERR_CONFIG : err;
     pem = BIO_new_mem_buf(text, (int)len);
-    if (!pem || !fresh)
+    if (!pem || !fresh || !signers)
         return ESCROW_ERR_NO_MEMORY;
-    err = read_all(lists->path, pem, authorities, fresh);
+    err = read_all(lists->path, pem, authorities, fresh, signers);
     if (err)
         return err;
     sk_X509_CRL_pop_free(lists->lists, X509_CRL_free);
+    sk_X509_free(lists->signers);
     lists->lists = TAKE(fresh);
+    lists->signers = TAKE(signers);
     lists->status = status;
     lists->is_complaint_logged = false;
     return ESCROW_OK;
@@ -135,7 +145,13 @@ static void complain(struct tls_lists *lists, const char *what)
     lists->is_complaint_logged = true;
 }
 
-enum reason tls_lists_check(struct tls_lists *lists, X509 *certificate)
+static bool is_list_of(const struct tls_lists *lists, int index, const X509 *issuer)
+{
+    return issuer && EVP_PKEY_eq(X509_get0_pubkey(sk_X509_value(lists->signers, index)),
+                                 X509_get0_pubkey(issuer)) == 1;
+}
+
+enum reason tls_lists_check(struct tls_lists *lists, X509 *certificate, const X509 *issuer)
 {
     bool is_listed = false;
 
@@ -145,7 +161,7 @@ enum reason tls_lists_check(struct tls_lists *lists, X509 *certificate)
         X509_CRL *list = sk_X509_CRL_value(lists->lists, i);
         X509_REVOKED *entry = NULL;
 
-        if (X509_NAME_cmp(X509_CRL_get_issuer(list), X509_get_issuer_name(certificate)) != 0)
+        if (!is_list_of(lists, i, issuer))
             continue;
         if (X509_CRL_get0_by_cert(list, &entry, certificate) != 0)
             return REASON_CERTIFICATE_REVOKED;

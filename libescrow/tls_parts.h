@@ -20,6 +20,7 @@ struct tls_lists {
     enum tls_crl_stale stale;
     struct stat status; /* of the file as read */
     tls_list_stack *lists;
+    tls_chain *signers;       /* whose list each one is; the certificates are the authorities' */
     bool is_complaint_logged; /* about a stale list: once for each file */
 };
 
@@ -39,14 +40,18 @@ struct tls {
  */
 MUST_CHECK enum escrow_err tls_lists_read(struct tls_lists *lists, tls_chain *authorities);
 void tls_lists_deinit(struct tls_lists *lists);
-/* REASON_NONE if a current list of the certificate's issuer does not name it. */
-MUST_CHECK enum reason tls_lists_check(struct tls_lists *lists, X509 *certificate);
+/*
+ * REASON_NONE if a current list of the certificate's issuer does not name it. The issuer is known
+ * by its key: a CA may go on under its old name with a new one. NULL: nothing is known of it.
+ */
+MUST_CHECK enum reason tls_lists_check(struct tls_lists *lists, X509 *certificate,
+                                       const X509 *issuer);
 
 /* The one SAN URI of a certificate; false if there is none, more than one, or no valid identity. */
 bool tls_certificate_identity(const X509 *certificate, char ret_identity[static IDENTITY_MAX + 1]);
 /* It is no CA and has the extended key usage of that side. */
 bool tls_certificate_is_for(X509 *certificate, bool is_server);
-/* Everything that is asked of a peer's certificate beyond its chain; chain may be NULL. */
+/* Everything that is asked of a peer's certificate beyond its chain, which begins with it. */
 MUST_CHECK enum reason tls_certificate_check(struct tls *tls, X509 *certificate,
                                              const tls_chain *chain);
 /* For SSL_CTX_set_cert_verify_callback; argument is the struct tls. */

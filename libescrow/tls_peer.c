@@ -71,7 +71,7 @@ enum reason tls_certificate_check(struct tls *tls, X509 *certificate, const tls_
         log_notice("tls: the server is '%s', not '%s'", identity, tls->server_identity);
         return REASON_IDENTITY_UNKNOWN;
     }
-    return tls_lists_check(&tls->lists, certificate);
+    return tls_lists_check(&tls->lists, certificate, sk_X509_value(chain, 1));
 }
 
 /* What the peer learns by the alert (RFC 8446, 6.2). */

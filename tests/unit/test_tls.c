@@ -420,6 +420,33 @@ static void test_issuer_without_list(void **state)
     assert_false(connects(&server, &client));
 }
 
+/* A CA that goes on under its old name with a new key: the old key's list says nothing of it. */
+static void test_issuer_of_the_same_name_without_list(void **state)
+{
+    const struct tls_config client = agent_config();
+    struct world *world = *state;
+    struct authority renewed = authority_new("authority");
+    X509 *agent = certificate_new(&renewed, world->key, &agent_leaf);
+    struct tls_config server = server_config();
+
+    server.ca_file = "both";
+    server.crl_file = "crl";
+    /* The new one first: without key identifiers OpenSSL takes the first of the name. */
+    write_certificate("both", renewed.certificate);
+    append_certificate("both", world->authority.certificate);
+    write_certificate("agent", agent);
+    put_list(&world->authority, &(struct revocation){.updated_s = -60, .next_s = DAY_S});
+    assert_false(connects(&server, &client));
+    put_list(&renewed, &(struct revocation){.updated_s = -60, .next_s = DAY_S});
+    assert_true(connects(&server, &client));
+    /* As the other tests found it. */
+    write_certificate("agent", world->agent);
+    write_certificate("both", world->authority.certificate);
+    append_certificate("both", world->other.certificate);
+    X509_free(agent);
+    authority_deinit(&renewed);
+}
+
 static void check_not_loaded(const struct tls_config *config)
 {
     struct tls *tls = NULL;
@@ -522,6 +549,7 @@ int main(void)
         cmocka_unit_test(test_expired_on_request),
         cmocka_unit_test(test_stale_list),
         cmocka_unit_test(test_issuer_without_list),
+        cmocka_unit_test(test_issuer_of_the_same_name_without_list),
         cmocka_unit_test(test_lists_not_loaded),
         cmocka_unit_test(test_broken_list_keeps_the_old),
         cmocka_unit_test(test_files_not_loaded),
