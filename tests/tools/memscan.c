@@ -55,6 +55,9 @@ static size_t scan_range(int memory, uint64_t from, uint64_t until, const struct
     return count;
 }
 
+/* AddressSanitizer maps terabytes of notes about the memory; none of them is the memory. */
+#define SHADOW_BYTES ((uint64_t)1 << 40)
+
 /* "FROM-UNTIL MODE ...", proc(5); false for what cannot be read. */
 static bool parse_mapping(const char *line, uint64_t *ret_from, uint64_t *ret_until)
 {
@@ -64,7 +67,8 @@ static bool parse_mapping(const char *line, uint64_t *ret_from, uint64_t *ret_un
     if (*end != '-')
         return false;
     *ret_until = strtoull(end + 1, &end, 16);
-    return end[0] == ' ' && end[1] == 'r' && !strstr(line, "[vvar") && !strstr(line, "[vsyscall]");
+    return *ret_until - *ret_from < SHADOW_BYTES && end[0] == ' ' && end[1] == 'r' &&
+           !strstr(line, "[vvar") && !strstr(line, "[vsyscall]");
 }
 
 static bool scan_process(const char *pid, const struct pattern *patterns, size_t pattern_count,
