@@ -250,11 +250,13 @@ state_file: $CHAIN/run/$1.roster
 TEXT
 }
 
-# chain_publish: escrowd gets the roster and the approvals from the admin.
+# chain_publish: escrowd gets the roster and the approvals from the admin; then the watch has seen
+# who is primary now.
 chain_publish() {
     chain_person admin
     chain_person auditor
-    ctl publish "$CHAIN/docs/roster" "$CHAIN/docs/host" "$CHAIN/docs/node" >>"$CHAIN/log/publish" 2>&1
+    ctl publish "$CHAIN/docs/roster" "$CHAIN/docs/host" "$CHAIN/docs/node" \
+        >>"$CHAIN/log/publish" 2>&1 && wait_log escrowd "is primary of $CHAIN_GROUP"
 }
 
 # chain_deposit <PASSWORD
@@ -301,6 +303,28 @@ TEXT
 TEXT
     } >"$CHAIN/run/$1/agent.yaml"
     spawn "agent-$1" "$BUILD/client/escrow-agent" --config "$CHAIN/run/$1/agent.yaml"
+}
+
+# chain_watched NODE: until escrowd's watch has asked that replica twice more, so it knows its role.
+chain_watched() {
+    local asked
+    asked=$(sim log "${1^^}" |
+        jq '[.statements[] | select(.statement | contains("dm_hadr_cluster"))] | length')
+    sim wait statement "${1^^}" dm_hadr_cluster $((asked + 2)) >/dev/null
+}
+
+# chain_processes: {"NAME": PID} of every process of escrowd and of the agents, and of sqlsim.
+chain_processes() {
+    local name pid child role
+    for name in "${!CHAIN_PIDS[@]}"; do
+        pid=${CHAIN_PIDS[$name]}
+        printf '%s\t%s\n' "$name" "$pid"
+        for child in $(pgrep -P "$pid"); do
+            role=$(tr '\0' ' ' <"/proc/$child/cmdline") || continue
+            [ -n "$role" ] || continue # a zombie has no memory
+            printf '%s %s\t%s\n' "$name" "$(sed -E 's/.*--role ([^ ]+).*/\1/' <<<"$role") $child" "$child"
+        done
+    done | jq -R -n -c '[inputs | split("\t") | {key: .[0], value: (.[1] | tonumber)}] | from_entries'
 }
 
 # chain_end: in teardown; fails if a part did not end by itself or sqlsim met an unknown statement.
