@@ -31,6 +31,8 @@ static const struct ctl_command *const commands[] = {
     &ctl_status,
     &ctl_audit_show,
     &ctl_sql_grants,
+    &ctl_recover_tpm_auth, /* before the command whose name begins its own */
+    &ctl_recover,
     NULL,
 };
 
@@ -41,7 +43,7 @@ static void print_usage(FILE *stream)
         fprintf(stream, "  %-24s %s\n", (*command)->name, (*command)->summary);
     fputs("\n"
           "  --config FILE    default " DEFAULT_CONFIG "; not needed for authority, enroll,\n"
-          "                   roster and sql-grants\n"
+          "                   roster, sql-grants, recover and audit show --folder\n"
           "  --output FORMAT  table (default) or json\n"
           "  --help           of escrowctl, or after a command of that command\n"
           "  --version\n",
@@ -88,7 +90,10 @@ struct common {
     bool is_help, is_version;
 };
 
-/* Takes the options that every command has out of the arguments, wherever they stand. */
+/*
+ * Takes the options that every command has out of the arguments, wherever they stand. --version
+ * after a command is that command's: of a secret.
+ */
 static enum escrow_err take_common(struct ctl *ctl, struct common *common)
 {
     int kept = 0;
@@ -99,7 +104,7 @@ static enum escrow_err take_common(struct ctl *ctl, struct common *common)
 
         if (strcmp(word, "--help") == 0) {
             common->is_help = true;
-        } else if (strcmp(word, "--version") == 0) {
+        } else if (strcmp(word, "--version") == 0 && kept == 0) {
             common->is_version = true;
         } else if (is_config || strcmp(word, "--output") == 0) {
             if (++i == ctl->argc) {

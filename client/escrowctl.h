@@ -79,3 +79,5 @@ extern const struct ctl_command ctl_list;
 extern const struct ctl_command ctl_status;
 extern const struct ctl_command ctl_audit_show;
 extern const struct ctl_command ctl_sql_grants;
+extern const struct ctl_command ctl_recover;
+extern const struct ctl_command ctl_recover_tpm_auth;

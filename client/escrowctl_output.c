@@ -24,7 +24,7 @@ static void append(char *cell, size_t *used, const char *text)
         bool hides = is_control(text);
 
         text += hides && (unsigned char)*text == 0xc2;
-        cell[(*used)++] = hides ? '?' : *text;
+        cell[(*used)++] = (char)(hides ? '?' : *text);
     }
     cell[*used] = '\0';
 }

@@ -15,13 +15,12 @@ setup_file() {
     chain_prepare 2 && chain_sqlsim <<<"S3cret" && chain_member && chain_escrowd &&
         chain_publish && chain_deposit <<<"S3cret"
     chain_end
-    [ -e "$CHAIN/audit" ]
+    cp -r "$CHAIN/audit" "$BATS_FILE_TMPDIR/audit"
 }
 
 setup() {
-    # shellcheck disable=SC2034 # of chain.bash
     CHAIN_NODES=(sql1 sql2)
-    cp -r "$CHAIN/audit" "$BATS_TEST_TMPDIR/audit"
+    cp -r "$BATS_FILE_TMPDIR/audit" "$BATS_TEST_TMPDIR/audit"
     cd "$BATS_TEST_TMPDIR/audit" || return
     SEGMENT=$(ls)
 }
@@ -98,7 +97,6 @@ lie() {
     spawn liar "$BATS_TEST_DIRNAME/audit_server.py" "$CHAIN/pki/escrowd-e1.pem" "$CHAIN/pki/escrowd-e1.key" \
         "$CHAIN/ca/ca.pem" "$1"
     wait_log liar '^port '
-    # shellcheck disable=SC2034 # of chain.bash
     CHAIN_PORT=$(tail -n 1 "$CHAIN/log/liar" | cut -d ' ' -f 2)
     chain_person admin
 }
@@ -132,7 +130,6 @@ lie() {
     printf '{"act":nu' >>"$SEGMENT"
     run -0 --separate-stderr show --output json
     assert_equal "$output" "$(cat whole)"
-    # shellcheck disable=SC2154 # set by run
     assert_regex "$stderr" "the writing of its last line did not end"
 }
 
