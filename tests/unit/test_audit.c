@@ -257,6 +257,24 @@ static void test_continues_after_restart_and_over_segments(void **state)
     assert_int_equal(audit_end(fixture->audit)->sequence, 5);
 }
 
+/* What is longer than any line is not the tail of one: it is not cut, and not read whole. */
+static void test_endless_tail_is_no_torn_line(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(cleanup_free) char *tail = malloc(AUDIT_LINE_MAX + 1);
+    struct audit_reading reading = {0};
+
+    open_log(fixture, 1 << 20);
+    append_committed(fixture, 2);
+    memset(tail, 'x', AUDIT_LINE_MAX);
+    tail[AUDIT_LINE_MAX] = '\0';
+    scribble(fixture, FIRST_SEGMENT, tail);
+    assert_int_equal(audit_read(fixture->directory, 1, NULL, NULL, &reading), ESCROW_ERR_MALFORMED);
+    assert_int_equal(reading.fault, AUDIT_FAULT_FORM);
+    assert_int_equal(reading.end.sequence, 2);
+    assert_int_equal(reading.torn_bytes, 0);
+}
+
 static void test_torn_tail_is_cut_and_recorded(void **state)
 {
     struct fixture *fixture = *state;
@@ -444,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_continues_after_restart_and_over_segments, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_torn_tail_is_cut_and_recorded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_endless_tail_is_no_torn_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_complete_wrong_line_is_not_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tampering_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_edited_record_breaks_the_chain_after_it, set_up,
