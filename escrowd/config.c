@@ -159,18 +159,12 @@ static void check(struct escrowd_config *config, struct config_report *report)
         check_instance(config, &config->instances[i], report);
 }
 
-enum escrow_err escrowd_config_load(const char *path, struct escrowd_config **ret_config)
+/* Takes file. */
+static enum escrow_err from_file(struct config *file, struct escrowd_config **ret_config)
 {
     CLEANUP(config_report_deinit) struct config_report report = {0};
-    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = NULL;
-    struct config *file = NULL;
-    enum escrow_err err = config_load(path, &escrowd_schema, &report, &file);
+    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = malloc(sizeof(*config));
 
-    if (err) {
-        config_report_log(&report);
-        return err;
-    }
-    config = malloc(sizeof(*config));
     if (!config) {
         config_free(file);
         return ESCROW_ERR_NO_MEMORY;
@@ -184,6 +178,26 @@ enum escrow_err escrowd_config_load(const char *path, struct escrowd_config **re
     }
     *ret_config = TAKE(config);
     return ESCROW_OK;
+}
+
+enum escrow_err escrowd_config_load(const char *path, struct escrowd_config **ret_config)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    struct config *file = NULL;
+    enum escrow_err err = config_load(path, &escrowd_schema, &report, &file);
+
+    config_report_log(&report);
+    return err ? err : from_file(file, ret_config);
+}
+
+enum escrow_err escrowd_config_load_fd(int fd, const char *path, struct escrowd_config **ret_config)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    struct config *file = NULL;
+    enum escrow_err err = config_load_fd(fd, path, &escrowd_schema, &report, &file);
+
+    config_report_log(&report);
+    return err ? err : from_file(file, ret_config);
 }
 
 void escrowd_config_free(struct escrowd_config *config)

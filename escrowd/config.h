@@ -89,6 +89,9 @@ struct escrowd_config {
 /* ESCROW_ERR_CONFIG: everything that is wrong was logged, with file, line and column. */
 MUST_CHECK enum escrow_err escrowd_config_load(const char *path,
                                                struct escrowd_config **ret_config);
+/* The same from a descriptor, which stays the caller's; path is only a name for the messages. */
+MUST_CHECK enum escrow_err escrowd_config_load_fd(int fd, const char *path,
+                                                  struct escrowd_config **ret_config);
 void escrowd_config_free(struct escrowd_config *config);
 CLEANUP_FUNCTION(escrowd_config_free_p, struct escrowd_config, escrowd_config_free)
 

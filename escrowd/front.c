@@ -143,19 +143,23 @@ static void on_shutdown(void *argument)
     front_connections_stop(front->connections);
 }
 
-static void on_reload(void *argument)
+static void refresh_crl(struct front *front)
 {
-    struct front *front = argument;
-
     if (tls_refresh_crl(front->tls) != ESCROW_OK)
         log_error("the revocation list in use stays");
+}
+
+static void on_reload(void *argument)
+{
+    refresh_crl(argument);
+    log_notice("the revocation lists were read again");
 }
 
 static void on_crl_timer(evutil_socket_t fd, short events, void *argument)
 {
     (void)fd;
     (void)events;
-    on_reload(argument);
+    refresh_crl(argument);
 }
 
 static const struct role_events role_events = {

@@ -14,7 +14,7 @@ enum ipc_supervisor_type {
     IPC_PEER = 0x001,     /* to a role: kind, instance; the descriptor is the channel to it */
     IPC_PING = 0x002,     /* to keeper and front; they answer IPC_PONG with its id */
     IPC_SHUTDOWN = 0x003, /* to keeper and front: finish what is in flight, then exit 0 */
-    IPC_RELOAD = 0x004,   /* to keeper and front: SIGHUP came */
+    IPC_RELOAD = 0x004,   /* to front: SIGHUP came */
 
     IPC_READY = 0x010,        /* from a role: port (front; 0 of others) */
     IPC_PONG = 0x011,         /* from keeper and front */

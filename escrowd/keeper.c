@@ -187,14 +187,8 @@ static void on_shutdown(void *argument)
     event_active(keeper->flush, EV_TIMEOUT, 0);
 }
 
-/* A policy never changes while it is in force: changing it is a restart. */
-static void on_reload(void *argument)
-{
-    (void)argument;
-    log_notice("nothing to read again; restart escrowd for a new policy");
-}
-
-static const struct role_events role_events = {on_peer, on_shutdown, on_reload};
+/* A policy never changes while it is in force: the supervisor starts a new keeper for a new one. */
+static const struct role_events role_events = {.on_peer = on_peer, .on_shutdown = on_shutdown};
 
 static enum escrow_err record_start(struct keeper *keeper)
 {
@@ -263,11 +257,11 @@ static struct event_base *new_base(void)
     return base;
 }
 
-enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd)
+enum escrow_err keeper_run(const struct escrowd_config *config, int policy_fd, int supervisor_fd)
 {
     CLEANUP(cleanup_close) int fd = supervisor_fd;
     struct keeper keeper = {0};
-    enum escrow_err err = keeper_open(&keeper, config);
+    enum escrow_err err = keeper_open(&keeper, config, policy_fd);
 
     if (!err) {
         keeper.base = new_base();

@@ -9,11 +9,12 @@
  */
 
 /*
- * The role's life: called inside its sandbox with its end of the supervisor's channel (taken; see
- * role.h). The channels to front and to the probers arrive there. Returns when the supervisor said
- * shut down (ESCROW_OK) or when it cannot go on.
+ * The role's life: called inside its sandbox with the policy (read here, the caller's to close) and
+ * its end of the supervisor's channel (taken; see role.h). The channels to front and to the probers
+ * arrive there. Returns when the supervisor said shut down (ESCROW_OK) or when it cannot go on.
  */
-MUST_CHECK enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd);
+MUST_CHECK enum escrow_err keeper_run(const struct escrowd_config *config, int policy_fd,
+                                      int supervisor_fd);
 
 /*
  * `escrowd init`: provisions TPM and state once, in folders that exist. ESCROW_ERR_EXISTS if that

@@ -12,10 +12,11 @@
 /* One command; a release is 14, and the supervisor's ping must not pass meanwhile. */
 #define TPM_TIMEOUT_MS 3000
 
-static enum escrow_err open_policy(struct keeper *keeper)
+static enum escrow_err open_policy(struct keeper *keeper, int policy_fd)
 {
     CLEANUP(config_report_deinit) struct config_report report = {0};
-    enum escrow_err err = policy_load(keeper->config->policy_file, &report, &keeper->policy);
+    enum escrow_err err =
+        policy_load_fd(policy_fd, keeper->config->policy_file, &report, &keeper->policy);
 
     if (err) {
         config_report_log(&report);
@@ -85,7 +86,8 @@ static enum escrow_err open_store(struct keeper *keeper)
     return err ? err : open_log(keeper);
 }
 
-enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *config)
+enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *config,
+                            int policy_fd)
 {
     enum escrow_err err;
 
@@ -98,7 +100,7 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     keeper->approvals = approval_cache_new();
     if (!keeper->nonces || !keeper->refusals || !keeper->approvals)
         return ESCROW_ERR_NO_MEMORY;
-    err = open_policy(keeper);
+    err = open_policy(keeper, policy_fd);
     if (!err)
         err = open_authority(keeper);
     if (!err)

@@ -66,7 +66,8 @@ struct keeper {
 };
 
 /* Opens everything that the configuration names; front and probers come later. */
-MUST_CHECK enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *config);
+MUST_CHECK enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *config,
+                                       int policy_fd);
 void keeper_close(struct keeper *keeper);
 
 /* REASON_NONE, or the first reason why a request with these needs cannot be served now. */

@@ -227,20 +227,36 @@ static void on_timer(evutil_socket_t fd, short events, void *argument)
     set_timer(process, TICK_MS);
 }
 
+static enum escrow_err spawn_with(struct process *process, int supervisor_fd)
+{
+    const struct process_config *config = &process->config;
+    CLEANUP(cleanup_close) int config_fd = -1;
+    CLEANUP(cleanup_close) int policy_fd = -1;
+    struct spawn spawn = {
+        .kind = config->kind, .instance = process->instance, .config_path = config->config_path};
+    enum escrow_err err = snapshot_open(config->snapshot->config_fd, &config_fd);
+
+    if (!err && config->kind != IPC_PEER_FRONT)
+        err = snapshot_open(config->snapshot->policy_fd, &policy_fd);
+    if (err)
+        return err;
+    spawn.fds[SPAWN_SUPERVISOR_FD - SPAWN_SUPERVISOR_FD] = supervisor_fd;
+    spawn.fds[SPAWN_CONFIG_FD - SPAWN_SUPERVISOR_FD] = config_fd;
+    spawn.fds[SPAWN_POLICY_FD - SPAWN_SUPERVISOR_FD] = policy_fd;
+    spawn.fds[SPAWN_LISTENER_FD - SPAWN_SUPERVISOR_FD] = config->listener_fd;
+    return spawn_role(&spawn, &process->pid, &process->pidfd);
+}
+
 static enum escrow_err try_start(struct process *process)
 {
     const struct process_config *config = &process->config;
-    struct ipc_channel_config channel = {.base = config->base,
-                                         .name = process->name,
-                                         .permits = kinds[config->kind].permits,
-                                         .permit_count = kinds[config->kind].count,
-                                         .state = STATE_STARTING,
-                                         .on_close = on_close,
-                                         .argument = process};
-    struct spawn spawn = {.kind = config->kind,
-                          .instance = process->instance,
-                          .config_path = config->config_path,
-                          .listener_fd = config->listener_fd};
+    const struct ipc_channel_config channel = {.base = config->base,
+                                               .name = process->name,
+                                               .permits = kinds[config->kind].permits,
+                                               .permit_count = kinds[config->kind].count,
+                                               .state = STATE_STARTING,
+                                               .on_close = on_close,
+                                               .argument = process};
     CLEANUP(cleanup_close) int theirs = -1;
     enum escrow_err err;
     int fds[2];
@@ -250,17 +266,14 @@ static enum escrow_err try_start(struct process *process)
         return err;
     theirs = fds[1];
     err = ipc_channel_new(&channel, fds[0], &process->channel);
-    if (err)
-        return err;
-    spawn.supervisor_fd = theirs;
-    err = spawn_role(&spawn, &process->pid, &process->pidfd);
+    if (!err)
+        err = spawn_with(process, theirs);
     if (err)
         return err;
     process->ended =
         event_new(config->base, process->pidfd, EV_READ | EV_PERSIST, on_ended, process);
-    if (!process->ended || event_add(process->ended, NULL) < 0)
-        return ESCROW_ERR_NO_MEMORY;
-    return ESCROW_OK;
+    return process->ended && event_add(process->ended, NULL) == 0 ? ESCROW_OK
+                                                                  : ESCROW_ERR_NO_MEMORY;
 }
 
 void process_start(struct process *process)

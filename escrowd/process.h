@@ -2,6 +2,7 @@
 #pragma once
 
 #include "escrowd/ipc_messages.h"
+#include "escrowd/snapshot.h"
 
 #include <event2/event.h>
 
@@ -27,10 +28,11 @@ struct process_events {
 struct process_config {
     struct event_base *base;
     enum ipc_peer_kind kind;
-    const char *instance;    /* of a prober, else ""; copied */
-    const char *config_path; /* must outlive the process */
-    int listener_fd;         /* front's, stays the caller's; else -1 */
-    int64_t ping_ms;         /* keeper and front: the longest silence */
+    const char *instance;            /* of a prober, else ""; copied */
+    const char *config_path;         /* must outlive the process, as must the next */
+    const struct snapshot *snapshot; /* what the role reads when it is started */
+    int listener_fd;                 /* front's, stays the caller's; else -1 */
+    int64_t ping_ms;                 /* keeper and front: the longest silence */
     const struct process_events *events;
     void *argument;
 };
@@ -48,6 +50,7 @@ void process_start_later(struct process *process);
 void process_kill(struct process *process, const char *why);
 /* Asks the role to end; it is killed if it has not within limit_ms. */
 void process_shut_down(struct process *process, int64_t limit_ms);
+/* Front's: read again what may change while running. */
 void process_reload(struct process *process);
 
 /* Connects two running roles: each gets one end of a new socketpair. A failure kills `a`. */

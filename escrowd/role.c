@@ -60,7 +60,7 @@ static enum escrow_err on_reload(struct ipc_channel *channel, const struct ipc_m
     struct role *role = argument;
 
     (void)channel;
-    if (message->len > 0)
+    if (message->len > 0 || !role->events->on_reload)
         return ESCROW_ERR_MALFORMED;
     role->events->on_reload(role->argument);
     return ESCROW_OK;

@@ -21,7 +21,7 @@ struct role_events {
     void (*on_peer)(const struct ipc_peer *peer, int fd, void *argument);
     /* Finish what is in flight, then leave the loop; the supervisor kills after its deadline. */
     void (*on_shutdown)(void *argument);
-    /* SIGHUP: read again what may change while running. */
+    /* SIGHUP: read again what may change while running. NULL: nothing may. */
     void (*on_reload)(void *argument);
 };
 

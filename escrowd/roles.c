@@ -22,7 +22,7 @@ static enum escrow_err run_keeper(const struct escrowd_config *config, const cha
 {
     enum escrow_err err = sandbox_enter(IPC_PEER_KEEPER, config, instance);
 
-    return err ? err : keeper_run(config, SPAWN_SUPERVISOR_FD);
+    return err ? err : keeper_run(config, SPAWN_POLICY_FD, SPAWN_SUPERVISOR_FD);
 }
 
 static enum escrow_err run_front(const struct escrowd_config *config, const char *instance)
@@ -97,7 +97,7 @@ static enum escrow_err run_prober(const struct escrowd_config *config, const cha
         log_error("the configuration has no instance %s any more", instance);
         return ESCROW_ERR_CONFIG;
     }
-    err = policy_load(config->policy_file, &report, &policy);
+    err = policy_load_fd(SPAWN_POLICY_FD, config->policy_file, &report, &policy);
     config_report_log(&report);
     if (!err)
         err = list_targets(policy, instance, &targets, &prober.target_count);
@@ -138,6 +138,7 @@ enum escrow_err roles_run(const char *name, const char *config_path, const char 
     signal(SIGHUP, SIG_IGN);
     err = secret_heap_init();
     if (!err)
-        err = escrowd_config_load(config_path, &config);
+        err = escrowd_config_load_fd(SPAWN_CONFIG_FD, config_path, &config);
+    close(SPAWN_CONFIG_FD);
     return err ? err : roles[kind].run(config, instance);
 }

@@ -8,6 +8,9 @@
  * entries.
  */
 
-/* Runs the role of this name to its end, with the descriptors of spawn.h. */
+/*
+ * Runs the role of this name to its end, with the descriptors of spawn.h; config_path is only a
+ * name for messages.
+ */
 MUST_CHECK enum escrow_err roles_run(const char *name, const char *config_path,
                                      const char *instance);

@@ -38,13 +38,6 @@ static const char *audit_folder(const struct escrowd_config *config,
     return config->audit_folder;
 }
 
-static const char *policy_file(const struct escrowd_config *config,
-                               const struct escrowd_instance *instance)
-{
-    (void)instance;
-    return config->policy_file;
-}
-
 static const char *authority_file(const struct escrowd_config *config,
                                   const struct escrowd_instance *instance)
 {
@@ -95,7 +88,6 @@ static const char *instance_keytab(const struct escrowd_config *config,
 static const struct sandbox_path keeper_paths[] = {
     {.access = SANDBOX_WRITE, .find = state_folder},
     {.access = SANDBOX_WRITE, .find = audit_folder},
-    {.access = SANDBOX_READ, .find = policy_file, .is_folder_of = true},
     {.access = SANDBOX_READ, .find = authority_file},
     {.access = SANDBOX_DEVICE, .find = tpm_device},
 };

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -50,25 +51,33 @@ static void make_environment(char *ret_environment[static ENVIRONMENT_MAX])
     ret_environment[count] = NULL;
 }
 
-/* In the child: only calls that are safe between fork and exec. */
-static void exec_role(const struct spawn *spawn, char *const argv[], char *const environment[])
+/* In the child: only calls that are safe between fork and exec. False if one failed. */
+static bool place_fds(const struct spawn *spawn)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int supervisor = fcntl(spawn->supervisor_fd, F_DUPFD_CLOEXEC, ABOVE_FIXED_FDS);
-    int listener =
-        spawn->listener_fd < 0 ? -1 : fcntl(spawn->listener_fd, F_DUPFD_CLOEXEC, ABOVE_FIXED_FDS);
-    unsigned next = SPAWN_SUPERVISOR_FD + 1;
+    int high[SPAWN_FDS];
+
+    /* First out of the way of each other's places. */
+    for (int i = 0; i < SPAWN_FDS; i++) {
+        high[i] = spawn->fds[i] < 0 ? -1 : fcntl(spawn->fds[i], F_DUPFD_CLOEXEC, ABOVE_FIXED_FDS);
+        if (spawn->fds[i] >= 0 && high[i] < 0)
+            return false;
+    }
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+        close_range(SPAWN_SUPERVISOR_FD, ABOVE_FIXED_FDS - 1, 0) < 0)
+        return false;
+    for (int i = 0; i < SPAWN_FDS; i++) {
+        if (high[i] >= 0 && dup2(high[i], SPAWN_SUPERVISOR_FD + i) < 0)
+            return false;
+    }
+    return close_range(ABOVE_FIXED_FDS, ~0U, 0) == 0;
+}
+
+static void exec_role(const struct spawn *spawn, char *const argv[], char *const environment[])
+{
     sigset_t none;
 
-    if (null < 0 || supervisor < 0 || dup2(null, STDIN_FILENO) < 0 ||
-        dup2(null, STDOUT_FILENO) < 0 || dup2(supervisor, SPAWN_SUPERVISOR_FD) < 0)
-        return;
-    if (listener >= 0) {
-        if (dup2(listener, SPAWN_LISTENER_FD) < 0)
-            return;
-        next = SPAWN_LISTENER_FD + 1;
-    }
-    if (close_range(next, ~0U, 0) < 0)
+    if (!place_fds(spawn))
         return;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -13,14 +13,16 @@
 
 /* What a role finds open besides standard error; standard input and output are /dev/null. */
 #define SPAWN_SUPERVISOR_FD 3
-#define SPAWN_LISTENER_FD 4 /* front only */
+#define SPAWN_CONFIG_FD 4   /* the configuration, to be read from its start */
+#define SPAWN_POLICY_FD 5   /* the policy; not front's */
+#define SPAWN_LISTENER_FD 6 /* front's only */
+#define SPAWN_FDS 4
 
 struct spawn {
     enum ipc_peer_kind kind;
     const char *instance;    /* of a prober, else "" */
-    const char *config_path; /* absolute */
-    int supervisor_fd;       /* the role's end; stays the caller's, as does the next */
-    int listener_fd;         /* -1: none */
+    const char *config_path; /* only a name, for messages and ps(1) */
+    int fds[SPAWN_FDS];      /* from SPAWN_SUPERVISOR_FD on; -1: none; all stay the caller's */
 };
 
 /* "keeper", "front", "prober": the word of --role and in log lines. */

@@ -29,7 +29,7 @@ enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS };
 
 struct supervisor {
     const char *config_path;
-    struct escrowd_config *config;
+    struct snapshot snapshot; /* configuration and policy in force */
     struct event_base *base;
     struct event *signals[SIGNALS];
     int listener_fd;
@@ -38,7 +38,7 @@ struct supervisor {
     struct process *probers[ESCROWD_INSTANCES_MAX];
     size_t prober_count;
     bool was_ready;    /* all of them, once */
-    bool is_reloading; /* the probers end, then everybody learns of the new configuration */
+    bool is_reloading; /* keeper and probers end, to be started with a new snapshot */
     bool is_stopping;
     struct event *stop_timer;
     enum escrow_err result;
@@ -108,7 +108,7 @@ static void shut_down_probers(struct supervisor *supervisor)
 /* First who asks, then who decides, then who is asked: what is in flight gets its answer. */
 static void advance_stop(struct supervisor *supervisor)
 {
-    int64_t limit_ms = supervisor->config->limits.shutdown_ms;
+    int64_t limit_ms = supervisor->snapshot.config->limits.shutdown_ms;
 
     if (process_is_running(supervisor->front))
         process_shut_down(supervisor->front, limit_ms);
@@ -133,7 +133,7 @@ static void on_stop_deadline(evutil_socket_t fd, short events, void *argument)
 
 static void stop(struct supervisor *supervisor, enum escrow_err result)
 {
-    int64_t ms = supervisor->config->limits.shutdown_ms;
+    int64_t ms = supervisor->snapshot.config->limits.shutdown_ms;
     const struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
     if (supervisor->is_stopping)
@@ -179,7 +179,7 @@ static void log_end(const struct process *process, int status)
         log_notice("%s ended with status %d", process_name(process), WEXITSTATUS(status));
 }
 
-static void finish_reload(struct supervisor *supervisor);
+static void advance_reload(struct supervisor *supervisor);
 
 static void on_ended(struct process *process, int status, void *argument)
 {
@@ -192,10 +192,9 @@ static void on_ended(struct process *process, int status, void *argument)
         advance_stop(supervisor);
     else if (!supervisor->was_ready && is_misconfigured)
         stop(supervisor, ESCROW_ERR_CONFIG);
-    else if (supervisor->is_reloading && process_kind(process) == IPC_PEER_PROBER) {
-        if (!any_prober_runs(supervisor))
-            finish_reload(supervisor);
-    } else
+    else if (supervisor->is_reloading && process_kind(process) != IPC_PEER_FRONT)
+        advance_reload(supervisor);
+    else
         process_start_later(process);
 }
 
@@ -203,10 +202,10 @@ static void on_due(struct process *process, void *argument)
 {
     struct supervisor *supervisor = argument;
 
-    if (!supervisor->is_stopping && !supervisor->is_reloading)
+    bool waits = supervisor->is_reloading && process_kind(process) != IPC_PEER_FRONT;
+
+    if (!supervisor->is_stopping && !waits)
         start(supervisor, process);
-    else if (supervisor->is_reloading && process_kind(process) != IPC_PEER_PROBER)
-        process_start_later(process);
 }
 
 static void on_status(const char *text, void *argument)
@@ -246,9 +245,10 @@ static enum escrow_err new_process(struct supervisor *supervisor, enum ipc_peer_
                                           .kind = kind,
                                           .instance = instance,
                                           .config_path = supervisor->config_path,
+                                          .snapshot = &supervisor->snapshot,
                                           .listener_fd =
                                               kind == IPC_PEER_FRONT ? supervisor->listener_fd : -1,
-                                          .ping_ms = supervisor->config->limits.ping_ms,
+                                          .ping_ms = supervisor->snapshot.config->limits.ping_ms,
                                           .events = &events,
                                           .argument = supervisor};
 
@@ -263,7 +263,7 @@ static void free_probers(struct supervisor *supervisor)
 
 static enum escrow_err new_probers(struct supervisor *supervisor)
 {
-    const struct escrowd_config *config = supervisor->config;
+    const struct escrowd_config *config = supervisor->snapshot.config;
 
     for (size_t i = 0; i < config->instance_count; i++) {
         enum escrow_err err = new_process(supervisor, IPC_PEER_PROBER, config->instances[i].name,
@@ -277,19 +277,28 @@ static enum escrow_err new_probers(struct supervisor *supervisor)
 }
 
 /*
- * The keeper and front learn of it only when no prober of the old configuration is left, so that no
- * answer to a new question comes from an old one.
+ * First the keeper, so that what is in flight is decided under the old policy, then its probers;
+ * when none of them is left, all start anew. No old one ever talks to a new one.
  */
-static void finish_reload(struct supervisor *supervisor)
+static void advance_reload(struct supervisor *supervisor)
 {
+    int64_t limit_ms = supervisor->snapshot.config->limits.shutdown_ms;
+
+    if (process_is_running(supervisor->keeper)) {
+        process_shut_down(supervisor->keeper, limit_ms);
+        return;
+    }
+    if (any_prober_runs(supervisor)) {
+        shut_down_probers(supervisor);
+        return;
+    }
     supervisor->is_reloading = false;
     free_probers(supervisor);
     if (new_probers(supervisor) != ESCROW_OK) {
         stop(supervisor, ESCROW_ERR_NO_MEMORY);
         return;
     }
-    process_reload(supervisor->keeper);
-    process_reload(supervisor->front);
+    start(supervisor, supervisor->keeper);
     for (size_t i = 0; i < supervisor->prober_count; i++)
         start(supervisor, supervisor->probers[i]);
 }
@@ -297,23 +306,27 @@ static void finish_reload(struct supervisor *supervisor)
 static void on_reload(evutil_socket_t number, short what, void *argument)
 {
     struct supervisor *supervisor = argument;
-    struct escrowd_config *config = NULL;
+    struct snapshot snapshot;
 
     (void)number;
     (void)what;
     if (supervisor->is_stopping || supervisor->is_reloading)
         return;
-    if (escrowd_config_load(supervisor->config_path, &config) != ESCROW_OK) {
-        log_error("the configuration in use stays");
+    process_reload(supervisor->front);
+    if (snapshot_take(supervisor->config_path, &snapshot) != ESCROW_OK) {
+        log_error("configuration and policy in use stay");
         return;
     }
-    log_notice("reads the configuration again");
-    escrowd_config_free(supervisor->config);
-    supervisor->config = config;
+    if (snapshot_equal(&snapshot, &supervisor->snapshot)) {
+        log_info("configuration and policy have not changed");
+        snapshot_deinit(&snapshot);
+        return;
+    }
+    log_notice("configuration or policy has changed: keeper and probers start anew");
+    snapshot_deinit(&supervisor->snapshot);
+    supervisor->snapshot = snapshot;
     supervisor->is_reloading = true;
-    shut_down_probers(supervisor);
-    if (!any_prober_runs(supervisor))
-        finish_reload(supervisor);
+    advance_reload(supervisor);
 }
 
 static void on_terminate(evutil_socket_t number, short what, void *argument)
@@ -347,11 +360,11 @@ static enum escrow_err set_up_events(struct supervisor *supervisor)
 
 static enum escrow_err set_up(struct supervisor *supervisor)
 {
-    enum escrow_err err = escrowd_config_load(supervisor->config_path, &supervisor->config);
+    enum escrow_err err = snapshot_take(supervisor->config_path, &supervisor->snapshot);
+    const struct escrowd_listen *address = err ? NULL : &supervisor->snapshot.config->listen;
 
     if (!err)
-        err = front_listen(supervisor->config->listen.address,
-                           (uint16_t)supervisor->config->listen.port, &supervisor->listener_fd,
+        err = front_listen(address->address, (uint16_t)address->port, &supervisor->listener_fd,
                            &supervisor->port);
     if (!err)
         err = set_up_events(supervisor);
@@ -376,13 +389,14 @@ static void deinit(struct supervisor *supervisor)
     if (supervisor->base)
         event_base_free(supervisor->base);
     cleanup_close(&supervisor->listener_fd);
-    escrowd_config_free(supervisor->config);
+    snapshot_deinit(&supervisor->snapshot);
 }
 
 enum escrow_err supervisor_run(const char *config_path)
 {
     CLEANUP(deinit)
-    struct supervisor supervisor = {.config_path = config_path, .listener_fd = -1};
+    struct supervisor supervisor = {
+        .config_path = config_path, .snapshot = SNAPSHOT_EMPTY, .listener_fd = -1};
     struct process *process;
     enum escrow_err err = set_up(&supervisor);
 

@@ -66,7 +66,8 @@ pki_revoke() {
     pki_crl
 }
 
-# config_new [LIMITS-LINE...]: escrowd.yaml for the PKI; each argument is a line of limits.
+# config_new [LIMITS-LINE...]: escrowd.yaml for the PKI, and a policy; each argument is a line of
+# limits.
 config_new() {
     CONFIG=$BATS_TEST_TMPDIR/escrowd.yaml
     mkdir -p "$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/audit" "$BATS_TEST_TMPDIR/rules"
@@ -88,6 +89,17 @@ TEXT
         echo "users: {keeper: 61001, front: 61002, prober: 61003}" >>"$CONFIG"
         chown -R 61001:61001 "$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/audit"
     fi
+    cat >"$BATS_TEST_TMPDIR/rules/policy.yaml" <<TEXT
+groups:
+  - name: group
+    availability_group: AG
+    cluster_type: external
+    databases: [SSISDB]
+    replicas:
+      - {instance: sql1, server_name: SQL1}
+      - {instance: sql2, server_name: SQL2}
+      - {instance: sql3, server_name: SQL3}
+TEXT
     if [ $# -gt 0 ]; then
         echo "limits:" >>"$CONFIG"
         printf '  %s\n' "$@" >>"$CONFIG"
@@ -167,10 +179,13 @@ post() {
     request "$name" "$path" --header 'Content-Type: application/json' --data-binary "$body" "$@"
 }
 
-# config_instance NAME: an instance that nobody listens for, and a policy with it.
+# config_instance NAME: an instance where nobody listens.
 config_instance() {
     echo secret >"$BATS_TEST_TMPDIR/password"
     chmod 0600 "$BATS_TEST_TMPDIR/password"
+    if [ "$(id -u)" -eq 0 ]; then
+        chown 61003 "$BATS_TEST_TMPDIR/password"
+    fi
     cat >>"$CONFIG" <<TEXT
 instances:
   - name: $1
@@ -180,16 +195,5 @@ instances:
     ca_file: $PKI/ca.pem
     login: prober
     password_file: $BATS_TEST_TMPDIR/password
-TEXT
-    cat >"$BATS_TEST_TMPDIR/rules/policy.yaml" <<TEXT
-groups:
-  - name: group
-    availability_group: AG
-    cluster_type: external
-    databases: [SSISDB]
-    replicas:
-      - {instance: $1, server_name: SQL1}
-      - {instance: other, server_name: SQL2}
-      - {instance: third, server_name: SQL3}
 TEXT
 }

@@ -23,6 +23,7 @@ struct keeper {
     unsigned gone;
     int prober_fds[8];
     size_t prober_count;
+    long long policy_bytes; /* of the policy that it was started with */
 };
 
 static void reply(struct keeper *keeper, uint64_t id, const struct ipc_reply *reply)
@@ -77,10 +78,11 @@ static void reply_echo(struct keeper *keeper, uint64_t id, const struct ipc_requ
         snprintf(fingerprint + 2 * i, 3, "%02x", request->fingerprint[i]);
     snprintf(text, sizeof(text),
              "{\"route\": %d, \"identity\": \"%s\", \"fingerprint\": \"%s\", \"body_len\": %zu, "
-             "\"wait_ms\": %llu, \"from\": %llu, \"limit\": %llu, \"gone\": %u, \"pid\": %d}",
+             "\"wait_ms\": %llu, \"from\": %llu, \"limit\": %llu, \"gone\": %u, "
+             "\"policy_bytes\": %lld}",
              (int)request->route, request->identity, fingerprint, request->body_len,
              (unsigned long long)request->wait_ms, (unsigned long long)request->from,
-             (unsigned long long)request->limit, keeper->gone, (int)getpid());
+             (unsigned long long)request->limit, keeper->gone, keeper->policy_bytes);
     reply_json(keeper, id, text);
 }
 
@@ -245,26 +247,20 @@ static void on_shutdown(void *argument)
     event_base_loopbreak(keeper->base);
 }
 
-static void on_reload(void *argument)
-{
-    struct keeper *keeper = argument;
+static const struct role_events events = {.on_peer = on_peer, .on_shutdown = on_shutdown};
 
-    role_status(keeper->role, "reloaded");
-}
-
-static const struct role_events events = {
-    .on_peer = on_peer, .on_shutdown = on_shutdown, .on_reload = on_reload};
-
-enum escrow_err keeper_run(const struct escrowd_config *config, int supervisor_fd)
+enum escrow_err keeper_run(const struct escrowd_config *config, int policy_fd, int supervisor_fd)
 {
     struct keeper keeper = {.base = event_base_new()};
 
     (void)config;
+    keeper.policy_bytes = lseek(policy_fd, 0, SEEK_END);
     if (!keeper.base)
         return ESCROW_ERR_NO_MEMORY;
     if (role_new(keeper.base, supervisor_fd, &events, &keeper, &keeper.role) != ESCROW_OK ||
         role_ready(keeper.role, 0) != ESCROW_OK)
         return ESCROW_ERR_NO_MEMORY;
+    role_status(keeper.role, "serves");
     event_base_dispatch(keeper.base);
     ipc_channel_free(keeper.front);
     for (size_t i = 0; i < keeper.prober_count; i++)

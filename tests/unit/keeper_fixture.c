@@ -10,6 +10,7 @@
 #include "libescrow/rpc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -253,7 +254,8 @@ void fx_run(struct keeper_fixture *fx)
         fx_fail("fork", strerror(errno));
     if (fx->pid == 0) {
         close(fds[0]);
-        exit(escrow_err_exit_code(keeper_run(&fx->config, fds[1])));
+        exit(escrow_err_exit_code(
+            keeper_run(&fx->config, open(fx->config.policy_file, O_RDONLY | O_CLOEXEC), fds[1])));
     }
     close(fds[1]);
     fx->supervisor_fd = fds[0];

@@ -43,11 +43,11 @@ enum escrow_err __wrap_spawn_role(const struct spawn *spawn, pid_t *ret_pid, int
     pid_t pid = fork();
 
     if (pid == 0) {
-        close(spawn->supervisor_fd);
+        close(spawn->fds[0]);
         pause();
         _exit(0);
     }
-    role_fd_of_spawn = fcntl(spawn->supervisor_fd, F_DUPFD_CLOEXEC, 0);
+    role_fd_of_spawn = fcntl(spawn->fds[0], F_DUPFD_CLOEXEC, 0);
     *ret_pid = pid;
     *ret_pidfd = pidfd_open(pid, 0);
     return pid > 0 && *ret_pidfd >= 0 ? ESCROW_OK : ESCROW_ERR_SYSTEM;
@@ -106,7 +106,10 @@ static const struct process_events events = {.on_ready = on_ready,
 static struct fixture *start(enum ipc_peer_kind kind, int64_t ping_ms)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
+    static const struct snapshot snapshot = {.config_fd = STDERR_FILENO,
+                                             .policy_fd = STDERR_FILENO};
     struct process_config config = {.kind = kind,
+                                    .snapshot = &snapshot,
                                     .instance = kind == IPC_PEER_PROBER ? "sql1" : "",
                                     .config_path = "/nothing",
                                     .listener_fd = -1,
