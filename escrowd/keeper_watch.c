@@ -139,7 +139,7 @@ void watch_fill_history(const struct watch *watch, const char *group, const char
 
 /* The fingerprints of every database of the group on its new primary, as far as they are known. */
 static void collect_hints(const struct watch *watch, const struct policy_group *group,
-                          size_t primary, struct ledger_baseline *baseline)
+                          size_t primary, struct ledger_epoch *epoch)
 {
     for (size_t i = 0; i < watch->count; i++) {
         const struct watched *watched = &watch->items[i];
@@ -147,26 +147,26 @@ static void collect_hints(const struct watch *watch, const struct policy_group *
 
         if (watched->target.group != group || !memory->is_answering)
             continue;
-        memcpy(baseline->hints[baseline->hint_count].database, watched->target.database,
+        memcpy(epoch->hints[epoch->hint_count].database, watched->target.database,
                strlen(watched->target.database) + 1);
-        ledger_hints_from(&memory->said, &baseline->hints[baseline->hint_count].hints);
-        baseline->hint_count++;
+        ledger_hints_from(&memory->said, &epoch->hints[epoch->hint_count].hints);
+        epoch->hint_count++;
     }
 }
 
 static void record_primary(struct watch *watch, const struct policy_group *group, size_t primary,
                            const struct policy_ledger *ledger)
 {
-    CLEANUP(cleanup_free) struct ledger_baseline *baseline = calloc(1, sizeof(*baseline));
+    CLEANUP(cleanup_free) struct ledger_epoch *epoch = calloc(1, sizeof(*epoch));
     CLEANUP(json_free_p) json_t *detail = NULL;
     struct audit_record record;
 
-    if (!baseline)
+    if (!epoch)
         return;
-    baseline->origin = ledger->has_record ? POLICY_ORIGIN_OBSERVED : POLICY_ORIGIN_BASELINE;
-    collect_hints(watch, group, primary, baseline);
-    detail = ledger_baseline_detail(baseline);
-    keeper_record(watch->keeper, AUDIT_BASELINE, &record);
+    epoch->origin = ledger->has_record ? POLICY_ORIGIN_OBSERVED : POLICY_ORIGIN_BASELINE;
+    collect_hints(watch, group, primary, epoch);
+    detail = ledger_epoch_detail(epoch);
+    keeper_record(watch->keeper, AUDIT_EPOCH, &record);
     record.group = group->name;
     record.replica = group->replicas[primary].instance;
     record.epoch = ledger->epoch + 1;

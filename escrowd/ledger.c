@@ -215,42 +215,35 @@ static enum escrow_err fold_order(struct ledger *ledger, const struct audit_reco
     return store_add_order(ledger->store, &order);
 }
 
-static enum escrow_err fold_baseline(struct ledger *ledger, const struct audit_record *record)
+static enum escrow_err fold_epoch(struct ledger *ledger, const struct audit_record *record)
 {
-    CLEANUP(cleanup_free) struct ledger_baseline *baseline = malloc(sizeof(*baseline));
+    CLEANUP(cleanup_free) struct ledger_epoch *epoch = malloc(sizeof(*epoch));
     struct act_subject subject = {0};
     enum escrow_err err;
 
-    if (!baseline)
+    if (!epoch)
         return ESCROW_ERR_NO_MEMORY;
-    err = ledger_baseline_read(record->detail, baseline);
+    err = ledger_epoch_read(record->detail, epoch);
     if (!err)
         err = record_name(record->group, subject.group);
     if (!err)
-        err = begin_epoch(ledger, record, baseline->origin);
-    for (size_t i = 0; !err && i < baseline->hint_count; i++) {
-        memcpy(subject.database, baseline->hints[i].database, sizeof(subject.database));
-        err = store_set_hints(ledger->store, &subject, record->epoch, &baseline->hints[i].hints);
+        err = begin_epoch(ledger, record, epoch->origin);
+    for (size_t i = 0; !err && i < epoch->hint_count; i++) {
+        memcpy(subject.database, epoch->hints[i].database, sizeof(subject.database));
+        err = store_set_hints(ledger->store, &subject, record->epoch, &epoch->hints[i].hints);
     }
     return err;
 }
 
 /* What each event does to the tables; NULL: it is only told. */
 static const fold_fn folds[] = {
-    [AUDIT_START] = NULL,
-    [AUDIT_SHUTDOWN] = NULL,
-    [AUDIT_PUBLISH] = fold_publish,
-    [AUDIT_DEPOSIT] = fold_deposit,
-    [AUDIT_RELEASE] = fold_release,
-    [AUDIT_UNFINISHED] = fold_unfinished,
-    [AUDIT_RECEIPT] = fold_receipt,
-    [AUDIT_ORDER] = fold_order,
-    [AUDIT_BASELINE] = fold_baseline,
-    [AUDIT_REFUSAL] = NULL,
-    [AUDIT_UNPROVED] = NULL,
-    [AUDIT_ALERT] = NULL,
-    [AUDIT_LOG_TORN] = NULL,
-    [AUDIT_LOG_BACK] = NULL,
+    [AUDIT_START] = NULL,           [AUDIT_SHUTDOWN] = NULL,
+    [AUDIT_PUBLISH] = fold_publish, [AUDIT_DEPOSIT] = fold_deposit,
+    [AUDIT_RELEASE] = fold_release, [AUDIT_UNFINISHED] = fold_unfinished,
+    [AUDIT_RECEIPT] = fold_receipt, [AUDIT_ORDER] = fold_order,
+    [AUDIT_EPOCH] = fold_epoch,     [AUDIT_REFUSAL] = NULL,
+    [AUDIT_UNPROVED] = NULL,        [AUDIT_ALERT] = NULL,
+    [AUDIT_LOG_TORN] = NULL,        [AUDIT_LOG_BACK] = NULL,
 };
 
 static enum escrow_err fold_line(struct ledger *ledger, const struct audit_line *line)

@@ -69,41 +69,40 @@ enum escrow_err ledger_release_read(const json_t *detail, struct ledger_release 
     return ret_release->has_hints ? hints_read(hints, &ret_release->hints) : ESCROW_OK;
 }
 
-json_t *ledger_baseline_detail(const struct ledger_baseline *baseline)
+json_t *ledger_epoch_detail(const struct ledger_epoch *epoch)
 {
     CLEANUP(json_free_p) json_t *hints = json_object();
 
-    for (size_t i = 0; i < baseline->hint_count; i++) {
-        if (json_object_set_new(hints, baseline->hints[i].database,
-                                hints_json(&baseline->hints[i].hints)))
+    for (size_t i = 0; i < epoch->hint_count; i++) {
+        if (json_object_set_new(hints, epoch->hints[i].database,
+                                hints_json(&epoch->hints[i].hints)))
             return NULL;
     }
-    return json_pack("{s:s, s:O}", "origin", origin_words[baseline->origin], "hints", hints);
+    return json_pack("{s:s, s:O}", "origin", origin_words[epoch->origin], "hints", hints);
 }
 
-enum escrow_err ledger_baseline_read(const json_t *detail, struct ledger_baseline *ret_baseline)
+enum escrow_err ledger_epoch_read(const json_t *detail, struct ledger_epoch *ret_epoch)
 {
     struct json_reader reader;
     const json_t *hints, *value;
     const char *database;
     enum escrow_err err;
 
-    memset(ret_baseline, 0, sizeof(*ret_baseline));
-    json_reader_init(&reader, detail, "audit record: baseline");
-    ret_baseline->origin = (enum policy_origin)json_read_word(&reader, "origin", origin_words,
-                                                              ARRAY_LEN(origin_words));
+    memset(ret_epoch, 0, sizeof(*ret_epoch));
+    json_reader_init(&reader, detail, "audit record: epoch");
+    ret_epoch->origin = (enum policy_origin)json_read_word(&reader, "origin", origin_words,
+                                                           ARRAY_LEN(origin_words));
     hints = json_read_object(&reader, "hints");
     err = json_reader_end(&reader);
     if (err || json_object_size(hints) > POLICY_DATABASES_MAX)
         return ESCROW_ERR_MALFORMED;
     json_object_foreach((json_t *)(uintptr_t)hints, database, value)
     {
-        size_t i = ret_baseline->hint_count++;
+        size_t i = ret_epoch->hint_count++;
 
-        if (strlen(database) > POLICY_DATABASE_MAX ||
-            hints_read(value, &ret_baseline->hints[i].hints))
+        if (strlen(database) > POLICY_DATABASE_MAX || hints_read(value, &ret_epoch->hints[i].hints))
             return ESCROW_ERR_MALFORMED;
-        memcpy(ret_baseline->hints[i].database, database, strlen(database) + 1);
+        memcpy(ret_epoch->hints[i].database, database, strlen(database) + 1);
     }
     return ESCROW_OK;
 }

@@ -12,7 +12,7 @@
  * both here so that they agree.
  *
  *   release   {"kind", "mints_epoch": bool, "hints": hints | null}
- *   baseline  {"origin": "baseline" | "observed", "hints": {database: hints, ...}}
+ *   epoch     {"origin": "baseline" | "observed", "hints": {database: hints, ...}}
  *   receipt   {"outcome", "object": hex | null, "sql_error": number, "text"}
  *   order     {"expires_ms": Unix time in ms}
  *   hints     {"recovery_lsn": text | null, "sequence_number": number | null}
@@ -34,7 +34,7 @@ json_t *ledger_release_detail(const struct ledger_release *release);
 MUST_CHECK enum escrow_err ledger_release_read(const json_t *detail,
                                                struct ledger_release *ret_release);
 
-struct ledger_baseline {
+struct ledger_epoch {
     enum policy_origin origin; /* BASELINE or OBSERVED */
     size_t hint_count;
     struct {
@@ -43,9 +43,8 @@ struct ledger_baseline {
     } hints[POLICY_DATABASES_MAX];
 };
 
-json_t *ledger_baseline_detail(const struct ledger_baseline *baseline);
-MUST_CHECK enum escrow_err ledger_baseline_read(const json_t *detail,
-                                                struct ledger_baseline *ret_baseline);
+json_t *ledger_epoch_detail(const struct ledger_epoch *epoch);
+MUST_CHECK enum escrow_err ledger_epoch_read(const json_t *detail, struct ledger_epoch *ret_epoch);
 
 json_t *ledger_receipt_detail(const struct act_receipt *receipt);
 MUST_CHECK enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome);

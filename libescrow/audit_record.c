@@ -15,7 +15,7 @@
 static const char *const event_words[] = {
     [AUDIT_START] = "start",       [AUDIT_SHUTDOWN] = "shutdown", [AUDIT_PUBLISH] = "publish",
     [AUDIT_DEPOSIT] = "deposit",   [AUDIT_RELEASE] = "release",   [AUDIT_UNFINISHED] = "unfinished",
-    [AUDIT_RECEIPT] = "receipt",   [AUDIT_ORDER] = "order",       [AUDIT_BASELINE] = "baseline",
+    [AUDIT_RECEIPT] = "receipt",   [AUDIT_ORDER] = "order",       [AUDIT_EPOCH] = "epoch",
     [AUDIT_REFUSAL] = "refusal",   [AUDIT_UNPROVED] = "unproved", [AUDIT_ALERT] = "alert",
     [AUDIT_LOG_TORN] = "log_torn", [AUDIT_LOG_BACK] = "log_back",
 };

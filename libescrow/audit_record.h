@@ -29,7 +29,7 @@ enum audit_event {
     AUDIT_UNFINISHED, /* after a grant the TPM or a re-check stopped it: grant, reason */
     AUDIT_RECEIPT,    /* an agent's receipt for a grant: grant, detail */
     AUDIT_ORDER,      /* an order was issued: order, purpose, detail.expires_ms */
-    AUDIT_BASELINE,   /* the group's primary as escrowd now knows it: epoch, replica, detail */
+    AUDIT_EPOCH,      /* the group's primary as escrowd now knows it: epoch, replica, detail */
     AUDIT_REFUSAL,    /* an act that was refused before a decision: reason */
     AUDIT_UNPROVED,   /* refusals without a proved identity: detail.count per source and minute */
     AUDIT_ALERT,      /* something that a person should look at: reason, detail */

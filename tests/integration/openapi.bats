@@ -333,7 +333,7 @@ TEXT
     chain_publish
     chain_deposit <<<"$PASSWORD"
     chain_agents
-    wait_record '"event":"baseline"'
+    wait_record '"event":"epoch"'
     sim failover SQL2 >/dev/null
     sim wait opens SQL2 --timeout 30000 >/dev/null
     wait_log agent-sql2 'opens by itself'
@@ -352,7 +352,7 @@ TEXT
 @test "a promotion that an admin must approve" {
     CHAIN_CLUSTER_TYPE=none
     begin
-    chain_publish
+    chain_hand_over
     chain_deposit <<<"$PASSWORD"
     chain_agents
     sim failover SQL2 >/dev/null

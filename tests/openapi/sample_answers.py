@@ -180,7 +180,7 @@ def records():
     hints = {"recovery_lsn": "37000000001600001", "sequence_number": None}
     receipt = {"outcome": "opened", "object": NAME, "sql_error": 0, "text": ""}
     yield record("start", detail={"version": "0.1.0", "member": "e1"}, tpm_clock=5, reset_count=1)
-    yield record("baseline", detail={"origin": "baseline", "hints": {"SSISDB": hints}}, epoch=1)
+    yield record("epoch", detail={"origin": "baseline", "hints": {"SSISDB": hints}}, epoch=1)
     yield record("publish", act=signed["publish"], purpose="publish", roster=3)
     yield record(
         "deposit",

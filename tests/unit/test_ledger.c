@@ -262,17 +262,17 @@ static void order(struct escrow *escrow, const char *id, int64_t expires_ms)
 static void baseline(struct escrow *escrow, uint64_t epoch, enum policy_origin origin,
                      const char *replica)
 {
-    CLEANUP(cleanup_free) struct ledger_baseline *known = calloc(1, sizeof(*known));
+    CLEANUP(cleanup_free) struct ledger_epoch *known = calloc(1, sizeof(*known));
     CLEANUP(json_free_p) json_t *detail = NULL;
     struct audit_record wanted = {
-        .event = AUDIT_BASELINE, .group = FIXTURE_GROUP, .replica = replica, .epoch = epoch};
+        .event = AUDIT_EPOCH, .group = FIXTURE_GROUP, .replica = replica, .epoch = epoch};
 
     known->origin = origin;
     known->hint_count = 1;
     strcpy(known->hints[0].database, DATABASE); /* NOLINT: fits */
     known->hints[0].hints.has_sequence_number = true;
     known->hints[0].hints.sequence_number = (int64_t)epoch;
-    detail = ledger_baseline_detail(known);
+    detail = ledger_epoch_detail(known);
     wanted.detail = detail;
     record(escrow, &wanted);
 }

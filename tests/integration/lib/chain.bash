@@ -250,13 +250,17 @@ state_file: $CHAIN/run/$1.roster
 TEXT
 }
 
-# chain_publish: escrowd gets the roster and the approvals from the admin; then the watch has seen
-# who is primary now.
-chain_publish() {
+# chain_hand_over: escrowd gets the roster and the approvals from the admin.
+chain_hand_over() {
     chain_person admin
     chain_person auditor
     ctl publish "$CHAIN/docs/roster" "$CHAIN/docs/host" "$CHAIN/docs/node" \
-        >>"$CHAIN/log/publish" 2>&1 && wait_log escrowd "is primary of $CHAIN_GROUP"
+        >>"$CHAIN/log/publish" 2>&1
+}
+
+# chain_publish: the same, until the watch has seen who is primary now.
+chain_publish() {
+    chain_hand_over && wait_log escrowd "is primary of $CHAIN_GROUP"
 }
 
 # chain_deposit <PASSWORD
