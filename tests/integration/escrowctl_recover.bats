@@ -10,14 +10,20 @@ load lib/chain.bash
 FIRST="correct horse battery staple"
 SECOND="naïve 'Pa\$\$w0rd'; --"
 
-# Leaves a log with two versions behind, and nothing that runs.
+# Leaves a log with two versions behind, each under a roster of its own, and nothing that runs.
 setup_file() {
     export CHAIN=$BATS_FILE_TMPDIR/chain
     chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$BATS_FILE_TMPDIR"
     chain_prepare 2 && chain_sqlsim <<<"$FIRST" && chain_member && chain_escrowd &&
-        chain_publish && chain_deposit <<<"$FIRST" && chain_deposit <<<"$SECOND"
+        chain_publish && chain_deposit <<<"$FIRST" && publish_more && chain_deposit <<<"$SECOND"
     chain_end
     cp -r "$CHAIN/audit" "$BATS_FILE_TMPDIR/audit"
+}
+
+# A newer roster, and approvals without one.
+publish_more() {
+    ctl_offline roster remove-key --key "$CHAIN/keys/authority" --roster "$CHAIN/docs/roster" \
+        spiffe://test/auditor && ctl publish "$CHAIN/docs/roster" && ctl publish "$CHAIN/docs/host"
 }
 
 setup() {
@@ -143,6 +149,15 @@ on_terminal() {
     run -10 recover
     assert_output --partial "its act is not what it must be (crypto)"
     assert_equal "$(cat password)" ""
+}
+
+@test "a deposit under no roster" {
+    jq -cS 'select(.event != "publish")' "$SEGMENT" >unpublished
+    jq -cS '.sequence = input_line_number' unpublished >"$SEGMENT"
+    rechain
+    run -0 ctl_offline audit show --folder .
+    run -4 recover
+    assert_output --partial "its act is not what it must be (malformed)"
 }
 
 @test "a deposit in the place of another" {
