@@ -88,6 +88,15 @@ get() {
     [ "$HTTP" = 200 ]
 }
 
+@test "a request on a connection without TLS is not answered, whatever evhttp accepted" {
+    config_new
+    ESCROWD=$BUILD/tests/role/escrowd_get_ssl_fails escrowd_start
+    request agent1 /v1/health
+    [ "$HTTP" = 000 ]
+    [ -z "$HEAD" ]
+    grep -q 'without TLS is closed without a reply' "$LOG"
+}
+
 @test "TLS 1.2 is refused" {
     config_new
     escrowd_start

@@ -232,13 +232,21 @@ policy_bytes() {
     grep -q 'keeper is killed' "$LOG"
 }
 
-@test "roles die with their supervisor" {
+@test "roles die with their supervisor, even those that hang" {
     config_new
+    config_instance sql1
     escrowd_start
-    keeper=$(role_pid keeper) front=$(role_pid front)
+    roles=("$(role_pid keeper)" "$(role_pid front)" "$(role_pid prober)")
+    kill -STOP "${roles[@]}"
     kill -KILL "$ESCROWD_PID"
-    wait_for 10 gone "$keeper"
-    wait_for 10 gone "$front"
+    failed=0
+    for pid in "${roles[@]}"; do
+        if ! wait_for 5 gone "$pid"; then
+            kill -KILL "$pid"
+            failed=1
+        fi
+    done
+    [ "$failed" -eq 0 ]
 }
 
 @test "what is wrong at the first start ends it with status 3 and says what" {
