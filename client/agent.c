@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/agent.h"
 
+#include "client/agent_child.h"
 #include "client/agent_hook.h"
 #include "client/agent_notify.h"
 #include "client/agent_prober.h"
@@ -30,6 +31,7 @@ struct node {
     const struct agent_instance *instance;
     struct agent_prober *prober;
     struct agent_watch **watches;
+    struct agent_child *rehearsal; /* while it runs */
 };
 
 struct agent {
@@ -127,6 +129,7 @@ static void discard(struct agent *agent)
         for (size_t j = 0; node->watches && j < node->instance->database_count; j++)
             agent_watch_free(node->watches[j]);
         agent_prober_free(node->prober);
+        agent_child_free(node->rehearsal);
         free(node->watches);
     }
     free(agent->nodes);
@@ -136,6 +139,36 @@ static void discard(struct agent *agent)
             event_free(agent->signals[i]);
     if (agent->base)
         event_base_free(agent->base);
+}
+
+static void on_rehearsed(int status, void *argument)
+{
+    struct node *node = argument;
+    char text[64];
+
+    node->rehearsal = NULL;
+    if (status != 0)
+        log_error("%s: a worker cannot work here (%s; the lines above say why): no master key will "
+                  "be opened until this is mended",
+                  node->instance->name, agent_child_status_text(status, text, sizeof(text)));
+    else
+        log_info("%s: a worker has what it needs of this host", node->instance->name);
+}
+
+/* What is not in order here should be known before the failover. */
+static enum escrow_err rehearse(struct agent *agent, const char *config_path, struct node *node)
+{
+    const char *const argv[] = {"escrow-agent", "--role",     "rehearsal",          "--config",
+                                config_path,    "--instance", node->instance->name, NULL};
+    const struct agent_child_config child = {.base = agent->base,
+                                             .path = AGENT_SELF,
+                                             .argv = argv,
+                                             .stdin_fd = -1,
+                                             .channel_fd = -1,
+                                             .on_exit = on_rehearsed,
+                                             .argument = node};
+
+    return agent_child_start(&child, &node->rehearsal);
 }
 
 static enum escrow_err set_up_node(struct agent *agent, const char *config_path,
@@ -155,7 +188,9 @@ static enum escrow_err set_up_node(struct agent *agent, const char *config_path,
     node->watches = calloc(instance->database_count, sizeof(struct agent_watch *));
     if (!node->watches)
         return ESCROW_ERR_NO_MEMORY;
-    err = agent_prober_new(&prober, &node->prober);
+    err = rehearse(agent, config_path, node);
+    if (!err)
+        err = agent_prober_new(&prober, &node->prober);
     for (size_t i = 0; i < instance->database_count && !err; i++) {
         const struct agent_watch_config watch = {.base = agent->base,
                                                  .config_path = config_path,

@@ -52,6 +52,8 @@ enum escrow_err agent_role_run(const struct agent_role_arguments *arguments)
         return run_prober(instance);
     task.config = root;
     task.instance = instance;
+    if (strcmp(arguments->role, "rehearsal") == 0)
+        return worker_rehearse(&task);
     task.database = arguments->database ? find_database(instance, arguments->database) : NULL;
     if (strcmp(arguments->role, "worker") != 0 || !task.database)
         return ESCROW_ERR_USAGE;

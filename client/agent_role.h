@@ -5,11 +5,12 @@
 
 /*
  * What this program is when its parent starts it as a role: a prober that answers questions about
- * one instance until it is told to end, or a worker that makes one attempt and reports. Both read
- * the configuration for themselves and find the parent at AGENT_CHANNEL_FD.
+ * one instance until it is told to end, a worker that makes one attempt and reports, or a rehearsal
+ * that tries out what a worker will need and tells by its exit status. They read the configuration
+ * for themselves; prober and worker find the parent at AGENT_CHANNEL_FD.
  */
 struct agent_role_arguments {
-    const char *role; /* "prober", "worker" */
+    const char *role; /* "prober", "worker", "rehearsal" */
     const char *config_path;
     const char *instance;
     const char *database; /* worker */

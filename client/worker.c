@@ -2,6 +2,7 @@
 #include "client/worker.h"
 
 #include "client/agent_harden.h"
+#include "client/worker_choice.h"
 #include "client/worker_escrow.h"
 #include "client/worker_sql.h"
 #include "libescrow/cleanup.h"
@@ -13,55 +14,15 @@
 
 #define REPORT_TIMEOUT_MS 1000
 #define RECEIPT_PAUSE_MS 200
-/* The end of the run belongs to the report. */
-#define RECEIPT_RESERVE_MS 1000
-
-/* What every escrowd of a configuration can offer: beyond that nothing new is asked for. */
-#define TRIED_MAX (8 * ACT_OBJECTS_MAX)
-
-/* The objects whose passwords the database has refused, from whichever escrowd. */
-struct tried {
-    size_t count;
-    struct tpm_name names[TRIED_MAX];
-};
+/* Less than that is no time for another receipt. */
+#define RECEIPT_LEAST_MS 500
 
 struct attempt {
     struct worker_run run;
     struct worker_sql sql;
     struct worker_identity identity;
-    struct tried tried;
+    struct worker_tried tried;
 };
-
-static bool is_tried(const struct tried *tried, const struct tpm_name *name)
-{
-    for (size_t i = 0; i < tried->count; i++)
-        if (tpm_name_equal(&tried->names[i], name))
-            return true;
-    return false;
-}
-
-/* What was asked for, whether or not the grant held it: it is never asked for again. */
-static void note_tried(struct tried *tried, const struct answer *challenge,
-                       const struct worker_choice *choice)
-{
-    for (size_t i = 0; i < choice->count && tried->count < ARRAY_LEN(tried->names); i++)
-        tried->names[tried->count++] = challenge->objects[choice->index[i]].name;
-}
-
-/* The active version first and alone: the others only if the database refuses it. */
-static struct worker_choice choose(const struct answer *challenge, const struct tried *tried)
-{
-    struct worker_choice choice = {0};
-
-    for (size_t i = 0; i < challenge->object_count; i++) {
-        if (is_tried(tried, &challenge->objects[i].name))
-            continue;
-        if (challenge->objects[i].state == SECRET_ACTIVE)
-            return (struct worker_choice){.count = 1, .index = {i}};
-        choice.index[choice.count++] = i;
-    }
-    return choice;
-}
 
 static void pause_ms(int64_t ms)
 {
@@ -81,7 +42,7 @@ static void deliver_receipt(struct worker_escrow *escrow, const struct worker_re
     while (worker_escrow_receipt(escrow, receipt) != ESCROW_OK) {
         log_warning("%s/%s: the receipt was not noted: %s", escrow->run->task->instance->name,
                     escrow->run->task->database, escrow->run->result.text);
-        if (worker_run_left_ms(escrow->run) < wait_ms + RECEIPT_RESERVE_MS) {
+        if (worker_run_left_ms(escrow->run) < wait_ms + RECEIPT_LEAST_MS) {
             escrow->run->result = kept;
             return;
         }
@@ -146,7 +107,7 @@ static enum escrow_err ask(struct attempt *attempt, struct worker_escrow *escrow
     err = worker_escrow_challenge(escrow, &challenge);
     if (err)
         return err;
-    choice = choose(challenge, &attempt->tried);
+    choice = worker_choose(challenge, &attempt->tried);
     if (choice.count == 0) {
         if (attempt->tried.count == 0)
             worker_run_fail(&attempt->run, WORKER_DENIED,
@@ -166,7 +127,7 @@ static enum escrow_err ask(struct attempt *attempt, struct worker_escrow *escrow
         return err;
     err = use_grant(attempt, escrow, grant, recipient);
     if (err == ESCROW_ERR_NOT_FOUND)
-        note_tried(&attempt->tried, challenge, &choice);
+        worker_note_tried(&attempt->tried, challenge, &choice);
     return err;
 }
 
@@ -184,37 +145,6 @@ static enum escrow_err ask_escrowd(struct attempt *attempt, const struct agent_e
     return err;
 }
 
-/*
- * How much a failure at one escrowd tells beside those at the others; 0: it is not about escrowd,
- * so no other one would help.
- */
-static int weight(enum worker_outcome outcome)
-{
-    switch (outcome) {
-    case WORKER_WRONG_PASSWORD:
-        return 5;
-    case WORKER_NEEDS_APPROVAL:
-        return 4;
-    case WORKER_DENIED:
-        return 3;
-    case WORKER_DISTRUSTED:
-        return 2;
-    case WORKER_UNAVAILABLE:
-        return 1;
-    case WORKER_DIED:
-    case WORKER_OPENED:
-    case WORKER_ALREADY_OPEN:
-    case WORKER_LOGIN_REFUSED:
-    case WORKER_SQL_UNREACHABLE:
-    case WORKER_SQL_FAILED:
-    case WORKER_NOT_PROVED:
-    case WORKER_LOCAL:
-    case WORKER_OUTCOMES:
-        return 0;
-    }
-    return 0;
-}
-
 /* One escrowd after the other, until one helped; the result is the failure that tells most. */
 static void ask_all(struct attempt *attempt)
 {
@@ -222,12 +152,13 @@ static void ask_all(struct attempt *attempt)
     struct worker_result *result = &attempt->run.result, told = {0};
 
     for (size_t i = 0; i < config->escrowd_count; i++) {
-        if (ask_escrowd(attempt, &config->escrowds[i]) == ESCROW_OK || weight(result->outcome) == 0)
+        if (ask_escrowd(attempt, &config->escrowds[i]) == ESCROW_OK ||
+            worker_weight(result->outcome) == 0)
             return;
         if (config->escrowd_count > 1)
             log_warning("%s/%s: %s", attempt->run.task->instance->name, attempt->run.task->database,
                         result->text);
-        if (weight(result->outcome) > weight(told.outcome))
+        if (worker_weight(result->outcome) > worker_weight(told.outcome))
             told = *result;
     }
     memcpy(told.took_us, result->took_us, sizeof(told.took_us));
@@ -296,6 +227,26 @@ enum escrow_err worker_attempt(const struct worker_task *task)
     if (attempt.run.result.outcome == WORKER_DIED)
         worker_run_fail(&attempt.run, WORKER_LOCAL, "no memory, or OpenSSL failed");
     err = report(&attempt.run);
+    sql_environment_free();
+    return err;
+}
+
+enum escrow_err worker_rehearse(const struct worker_task *task)
+{
+    struct worker_identity identity = {0};
+    struct worker_run run;
+    enum escrow_err err = prepare(task);
+
+    if (err)
+        return err;
+    worker_run_init(&run, task);
+    err = worker_identity_init(&identity, &run);
+    worker_identity_deinit(&identity);
+    for (size_t i = 0; i < task->config->escrowd_count && !err; i++) {
+        CLEANUP(tls_free_p) struct tls *tls = NULL;
+
+        err = worker_escrow_tls(task->instance, &task->config->escrowds[i], &tls);
+    }
     sql_environment_free();
     return err;
 }

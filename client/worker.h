@@ -14,3 +14,10 @@
  * result to the parent. Once per process. An error only if the parent could not be told.
  */
 MUST_CHECK enum escrow_err worker_attempt(const struct worker_task *task);
+
+/*
+ * What a worker needs of this host, tried out when the agent starts instead of at the failover:
+ * locked memory, the instance's keys and certificates, the driver's configuration. Asks nobody.
+ * ESCROW_OK, or an error after log lines that say what to mend.
+ */
+MUST_CHECK enum escrow_err worker_rehearse(const struct worker_task *task);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "client/rpc_act.h"
+#include "client/worker_choice.h"
 #include "client/worker_run.h"
 
 /*
@@ -20,6 +21,11 @@ struct worker_identity {
 MUST_CHECK enum escrow_err worker_identity_init(struct worker_identity *identity,
                                                 struct worker_run *run);
 void worker_identity_deinit(struct worker_identity *identity);
+
+/* The instance's end of a channel to an escrowd, from its files; as tls_client_new. */
+MUST_CHECK enum escrow_err worker_escrow_tls(const struct agent_instance *instance,
+                                             const struct agent_escrowd *config,
+                                             struct tls **ret_tls);
 
 struct worker_escrow {
     struct worker_run *run;
@@ -41,12 +47,6 @@ void worker_escrow_deinit(struct worker_escrow *escrow);
 /* A challenge for a release of the task's database; owned by the caller. */
 MUST_CHECK enum escrow_err worker_escrow_challenge(struct worker_escrow *escrow,
                                                    struct answer **ret_challenge);
-
-/* Objects of a challenge, by their index. */
-struct worker_choice {
-    size_t count;
-    size_t index[ACT_OBJECTS_MAX];
-};
 
 /*
  * Asks for these objects, wrapped to the recipient. The grant, owned by the caller, holds no

@@ -21,7 +21,7 @@ struct worker_run {
     struct worker_result result;
     enum worker_part part;
     int64_t part_since_us;
-    int64_t deadline_ms; /* of the whole run, CLOCK_BOOTTIME */
+    int64_t deadline_ms; /* of everything but the report, CLOCK_BOOTTIME */
 };
 
 /* The clock starts with the first part. */

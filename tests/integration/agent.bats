@@ -119,7 +119,7 @@ child_of() {
     notify
     wait_log agent 'asked to check now'
     sqlsim_ctl wait statement SQL1 SIGNBYCERT 2
-    run count_log agent 'worker|does not open'
+    run count_log agent 'worker:|does not open|nothing was asked'
     assert_output 0
 }
 
@@ -224,6 +224,19 @@ child_of() {
         run stat -c %U "/proc/$pid/mem"
         assert_output root
     done
+}
+
+@test "what would stop a worker is said at the start" {
+    simulate
+    cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
+    agent_start SQL1
+    wait_log agent 'SQL1: a worker has what it needs of this host'
+    end agent
+    chmod 0644 "$CHAIN/act.key"
+    sed -i "s|act_key_file: .*|act_key_file: $CHAIN/act.key|" "$CHAIN/agent.yaml"
+    spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
+    wait_log agent 'rehearsal: .*act.key'
+    wait_log agent 'SQL1: a worker cannot work here \(exit status [0-9]+; the lines above say why\)'
 }
 
 @test "a wrong configuration is refused with line and column" {

@@ -152,6 +152,38 @@ config_agent() {
     failover sql2 2
 }
 
+# hold_front: it accepts no more, and says nothing. Connections wait in the kernel.
+hold_front() {
+    FRONT=$(pgrep -P "${CHAIN_PIDS[escrowd]}" -f -- '--role front')
+    kill -STOP "$FRONT"
+}
+
+@test "an escrowd that hangs: the worker gives up before its deadline, and begins again" {
+    start 2
+    config_agent sql2 's/^poll:/worker_deadline: 5s\n&/'
+    hold_front
+    sim failover SQL2
+    wait_log agent-sql2 'escrowd_unavailable: escrowd 127.0.0.1: .*; next attempt in'
+    kill -CONT "$FRONT" || true # the supervisor may have ended it by now
+    sim wait opens SQL2 --timeout 60000
+    opened sql2
+}
+
+@test "an agent that is stopped gives its worker 4 s, and is gone after 5" {
+    local start_ms worker
+    start 2
+    hold_front
+    sim failover SQL2
+    wait_log agent-sql2 'the master key does not open by itself'
+    until worker=$(pgrep -P "${CHAIN_PIDS[agent-sql2]}" -f -- '--role worker'); do :; done
+    start_ms=$(date +%s%3N)
+    end agent-sql2
+    [ $(($(date +%s%3N) - start_ms)) -lt 5500 ]
+    wait_log agent-sql2 'stopping: a worker in flight has 4 s to end'
+    [ ! -e "/proc/$worker" ]
+    kill -CONT "$FRONT" || true
+}
+
 @test "an agent that was not there during the promotion opens when it starts" {
     start 2
     end agent-sql2
