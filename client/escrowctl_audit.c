@@ -46,7 +46,7 @@ static enum escrow_err show_line(const struct audit_line *line, void *argument)
 /* What is torn is the writer's that died or still writes: it is not part of the log. */
 static enum escrow_err show_folder(struct view *view, const char *folder)
 {
-    struct audit_reading reading;
+    struct audit_reading reading = {0};
     enum escrow_err err = audit_read(folder, view->from, show_line, view, &reading);
 
     view->end = reading.end;

@@ -263,6 +263,7 @@ static enum escrow_err on_reply(struct ipc_channel *channel, const struct ipc_me
         return ESCROW_ERR_MALFORMED;
     LIST_FOREACH(exchange, &exchanges->waiting, entries)
     {
+        /* cppcheck-suppress uninitvar ; it does not know LIST_FOREACH */
         if (exchange->id == message->id) {
             answer_with(exchange, &reply);
             break;
