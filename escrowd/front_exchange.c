@@ -250,6 +250,16 @@ static void answer_with(struct front_exchange *exchange, const struct ipc_reply 
     send_problem(connection, http, reply->reason, detail, &answer);
 }
 
+/* NULL if nobody waits for it any more. */
+static struct front_exchange *find_waiting(const struct front_exchanges *exchanges, uint64_t id)
+{
+    struct front_exchange *exchange = LIST_FIRST(&exchanges->waiting);
+
+    while (exchange && exchange->id != id)
+        exchange = LIST_NEXT(exchange, entries);
+    return exchange;
+}
+
 static enum escrow_err on_reply(struct ipc_channel *channel, const struct ipc_message *message,
                                 void *argument)
 {
@@ -261,14 +271,9 @@ static enum escrow_err on_reply(struct ipc_channel *channel, const struct ipc_me
     (void)channel;
     if (err || message->id == 0 || message->id > exchanges->last_id)
         return ESCROW_ERR_MALFORMED;
-    LIST_FOREACH(exchange, &exchanges->waiting, entries)
-    {
-        /* cppcheck-suppress uninitvar ; it does not know LIST_FOREACH */
-        if (exchange->id == message->id) {
-            answer_with(exchange, &reply);
-            break;
-        }
-    }
+    exchange = find_waiting(exchanges, message->id);
+    if (exchange)
+        answer_with(exchange, &reply);
     return ESCROW_OK;
 }
 
