@@ -40,6 +40,7 @@ void request_reply_json(struct request *request, unsigned http_status, const jso
 {
     CLEANUP(cleanup_free) char *text = document ? json_text(document) : NULL;
     const struct ipc_reply reply = {.http_status = http_status,
+                                    .retry_after_s = http_status == 503 ? 1 : 0,
                                     .content = IPC_CONTENT_JSON,
                                     .body = (const uint8_t *)text,
                                     .body_len = text ? strlen(text) : 0};

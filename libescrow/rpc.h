@@ -21,16 +21,17 @@
  *                        "object": hex, "sequence", "time", "imported": bool}]}]}
  *   GET /v1/health       200 or 503 {"ready": bool, "reasons": [code]}
  *   GET /v1/status       {"member": label, "key": hex storage-key Name, "ready", "reasons",
- *                        "trouble": [text], "roster": version, "rules": hex, "log": {"sequence",
- *                        "hash", "time"}, "versions", "unimported", "unsettled",
- *                        "requests": [{"request", "group", "database", "replica", "purpose",
- *                        "reason", "time"}], "groups": [{"group", "primary": instance or null,
- *                        "epoch", "replicas": [{"instance", "outcome", "role", "diagnosis",
- *                        "ago_ms"}]}]}
+ *                        "trouble": text or null, "roster": version, "rules": hex, "log": null
+ *                        or {"sequence", "hash", "time"}, "versions", "unimported",
+ *                        "unsettled", "requests": [{"request", "group", "database", "replica",
+ *                        "purpose", "reason", "time"}], "groups": [{"group", "database",
+ *                        "primary": instance or null, "epoch", "replicas": [{"instance",
+ *                        "outcome", "role", "diagnosis", "ago_ms"}]}]}, null what is unknown
  *   GET /v1/audit?from=SEQUENCE&limit=N
  *                        application/x-ndjson, records as in the log (audit_record.h)
  *
- * Everything else is application/problem+json (RFC 9457) with a code of reason.h.
+ * Everything else is application/problem+json (RFC 9457) with a code of reason.h, but for what is
+ * not HTTP enough to reach a handler (a head over its limit, say), which libevent answers itself.
  */
 struct rpc_challenge {
     enum act_kind act;

@@ -289,7 +289,7 @@ def main():
     later = {"retry-after": "1"}
 
     say("GET", "/v1/health", 200, {"ready": True, "reasons": []})
-    say("GET", "/v1/health", 503, {"ready": False, "reasons": ["no_roster"]})
+    say("GET", "/v1/health", 503, {"ready": False, "reasons": ["no_roster"]}, None, later)
     say("GET", "/v1/roster", 200, {"roster": roster()})
     say(
         "POST",
@@ -351,7 +351,7 @@ def main():
     problem("POST", "/v1/challenge", 429, "nonce_limit", later)
     problem("GET", "/v1/secrets", 500, "internal")
     problem("GET", "/v1/roster", 503, "role_down", later)
-    problem("GET", "/v1/health", 503, "role_down")
+    problem("GET", "/v1/health", 503, "role_down", later)
     say("POST", "/v1/deposit", 413, "<HTML/>", None, {"connection": "close"}, "text/html")
 
 
