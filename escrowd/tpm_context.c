@@ -3,6 +3,7 @@
 
 #include "escrowd/tpm_command.h"
 #include "escrowd/tpm_find.h"
+#include "escrowd/tpm_kept.h"
 #include "libescrow/encode.h"
 #include "libescrow/log.h"
 
@@ -31,6 +32,7 @@ void tpm_close(struct tpm *tpm)
     struct tpm_object session = {tpm, tpm->is_ready ? tpm->session : 0};
 
     tpm_object_flush(&session);
+    tpm_kept_forget(tpm);
     if (tpm->sys) {
         tpm_transport_disconnect(&tpm->transport);
         secret_wipe(tpm->sys, tpm->sys_size); /* its buffer held auth values */
@@ -104,6 +106,7 @@ static enum escrow_err begin(struct tpm *tpm)
 
     tpm_transport_disconnect(&tpm->transport);
     tpm->session = 0;
+    tpm_kept_forget(tpm);
     err = tpm_result(tpm, "Initialize",
                      Tss2_Sys_Initialize(tpm->sys, tpm->sys_size,
                                          tpm_transport_tcti(&tpm->transport), &version));

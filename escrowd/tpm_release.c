@@ -2,6 +2,7 @@
 #include "escrowd/tpm_release.h"
 
 #include "escrowd/tpm_command.h"
+#include "escrowd/tpm_kept.h"
 #include "libescrow/log.h"
 
 #include <openssl/rand.h>
@@ -265,6 +266,8 @@ static enum escrow_err satisfy_policy(struct tpm *tpm, const struct tpm_release_
     struct tpm_name authority;
     enum escrow_err err = key_signer_name(request->authority, &authority);
 
+    if (!err)
+        err = start_session(tpm);
     for (size_t i = 0; !err && i < request->signer_count; i++)
         err = policy_signed(tpm, &request->signers[i], cphash);
     if (!err)
@@ -282,8 +285,8 @@ static enum escrow_err satisfy_policy(struct tpm *tpm, const struct tpm_release_
     return tpm_result(tpm, "PolicyCommandCode", policy_command(tpm, TPM2_CC_Duplicate));
 }
 
-static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *request,
-                            struct tpm_object *object)
+static enum escrow_err load_anew(struct tpm *tpm, const struct tpm_release_request *request,
+                                 struct tpm_object *object)
 {
     CLEANUP(tpm_password_wipe) TSS2L_SYS_AUTH_COMMAND auths = {0};
     TPM2B_PRIVATE private_area = {.size = (UINT16)request->private_area->len};
@@ -302,6 +305,19 @@ static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *r
     return tpm_result(tpm, "Load",
                       Tss2_Sys_Load(tpm->sys, tpm->storage, &auths, &private_area, &public,
                                     &object->handle, &name, NULL));
+}
+
+static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *request,
+                            struct tpm_object *object)
+{
+    enum escrow_err err = tpm_kept_load(tpm, &request->object->name, object);
+
+    if (err != ESCROW_ERR_NOT_FOUND)
+        return err;
+    err = load_anew(tpm, request, object);
+    if (!err)
+        tpm_kept_save(tpm, &request->object->name, object);
+    return err;
 }
 
 static enum escrow_err copy_blob(const TPM2B_DATA *inner_key, const TPM2B_PRIVATE *duplicate,
@@ -332,7 +348,7 @@ static enum escrow_err duplicate(struct tpm *tpm, const struct tpm_release_reque
     TPM2B_DATA inner_key = {0};
     TPM2B_PRIVATE duplicate_area = {0};
     TPM2B_ENCRYPTED_SECRET seed = {0};
-    /* First, for it uses the session too. */
+    /* First, for it may use the session too. */
     enum escrow_err err = load(tpm, request, &object);
 
     if (!err)

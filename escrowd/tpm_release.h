@@ -76,7 +76,8 @@ struct tpm_release_request {
 };
 
 /*
- * Duplicates one object to the recipient: 17 commands with one signer and kept tickets.
+ * Duplicates one object to the recipient: 14 commands with one signer, kept tickets and the object
+ * kept by an earlier release (tpm_kept.h); the first release of an object takes 18.
  * ESCROW_ERR_CRYPTO if a point is not on the curve (the TPM is not asked), or if a signature does
  * not fit object and recipient; ESCROW_ERR_TPM if boot state, epoch or approval do not hold
  * (REASON_TPM_REFUSED).

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/tpm_kept.h"
 #include "escrowd/tpm_release.h"
 #include "tests/unit/tpm_fixture.h"
 
@@ -11,7 +12,7 @@
 #include <cmocka.h>
 
 /* What the design allows for one release, at tens of milliseconds a command on a real TPM. */
-#define COMMANDS_PER_RELEASE 17
+#define COMMANDS_PER_RELEASE 14
 
 static struct member member;
 static struct deposit deposit;
@@ -64,6 +65,21 @@ static void test_release(void **state)
     for (int i = 0; i < 20; i++)
         assert_releases();
     assert_in_range(tpm_commands(member.tpm) - before, 20, 20 * COMMANDS_PER_RELEASE);
+}
+
+/* After a reset of the TPM that nobody saw, say: the saved object is void, the release is not. */
+static void test_a_kept_object_that_the_tpm_refuses(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_releases();
+    assert_non_null(member.tpm->kept[0]);
+    member.tpm->kept[0]->context.contextBlob.buffer[40] ^= 1;
+    assert_releases();
+    before = tpm_commands(member.tpm);
+    assert_releases();
+    assert_in_range(tpm_commands(member.tpm) - before, 1, COMMANDS_PER_RELEASE);
 }
 
 static void test_a_restarted_keeper_releases(void **state)
@@ -351,6 +367,7 @@ static void test_many_refusals_then_a_release(void **state)
         deposit.host.epoch++;
         assert_refused(ESCROW_ERR_TPM);
         deposit.host.epoch--;
+        tpm_kept_forget(member.tpm);
         deposit.private_area.bytes[40] ^= 1;
         assert_refused(ESCROW_ERR_CRYPTO);
         deposit.private_area.bytes[40] ^= 1;
@@ -364,6 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_release),
+        TEST(test_a_kept_object_that_the_tpm_refuses),
         TEST(test_a_restarted_keeper_releases),
         TEST(test_a_second_object),
         TEST(test_a_signature_for_another_recipient),

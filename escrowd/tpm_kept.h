@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/tpm_command.h"
+
+/*
+ * Objects that were loaded once, as the TPM saved them (TPM2_ContextSave): the next release loads
+ * one with a single command and no authorization, where TPM2_Load asks for the storage key's
+ * policy. A saved context is encrypted by the TPM for itself, opens nothing that the object's own
+ * policy does not allow, and is void after a reset of the TPM. Kept in memory only.
+ */
+
+struct tpm_kept {
+    struct tpm_name name;
+    TPMS_CONTEXT context;
+};
+
+/*
+ * Loads the object of this Name. ESCROW_ERR_NOT_FOUND if it is not kept, or the TPM does not take
+ * it any more; otherwise as tpm_result.
+ */
+MUST_CHECK enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
+                                         struct tpm_object *object);
+
+/* Keeps a loaded object, for another one if there are too many. Failing costs only the next load.
+ */
+void tpm_kept_save(struct tpm *tpm, const struct tpm_name *name, const struct tpm_object *object);
+
+/* Forgets all: a TPM that was gone may have been reset. */
+void tpm_kept_forget(struct tpm *tpm);
