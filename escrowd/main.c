@@ -95,7 +95,7 @@ static enum escrow_err init(const char *config_path)
 int main(int argc, char **argv)
 {
     char config[PATH_MAX];
-    struct arguments arguments;
+    struct arguments arguments = {0};
     enum escrow_err err;
     int status;
 
