@@ -166,6 +166,15 @@ static const struct {
     [REASON_MEMBER_UNKNOWN] = {"member_unknown", 503,
                                "The roster does not name this member's storage and answer key."},
     [REASON_SHUTTING_DOWN] = {"shutting_down", 503, "escrowd is shutting down."},
+    [REASON_OWN_CERTIFICATE_EXPIRED] = {"own_certificate_expired", 503,
+                                        "The certificate of this member has expired: no client "
+                                        "believes it."},
+    [REASON_OWN_CERTIFICATE_EXPIRING] = {"own_certificate_expiring", 503,
+                                         "The certificate of this member expires within 30 days."},
+    [REASON_LOG_SPACE_LOW] = {"log_space_low", 503,
+                              "The disk of the audit log is nearly full: without space nothing is "
+                              "released."},
+    [REASON_PROBER_AWAY] = {"prober_away", 503, "An instance of the policy has no prober now."},
 };
 
 const char *reason_code(enum reason reason)

@@ -98,6 +98,10 @@ enum reason {
     REASON_LOG_TAMPERED,   /* the log's chain is broken, or the store is ahead of it */
     REASON_MEMBER_UNKNOWN, /* this member's storage key is not in the roster */
     REASON_SHUTTING_DOWN,
+    REASON_OWN_CERTIFICATE_EXPIRED,
+    REASON_OWN_CERTIFICATE_EXPIRING, /* within 30 days */
+    REASON_LOG_SPACE_LOW,
+    REASON_PROBER_AWAY, /* an instance has no prober now */
     REASON_COUNT,
 };
 

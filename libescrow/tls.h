@@ -71,3 +71,20 @@ MUST_CHECK enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tl
 
 /* The SAN URI of our own certificate. */
 const char *tls_own_identity(const struct tls *tls);
+
+#define TLS_SERIAL_MAX 20           /* bytes of a serial number (RFC 5280, 4.1.2.2) */
+#define TLS_EXPIRES_SOON_S 2592000L /* 30 days: who watches should be told */
+
+/* What is loaded, for those who watch. Times are Unix times in seconds. */
+struct tls_facts {
+    char serial[2 * TLS_SERIAL_MAX + 1]; /* of our own certificate, hex */
+    int64_t not_after;
+    int64_t crl_next_update; /* the earliest of the lists; 0: no list, or one without such a time */
+};
+
+void tls_facts(const struct tls *tls, struct tls_facts *ret_facts);
+/*
+ * Our own certificate by the clock of now: REASON_NONE, REASON_OWN_CERTIFICATE_EXPIRED, or
+ * REASON_OWN_CERTIFICATE_EXPIRING within TLS_EXPIRES_SOON_S (then it still serves).
+ */
+enum reason tls_own_check(const struct tls *tls);

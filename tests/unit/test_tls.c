@@ -535,6 +535,45 @@ static void test_files_not_loaded(void **state)
     (void)world;
 }
 
+static void check_own(const struct tls *tls, long offset_s, enum reason reason)
+{
+    clock_offset_s = offset_s;
+    assert_int_equal(tls_own_check(tls), reason);
+    clock_offset_s = 0;
+}
+
+static void test_own_certificate(void **state)
+{
+    struct world *world = *state;
+    const struct leaf leaf = {
+        .san = "URI:" SERVER, .eku = "serverAuth", .from_s = -60, .until_s = 90 * DAY_S};
+    const struct revocation revocation = {.updated_s = -60, .next_s = DAY_S};
+    X509 *certificate = certificate_new(&world->authority, world->key, &leaf);
+    X509_CRL *list = revocation_list_new(&world->authority, &revocation);
+    struct tls_config config = server_config();
+    CLEANUP(tls_free_p) struct tls *tls = NULL;
+    struct tls_facts facts;
+    int64_t now = time(NULL);
+
+    assert_int_equal(ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate), 0x80ffee), 1);
+    assert_true(X509_sign(certificate, world->authority.key, EVP_sha256()) > 0);
+    write_certificate("odd", certificate);
+    write_list("crl", list);
+    config.certificate = "odd";
+    config.crl_file = "crl";
+    assert_int_equal(tls_server_new(&config, &tls), ESCROW_OK);
+    tls_facts(tls, &facts);
+    assert_string_equal(facts.serial, "80ffee");
+    assert_in_range(facts.not_after, now + 90 * DAY_S - 60, now + 90 * DAY_S);
+    assert_in_range(facts.crl_next_update, now + DAY_S - 60, now + DAY_S);
+    check_own(tls, 0, REASON_NONE);
+    check_own(tls, 59 * DAY_S, REASON_NONE);
+    check_own(tls, 61 * DAY_S, REASON_OWN_CERTIFICATE_EXPIRING);
+    check_own(tls, 91 * DAY_S, REASON_OWN_CERTIFICATE_EXPIRED);
+    X509_free(certificate);
+    X509_CRL_free(list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_lists_not_loaded),
         cmocka_unit_test(test_broken_list_keeps_the_old),
         cmocka_unit_test(test_files_not_loaded),
+        cmocka_unit_test(test_own_certificate),
     };
 
     if (secret_heap_init() != ESCROW_OK)
