@@ -20,7 +20,6 @@ static enum escrow_err from_status(unsigned status)
     switch (status) {
     case 404:
         return ESCROW_ERR_NOT_FOUND;
-    case 429:
     case 502:
     case 503:
     case 504:

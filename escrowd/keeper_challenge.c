@@ -48,8 +48,6 @@ static enum reason issue(const struct request *request, const struct rpc_challen
     enum escrow_err err =
         nonces_issue(request->keeper->nonces, &binding, clock_boot_ms(), answer->nonce);
 
-    if (err == ESCROW_ERR_DENIED)
-        return REASON_NONCE_LIMIT;
     return err ? REASON_OVERLOADED : REASON_NONE;
 }
 

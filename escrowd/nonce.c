@@ -21,7 +21,7 @@ struct open_nonce {
 
 struct nonces {
     size_t count;
-    struct open_nonce *open; /* room for NONCES_MAX, in no order */
+    struct open_nonce *open; /* room for NONCES_MAX, the oldest first */
 };
 
 struct nonces *nonces_new(void)
@@ -39,26 +39,35 @@ void nonces_free(struct nonces *nonces)
     free(nonces);
 }
 
-static void close_nonce(struct nonces *nonces, size_t index)
+static void close_nonces(struct nonces *nonces, size_t first, size_t count)
 {
-    nonces->open[index] = nonces->open[--nonces->count];
+    nonces->count -= count;
+    memmove(&nonces->open[first], &nonces->open[first + count],
+            (nonces->count - first) * sizeof(*nonces->open));
 }
 
 static void drop_expired(struct nonces *nonces, int64_t now_ms)
 {
-    for (size_t i = nonces->count; i-- > 0;) {
-        if (nonces->open[i].expires_ms <= now_ms)
-            close_nonce(nonces, i);
-    }
+    size_t expired = 0;
+
+    while (expired < nonces->count && nonces->open[expired].expires_ms <= now_ms)
+        expired++;
+    close_nonces(nonces, 0, expired);
 }
 
-static size_t count_of(const struct nonces *nonces, const char *identity)
+/* Room for one more of this identity. */
+static void close_oldest(struct nonces *nonces, const char *identity)
 {
-    size_t count = 0;
+    size_t count = 0, oldest = 0;
 
-    for (size_t i = 0; i < nonces->count; i++)
-        count += strcmp(nonces->open[i].identity, identity) == 0;
-    return count;
+    for (size_t i = nonces->count; i-- > 0;) {
+        if (strcmp(nonces->open[i].identity, identity) == 0) {
+            count++;
+            oldest = i;
+        }
+    }
+    if (count >= NONCES_PER_IDENTITY)
+        close_nonces(nonces, oldest, 1);
 }
 
 enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *binding,
@@ -66,10 +75,10 @@ enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *
 {
     struct open_nonce *open;
 
+    if (strlen(binding->identity) > IDENTITY_MAX)
+        return ESCROW_ERR_MALFORMED;
     drop_expired(nonces, now_ms);
-    if (strlen(binding->identity) > IDENTITY_MAX ||
-        count_of(nonces, binding->identity) >= NONCES_PER_IDENTITY)
-        return ESCROW_ERR_DENIED;
+    close_oldest(nonces, binding->identity);
     if (nonces->count == NONCES_MAX)
         return ESCROW_ERR_UNAVAILABLE;
     open = &nonces->open[nonces->count];
@@ -106,7 +115,7 @@ enum escrow_err nonces_take(struct nonces *nonces, const uint8_t nonce[static AC
         /* Of another identity it stays open: a stranger must not be able to use it up. */
         if (!is_bound_to(&nonces->open[i], binding))
             return ESCROW_ERR_DENIED;
-        close_nonce(nonces, i);
+        close_nonces(nonces, i, 1);
         return ESCROW_OK;
     }
     return ESCROW_ERR_DENIED;

@@ -51,7 +51,6 @@ static const struct {
     [REASON_NONCE_INVALID] = {"nonce_invalid", 409,
                               "The nonce is unknown, used, expired or not for this act: ask for a "
                               "new challenge."},
-    [REASON_NONCE_LIMIT] = {"nonce_limit", 429, "Too many open challenges for this identity."},
     [REASON_ROLE_NOT_ALLOWED] = {"role_not_allowed", 403,
                                  "The roster gives this act key no right to do that here."},
     [REASON_GROUP_UNKNOWN] = {"group_unknown", 404, "The policy knows no group of this name."},

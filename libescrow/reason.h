@@ -35,7 +35,6 @@ enum reason {
     REASON_AUDIENCE_MISMATCH, /* aud is not this member */
     REASON_ACT_MISMATCH,      /* the act is not the one of this path */
     REASON_NONCE_INVALID,     /* unknown, used, expired, or another identity's or act's */
-    REASON_NONCE_LIMIT,       /* too many open nonces of this identity */
     REASON_ROLE_NOT_ALLOWED,  /* the act key's role or groups do not cover this */
     REASON_GROUP_UNKNOWN,
     REASON_DATABASE_UNKNOWN,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/nonce.h"
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
 #include "libescrow/rpc.h"
@@ -317,10 +318,26 @@ static void test_challenge(void **state)
     wanted.subject = (struct act_subject){FX_GROUP, FX_DATABASE};
     good = rpc_challenge_text(&wanted);
     assert_int_equal(fx_reason(fx, ROUTE_CHALLENGE, FX_AGENT_B, good), REASON_IDENTITY_MISMATCH);
-    for (int i = 0; i < 8; i++)
-        assert_int_equal(fx_reason(fx, ROUTE_CHALLENGE, FX_AGENT_A, good), REASON_NONE);
-    assert_int_equal(fx_reason(fx, ROUTE_CHALLENGE, FX_AGENT_A, good), REASON_NONCE_LIMIT);
-    assert_int_equal(fx->reply.status, 429);
+}
+
+/* Whoever has the certificate alone asks for challenges without end: the key's holder gets through.
+ */
+static void test_stolen_certificate_locks_nobody_out(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+    struct rpc_challenge wanted = {.act = ACT_RELEASE,
+                                   .purpose = PURPOSE_PROMOTE,
+                                   .subject = {FX_GROUP, FX_DATABASE},
+                                   .key = fx->actors[FX_AGENT_B].name};
+    CLEANUP(cleanup_free) char *body = rpc_challenge_text(&wanted);
+
+    fx_set_primary(fx, 1);
+    for (int i = 0; i < 2 * NONCES_PER_IDENTITY; i++)
+        assert_int_equal(fx_reason(fx, ROUTE_CHALLENGE, FX_AGENT_B, body), REASON_NONE);
+    grant = fx_release(fx, FX_AGENT_B, recipient);
+    assert_non_null(grant);
 }
 
 /* Before an identity is proved nothing is recorded one by one. */
@@ -366,6 +383,7 @@ int main(void)
         READY(test_deposit),
         FRESH(test_approvals),
         READY(test_challenge),
+        READY(test_stolen_certificate_locks_nobody_out),
         READY(test_unproved_refusals_are_summed_up),
     };
 

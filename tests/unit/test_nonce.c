@@ -71,25 +71,41 @@ static void test_bound_to_everything(void **state)
     assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_OK);
 }
 
+/* Whoever asks for many ends his own oldest ones, and nobody is refused for it. */
+static void test_the_oldest_gives_way(void **state)
+{
+    uint8_t first[ACT_NONCE_BYTES], second[ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
+    struct nonce_binding other = binding;
+    uint8_t others[ACT_NONCE_BYTES];
+
+    other.identity = "spiffe://corp.example/sql2";
+    assert_int_equal(nonces_issue(*state, &other, START_MS, others), ESCROW_OK);
+    assert_int_equal(nonces_issue(*state, &binding, START_MS, first), ESCROW_OK);
+    assert_int_equal(nonces_issue(*state, &binding, START_MS, second), ESCROW_OK);
+    for (int i = 2; i <= NONCES_PER_IDENTITY; i++)
+        assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_OK);
+    assert_int_equal(nonces_take(*state, first, &binding, START_MS), ESCROW_ERR_DENIED);
+    assert_int_equal(nonces_take(*state, second, &binding, START_MS), ESCROW_OK);
+    assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_OK);
+    assert_int_equal(nonces_take(*state, others, &other, START_MS), ESCROW_OK);
+}
+
 static void test_bounded(void **state)
 {
     uint8_t nonce[ACT_NONCE_BYTES];
     char identity[64];
     struct nonce_binding other = binding;
 
-    for (int i = 0; i < NONCES_PER_IDENTITY; i++)
-        assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_OK);
-    assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_ERR_DENIED);
-
     other.identity = identity;
-    for (int i = NONCES_PER_IDENTITY; i < NONCES_MAX; i++) {
+    for (int i = 0; i < NONCES_MAX; i++) {
         snprintf(identity, sizeof(identity), "spiffe://corp.example/%d", i);
-        assert_int_equal(nonces_issue(*state, &other, START_MS, nonce), ESCROW_OK);
+        assert_int_equal(nonces_issue(*state, &other, START_MS + i, nonce), ESCROW_OK);
     }
     other.identity = "spiffe://corp.example/one-more";
     assert_int_equal(nonces_issue(*state, &other, START_MS, nonce), ESCROW_ERR_UNAVAILABLE);
     assert_int_equal(nonces_issue(*state, &other, START_MS + NONCE_TTL_MS, nonce), ESCROW_OK);
-    assert_int_equal(nonces_issue(*state, &binding, START_MS + NONCE_TTL_MS, nonce), ESCROW_OK);
+    assert_int_equal(nonces_issue(*state, &other, START_MS + NONCE_TTL_MS, nonce),
+                     ESCROW_ERR_UNAVAILABLE);
 }
 
 int main(void)
@@ -98,6 +114,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_good_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_expires, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bound_to_everything, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_oldest_gives_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounded, set_up, tear_down),
     };
 
