@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/front.h"
 
+#include "escrowd/clock.h"
 #include "escrowd/front_connection.h"
 #include "escrowd/front_exchange.h"
 #include "escrowd/front_route.h"
+#include "escrowd/refusals.h"
 #include "escrowd/role.h"
 #include "escrowd/sandbox.h"
 #include "libescrow/log.h"
@@ -27,6 +29,8 @@ struct front {
     struct tls *tls;
     struct evhttp *http;
     struct event *crl_timer;
+    struct event *tell_timer;
+    struct refusals *refusals; /* since the keeper was told the last time */
     struct front_connections *connections;
     struct front_exchanges *exchanges;
     struct role *role;
@@ -80,14 +84,13 @@ static void on_request(struct evhttp_request *http, void *argument)
     }
     reason = tls_peer_check(front->tls, ssl, &peer);
     if (reason != REASON_NONE) {
-        log_warning("a client is refused: %s", reason_code(reason));
         front_refuse(connection, http, reason, true);
-    } else if (connection->scan != FRONT_SCAN_DONE || front_connection_unread(connection) > 0) {
-        log_warning("%s sends what is not strict HTTP", peer.identity);
-        front_refuse(connection, http, REASON_MALFORMED, true);
     } else if (!front_connection_identify(connection, peer.identity)) {
-        log_warning("%s has too many connections", peer.identity);
         front_refuse(connection, http, REASON_OVERLOADED, true);
+    } else if (connection->head_len > FRONT_HEAD_MAX) {
+        front_refuse(connection, http, REASON_TOO_LARGE, true);
+    } else if (connection->scan != FRONT_SCAN_DONE || front_connection_unread(connection) > 0) {
+        front_refuse(connection, http, REASON_MALFORMED, true);
     } else {
         pass_on(front, connection, http, &peer);
     }
@@ -103,6 +106,43 @@ static void on_lost(struct front_connection *connection, void *argument)
 {
     (void)argument;
     front_exchange_lose(connection->pending);
+}
+
+/* ---- what was refused ---- */
+
+static void on_refused(const char *identity, enum reason reason, void *argument)
+{
+    struct front *front = argument;
+
+    refusals_count(front->refusals, &(struct refusal_summary){identity, reason, 1},
+                   clock_boot_ms());
+}
+
+static void tell_one(const struct refusal_summary *summary, void *argument)
+{
+    struct front *front = argument;
+    const struct ipc_refused refused = {
+        .identity = summary->source, .reason = summary->reason, .count = (uint32_t)summary->count};
+
+    log_warning("refused %u times: %s: %s", refused.count,
+                summary->source[0] ? summary->source : "clients without a verified certificate",
+                reason_code(summary->reason));
+    if (front_exchanges_tell(front->exchanges, &refused) != ESCROW_OK)
+        log_error("the keeper could not be told");
+}
+
+/* While the keeper is away it is kept for the next one. */
+static void tell(struct front *front)
+{
+    if (front_exchanges_have_keeper(front->exchanges))
+        refusals_flush(front->refusals, clock_boot_ms(), true, tell_one, front);
+}
+
+static void on_tell_timer(evutil_socket_t fd, short events, void *argument)
+{
+    (void)fd;
+    (void)events;
+    tell(argument);
 }
 
 /* ---- the role ---- */
@@ -140,6 +180,7 @@ static void on_shutdown(void *argument)
     struct front *front = argument;
 
     front_exchanges_stop(front->exchanges);
+    tell(front);
     front_connections_stop(front->connections);
 }
 
@@ -176,6 +217,7 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
         .deadline_ms = config->limits.request_ms,
         .on_late = on_late,
         .on_lost = on_lost,
+        .on_refused = on_refused,
         .on_none = on_none,
         .argument = front};
     const struct front_exchanges_config exchanges = {.base = front->base,
@@ -201,7 +243,7 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
 static enum escrow_err set_up(struct front *front, const struct escrowd_config *config,
                               int supervisor_fd, int listener_fd)
 {
-    const struct timeval every = {.tv_sec = CRL_REFRESH_S};
+    const struct timeval every = {.tv_sec = CRL_REFRESH_S}, second = {.tv_sec = 1};
     const struct tls_config tls = {.ca_file = config->tls.ca_file,
                                    .crl_file = config->tls.crl_file,
                                    .crl_stale = config->tls.crl_stale,
@@ -216,7 +258,11 @@ static enum escrow_err set_up(struct front *front, const struct escrowd_config *
     front->base = event_base_new();
     front->crl_timer =
         front->base ? event_new(front->base, -1, EV_PERSIST, on_crl_timer, front) : NULL;
-    if (!front->crl_timer || event_add(front->crl_timer, &every) < 0)
+    front->tell_timer =
+        front->base ? event_new(front->base, -1, EV_PERSIST, on_tell_timer, front) : NULL;
+    front->refusals = refusals_new();
+    if (!front->crl_timer || event_add(front->crl_timer, &every) < 0 || !front->tell_timer ||
+        event_add(front->tell_timer, &second) < 0 || !front->refusals)
         return ESCROW_ERR_NO_MEMORY;
     err = set_up_http(front, config, listener_fd);
     return err ? err : role_new(front->base, supervisor_fd, &role_events, front, &front->role);
@@ -232,9 +278,12 @@ static void deinit(struct front *front)
         evhttp_free(front->http);
     if (front->crl_timer)
         event_free(front->crl_timer);
+    if (front->tell_timer)
+        event_free(front->tell_timer);
     if (front->base)
         event_base_loop(front->base, EVLOOP_NONBLOCK); /* libevent closes connections there */
     front_connections_free(front->connections);
+    refusals_free(front->refusals);
     if (front->base)
         event_base_free(front->base);
     tls_free(front->tls);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/front_connection.h"
 
+#include "escrowd/front_problem.h"
+#include "escrowd/front_route.h"
+#include "libescrow/cleanup.h"
 #include "libescrow/log.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/listener.h>
+#include <openssl/err.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +18,7 @@
 
 #define RETRY_MS 100
 
-LIST_HEAD(connection_list, front_connection);
+TAILQ_HEAD(connection_list, front_connection);
 
 struct front_connections {
     struct front_connections_config config;
@@ -23,8 +27,8 @@ struct front_connections {
     struct event *retry;
     int ssl_index;
     struct front_connection *spare; /* the TLS of the next connection */
-    struct connection_list open;
-    size_t count; /* of open */
+    struct connection_list open;    /* the newest first */
+    size_t count;                   /* of open */
     bool is_stopping;
 };
 
@@ -32,9 +36,22 @@ static void close_now(struct front_connection *connection)
 {
     int fd = bufferevent_getfd(connection->bufferevent);
 
+    connection->is_closing = true;
     /* evhttp then finds the end of the connection and frees all of it, in whatever state it is. */
     if (fd >= 0)
         shutdown(fd, SHUT_RDWR);
+}
+
+void front_connection_refused(struct front_connection *connection, enum reason reason)
+{
+    struct front_connections *owner = connection->owner;
+    const char *identity = connection->identity;
+    struct tls_peer peer;
+
+    connection->is_refused = true;
+    if (!identity[0] && tls_peer_check(owner->config.tls, connection->ssl, &peer) == REASON_NONE)
+        identity = peer.identity;
+    owner->config.on_refused(identity, reason, owner->config.argument);
 }
 
 static void on_deadline(evutil_socket_t fd, short events, void *argument)
@@ -44,10 +61,14 @@ static void on_deadline(evutil_socket_t fd, short events, void *argument)
 
     (void)fd;
     (void)events;
-    if (connection->pending)
+    if (connection->pending) {
         owner->config.on_late(connection, owner->config.argument);
-    else
-        close_now(connection);
+        return;
+    }
+    /* One that is idle between two requests has done nothing wrong. */
+    if (!connection->identity[0] || connection->scan != FRONT_SCAN_FIRST)
+        front_connection_refused(connection, REASON_DEADLINE);
+    close_now(connection);
 }
 
 void front_connection_arm(struct front_connection *connection, uint64_t later_ms)
@@ -72,10 +93,55 @@ static void on_input(struct evbuffer *buffer, const struct evbuffer_cb_info *inf
         evbuffer_ptr_set(buffer, &position, at, EVBUFFER_PTR_SET) < 0)
         return;
     while ((got = evbuffer_copyout_from(buffer, &position, bytes, sizeof(bytes))) > 0) {
-        front_scan(&connection->scan, bytes, (size_t)got);
+        connection->head_len += front_scan(&connection->scan, bytes, (size_t)got);
         if (evbuffer_ptr_set(buffer, &position, (size_t)got, EVBUFFER_PTR_ADD) < 0)
             return;
     }
+}
+
+/* Instead of evhttp's page, and with the end of the connection that evhttp has in mind. */
+static void write_problem(struct front_connection *connection, struct evbuffer *output,
+                          enum reason reason)
+{
+    CLEANUP(cleanup_free) char *problem = front_problem(reason, NULL);
+    const char *body = problem ? problem : "";
+
+    connection->is_answering = true;
+    if (evbuffer_add_printf(output,
+                            "HTTP/1.1 %d Refused\r\nContent-Type: application/problem+json\r\n"
+                            "Cache-Control: no-store\r\nConnection: close\r\n"
+                            "Content-Length: %zu\r\n\r\n%s",
+                            reason_http_status(reason), strlen(body), body) < 0)
+        log_error("reply: no memory");
+    connection->is_answering = false;
+}
+
+/*
+ * Sees every byte before it is sent. Of evhttp's own only "100 Continue" may pass; the first piece
+ * of a page is its status line, and after our problem has taken its place the buffer takes no more.
+ */
+static void on_output(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *argument)
+{
+    static const char may_continue[] = "HTTP/1.1 100 ", too_large[] = "HTTP/1.1 413 ";
+    struct front_connection *connection = argument;
+    char line[sizeof(may_continue)] = "";
+    enum reason reason = REASON_MALFORMED;
+
+    if (info->n_added == 0 || connection->is_answering)
+        return;
+    if (info->orig_size > 0) {
+        close_now(connection); /* behind a reply that is still on its way there must be nothing */
+        return;
+    }
+    evbuffer_copyout(buffer, line, sizeof(line) - 1);
+    if (strcmp(line, may_continue) == 0)
+        return;
+    if (strcmp(line, too_large) == 0 || connection->head_len > FRONT_HEAD_MAX)
+        reason = REASON_TOO_LARGE;
+    evbuffer_drain(buffer, info->n_added);
+    write_problem(connection, buffer, reason);
+    evbuffer_freeze(buffer, 0);
+    front_connection_refused(connection, reason);
 }
 
 static void prepare(struct front_connections *owner);
@@ -100,7 +166,11 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
     if (connection->pending)
         owner->config.on_lost(connection, owner->config.argument);
     if (was_open) {
-        LIST_REMOVE(connection, entries);
+        /* Who only looks whether the port is open is not refused. */
+        if (!connection->is_refused && !SSL_is_init_finished(connection->ssl) &&
+            BIO_number_read(SSL_get_rbio(connection->ssl)) > 0)
+            front_connection_refused(connection, tls_handshake_reason(connection->ssl));
+        TAILQ_REMOVE(&owner->open, connection, entries);
         owner->count--;
     }
     event_free(connection->deadline);
@@ -122,6 +192,7 @@ static struct front_connection *connection_new(struct front_connections *owner)
         return NULL;
     }
     connection->owner = owner;
+    connection->ssl = ssl;
     connection->deadline = evtimer_new(owner->config.base, on_deadline, connection);
     if (!connection->deadline || SSL_set_ex_data(ssl, owner->ssl_index, connection) != 1) {
         if (connection->deadline)
@@ -135,11 +206,28 @@ static struct front_connection *connection_new(struct front_connections *owner)
         owner->config.base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
     if (!connection->bufferevent)
         return NULL;
-    if (!evbuffer_add_cb(bufferevent_get_input(connection->bufferevent), on_input, connection)) {
+    if (!evbuffer_add_cb(bufferevent_get_input(connection->bufferevent), on_input, connection) ||
+        !evbuffer_add_cb(bufferevent_get_output(connection->bufferevent), on_output, connection)) {
         bufferevent_free(connection->bufferevent);
         return NULL;
     }
     return connection;
+}
+
+static struct front_connection *oldest_stranger(const struct front_connections *owner)
+{
+    struct front_connection *connection = TAILQ_LAST(&owner->open, connection_list);
+
+    while (connection && (connection->identity[0] || connection->is_closing))
+        connection = TAILQ_PREV(connection, connection_list, entries);
+    return connection;
+}
+
+/* One more than the limit only until the stranger that gave way for it is freed. */
+static bool may_accept(const struct front_connections *owner)
+{
+    return owner->count < owner->config.limit ||
+           (owner->count == owner->config.limit && oldest_stranger(owner));
 }
 
 /* Makes the next connection's TLS if there may be a next one, and lets it in, or tries again. */
@@ -148,14 +236,14 @@ static void prepare(struct front_connections *owner)
     const struct timeval delay = {.tv_usec = RETRY_MS * 1000};
     struct evconnlistener *listener = evhttp_bound_socket_get_listener(owner->listener);
 
-    if (owner->spare)
-        return;
-    if (owner->count >= owner->config.limit) {
-        log_warning("%zu connections are open: no more are accepted", owner->count);
+    if (!may_accept(owner)) {
+        if (owner->count == owner->config.limit)
+            log_warning("%zu clients are connected: no more are accepted", owner->count);
         evconnlistener_disable(listener);
         return;
     }
-    owner->spare = connection_new(owner);
+    if (!owner->spare)
+        owner->spare = connection_new(owner);
     if (owner->spare) {
         evconnlistener_enable(listener);
         return;
@@ -177,6 +265,13 @@ static void on_retry(evutil_socket_t fd, short events, void *argument)
         prepare(owner);
 }
 
+/* The newest is a stranger too, so there is one. */
+static void give_way(struct front_connection *connection)
+{
+    front_connection_refused(connection, REASON_OVERLOADED);
+    close_now(connection);
+}
+
 /* evhttp asks for the bufferevent of a connection that it has just accepted. */
 static struct bufferevent *on_accept(struct event_base *base, void *argument)
 {
@@ -188,9 +283,11 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
         return NULL; /* cannot be: the listener is off; its requests would get no answer */
     owner->spare = NULL;
     connection->is_open = true;
-    LIST_INSERT_HEAD(&owner->open, connection, entries);
+    TAILQ_INSERT_HEAD(&owner->open, connection, entries);
     owner->count++;
     front_connection_arm(connection, 0);
+    if (owner->count > owner->config.limit)
+        give_way(oldest_stranger(owner));
     prepare(owner);
     return connection->bufferevent;
 }
@@ -205,7 +302,7 @@ enum escrow_err front_connections_new(const struct front_connections_config *con
         return ESCROW_ERR_NO_MEMORY;
     owner->config = *config;
     owner->http = http;
-    LIST_INIT(&owner->open);
+    TAILQ_INIT(&owner->open);
     owner->ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_freed);
     owner->retry = evtimer_new(config->base, on_retry, owner);
     owner->listener = evhttp_accept_socket_with_handle(http, listener_fd);
@@ -247,17 +344,20 @@ bool front_connection_identify(struct front_connection *connection, const char *
 
     if (connection->identity[0])
         return strcmp(connection->identity, identity) == 0;
-    LIST_FOREACH(other, &connection->owner->open, entries)
+    TAILQ_FOREACH(other, &connection->owner->open, entries)
     count += strcmp(other->identity, identity) == 0;
     if (count >= connection->owner->config.limit_per_identity)
         return false;
     snprintf(connection->identity, sizeof(connection->identity), "%s", identity);
+    if (!connection->owner->is_stopping)
+        prepare(connection->owner); /* one stranger less */
     return true;
 }
 
 void front_connection_next(struct front_connection *connection)
 {
     connection->scan = FRONT_SCAN_FIRST;
+    connection->head_len = 0;
     if (connection->owner->is_stopping)
         close_now(connection);
 }
@@ -265,6 +365,16 @@ void front_connection_next(struct front_connection *connection)
 size_t front_connection_unread(const struct front_connection *connection)
 {
     return evbuffer_get_length(bufferevent_get_input(connection->bufferevent));
+}
+
+bool front_connection_has_more(const struct front_connection *connection)
+{
+    uint8_t byte;
+    /* evhttp does not read while a request waits: the bytes are still with the kernel. */
+    bool has_more = SSL_peek(connection->ssl, &byte, sizeof(byte)) > 0;
+
+    ERR_clear_error();
+    return has_more;
 }
 
 void front_connections_stop(struct front_connections *connections)
@@ -278,7 +388,7 @@ void front_connections_stop(struct front_connections *connections)
     if (connections->spare)
         bufferevent_free(connections->spare->bufferevent);
     connections->spare = NULL;
-    LIST_FOREACH(connection, &connections->open, entries)
+    TAILQ_FOREACH(connection, &connections->open, entries)
     {
         bool is_sending = evbuffer_get_length(bufferevent_get_output(connection->bufferevent)) > 0;
 

@@ -16,20 +16,31 @@
  * and it serves plaintext when it gets no bufferevent for a new connection. So the TLS of the next
  * connection is always made beforehand, and the listener is enabled only while it is there: what
  * has no TLS ready is not accepted, and waits in the kernel.
+ *
+ * Strangers are connections that have made no request with a verified certificate yet. Where all
+ * places are taken, the oldest stranger gives way to the next connection, so that those who connect
+ * and say nothing keep nobody out; only where there is no stranger the next connection waits.
+ *
+ * evhttp answers what it cannot parse by a page of HTML. None leaves: a problem goes instead of it.
  */
 
 struct front_connections;
 struct front_exchange;
 
 struct front_connection {
-    LIST_ENTRY(front_connection) entries;
+    TAILQ_ENTRY(front_connection) entries;
     struct front_connections *owner;
-    struct bufferevent *bufferevent; /* its SSL lives exactly as long as this struct */
+    struct bufferevent *bufferevent;
+    SSL *ssl; /* of the bufferevent; lives exactly as long as this struct */
     struct event *deadline;
     enum front_scan_state scan;
+    size_t head_len;                 /* bytes of the request's head so far */
     char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */
     struct front_exchange *pending;  /* the request that waits for its reply, or NULL */
     bool is_open;
+    bool is_closing;
+    bool is_refused;   /* and counted */
+    bool is_answering; /* what is written now is ours, not evhttp's */
 };
 
 struct front_connections_config {
@@ -42,6 +53,8 @@ struct front_connections_config {
     void (*on_late)(struct front_connection *connection, void *argument);
     /* It broke while a request waits. */
     void (*on_lost)(struct front_connection *connection, void *argument);
+    /* Something was refused; identity is "" where no certificate was verified. */
+    void (*on_refused)(const char *identity, enum reason reason, void *argument);
     /* No connection is left after front_connections_stop. */
     void (*on_none)(void *argument);
     void *argument;
@@ -63,6 +76,9 @@ struct front_connection *front_connection_of(struct front_connections *connectio
 /* False if this identity has too many connections, or this connection had another identity. */
 bool front_connection_identify(struct front_connection *connection, const char *identity);
 
+/* Counts a refusal. */
+void front_connection_refused(struct front_connection *connection, enum reason reason);
+
 /* The absolute deadline, from now: as configured, and later than that. */
 void front_connection_arm(struct front_connection *connection, uint64_t later_ms);
 
@@ -71,6 +87,9 @@ void front_connection_next(struct front_connection *connection);
 
 /* Bytes that came behind the current request before its reply: nobody of ours sends any. */
 size_t front_connection_unread(const struct front_connection *connection);
+
+/* The client has sent on while its request waits, and not just said goodbye. */
+bool front_connection_has_more(const struct front_connection *connection);
 
 /* Accepts no more; closes what is idle, the others when their reply has been sent. */
 void front_connections_stop(struct front_connections *connections);

@@ -71,12 +71,16 @@ static void send_answer(struct front_connection *connection, struct evhttp_reque
     }
     if (answer->is_last)
         add_header(http, "Connection", "close");
-    if (!body || evbuffer_add(body, answer->body, answer->body_len) < 0)
+    /* evhttp would send one to HEAD as well. */
+    if (evhttp_request_get_command(http) != EVHTTP_REQ_HEAD &&
+        (!body || evbuffer_add(body, answer->body, answer->body_len) < 0))
         log_error("reply: no memory");
     /* The same deadline again: to take the reply and to send the next request. */
     front_connection_arm(connection, 0);
     evhttp_request_set_on_complete_cb(http, on_sent, connection);
+    connection->is_answering = true;
     evhttp_send_reply(http, answer->status, NULL, body);
+    connection->is_answering = false;
     if (body)
         evbuffer_free(body);
 }
@@ -98,6 +102,7 @@ static void send_problem(struct front_connection *connection, struct evhttp_requ
 void front_refuse(struct front_connection *connection, struct evhttp_request *http,
                   enum reason reason, bool is_last)
 {
+    front_connection_refused(connection, reason);
     send_problem(connection, http, reason, NULL, &(struct answer){.is_last = is_last});
 }
 
@@ -150,10 +155,17 @@ void front_exchange_lose(struct front_exchange *exchange)
 /* A client that waits for its reply sends nothing: it has gone, or pipelines, which we refuse. */
 static void on_disturbed(evutil_socket_t fd, short events, void *argument)
 {
+    struct front_exchange *exchange = argument;
+    struct front_connection *connection = exchange->connection;
+    struct evhttp_request *http = exchange->http;
+
     (void)fd;
     (void)events;
-    tell_keeper(argument);
-    end(argument, REASON_MALFORMED, true);
+    tell_keeper(exchange);
+    forget(exchange);
+    if (front_connection_has_more(connection))
+        front_connection_refused(connection, REASON_MALFORMED);
+    send_problem(connection, http, REASON_MALFORMED, NULL, &(struct answer){.is_last = true});
 }
 
 static void end_all(struct front_exchanges *exchanges, enum reason reason)
@@ -201,6 +213,20 @@ static enum reason send_request(struct front_exchanges *exchanges,
     ipc_put_request(&writer, request);
     err = ipc_channel_send(exchanges->keeper, IPC_REQUEST, exchanges->last_id + 1, &writer);
     return err ? REASON_OVERLOADED : REASON_NONE;
+}
+
+bool front_exchanges_have_keeper(const struct front_exchanges *exchanges)
+{
+    return exchanges->keeper != NULL;
+}
+
+enum escrow_err front_exchanges_tell(struct front_exchanges *exchanges,
+                                     const struct ipc_refused *refused)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    ipc_put_refused(&writer, refused);
+    return ipc_channel_send(exchanges->keeper, IPC_REFUSED, 0, &writer);
 }
 
 void front_exchange_start(struct front_exchanges *exchanges, struct front_connection *connection,

@@ -42,6 +42,11 @@ void front_exchange_lose(struct front_exchange *exchange);
 /* Ends the long polls, so that only what is being decided is waited for. */
 void front_exchanges_stop(struct front_exchanges *exchanges);
 
+/* Tells the keeper, which must be there, what was refused here. */
+bool front_exchanges_have_keeper(const struct front_exchanges *exchanges);
+MUST_CHECK enum escrow_err front_exchanges_tell(struct front_exchanges *exchanges,
+                                                const struct ipc_refused *refused);
+
 /* Replies at once, without the keeper, and closes the connection if is_last. */
 void front_refuse(struct front_connection *connection, struct evhttp_request *http,
                   enum reason reason, bool is_last);

@@ -30,8 +30,11 @@ static enum front_scan_state next(enum front_scan_state state, uint8_t byte)
     return state;
 }
 
-void front_scan(enum front_scan_state *state, const uint8_t *bytes, size_t len)
+size_t front_scan(enum front_scan_state *state, const uint8_t *bytes, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
-        *state = next(*state, bytes[i]);
+    size_t taken = 0;
+
+    for (; taken < len && *state != FRONT_SCAN_DONE; taken++)
+        *state = next(*state, bytes[taken]);
+    return taken;
 }

@@ -20,5 +20,8 @@ enum front_scan_state {
     FRONT_SCAN_BAD,
 };
 
-/* Takes the next bytes; set *state to FRONT_SCAN_FIRST for each new request. */
-void front_scan(enum front_scan_state *state, const uint8_t *bytes, size_t len);
+/*
+ * Takes the next bytes; set *state to FRONT_SCAN_FIRST for each new request. Returns how many of
+ * them are of the head.
+ */
+size_t front_scan(enum front_scan_state *state, const uint8_t *bytes, size_t len);

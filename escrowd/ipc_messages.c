@@ -67,6 +67,29 @@ enum escrow_err ipc_get_reply(const struct ipc_message *message, struct ipc_repl
     return err;
 }
 
+void ipc_put_refused(struct ipc_writer *writer, const struct ipc_refused *refused)
+{
+    ipc_put_string(writer, refused->identity);
+    ipc_put_u32(writer, refused->reason);
+    ipc_put_u32(writer, refused->count);
+}
+
+enum escrow_err ipc_get_refused(const struct ipc_message *message, struct ipc_refused *ret_refused)
+{
+    struct ipc_refused refused = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    refused.identity = ipc_get_string(&reader, IPC_IDENTITY_MAX);
+    refused.reason = (enum reason)ipc_get_enum(&reader, REASON_NONE + 1, REASON_COUNT - 1);
+    refused.count = ipc_get_enum(&reader, 1, UINT32_MAX);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_refused = refused;
+    return err;
+}
+
 void ipc_put_peer(struct ipc_writer *writer, const struct ipc_peer *peer)
 {
     ipc_put_u32(writer, peer->kind);

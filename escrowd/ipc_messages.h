@@ -31,7 +31,8 @@ enum ipc_peer_kind { IPC_PEER_KEEPER = 1, IPC_PEER_FRONT, IPC_PEER_PROBER };
 enum ipc_front_type {
     IPC_REQUEST = 0x100,
     IPC_REPLY = 0x101,
-    IPC_GONE = 0x102, /* to the keeper: nobody waits for the reply to this id any more */
+    IPC_GONE = 0x102,    /* to the keeper: nobody waits for the reply to this id any more */
+    IPC_REFUSED = 0x103, /* to the keeper: what front refused by itself */
 };
 
 enum route {
@@ -81,6 +82,13 @@ struct ipc_reply {
     size_t body_len;
 };
 
+/* Refusals of front's own since the last such message; identity is borrowed. */
+struct ipc_refused {
+    const char *identity; /* "" where no certificate was verified */
+    enum reason reason;
+    uint32_t count; /* 1 and more */
+};
+
 void ipc_put_request(struct ipc_writer *writer, const struct ipc_request *request);
 void ipc_put_reply(struct ipc_writer *writer, const struct ipc_reply *reply);
 /* ESCROW_ERR_MALFORMED if the payload is not exactly one. */
@@ -88,6 +96,10 @@ MUST_CHECK enum escrow_err ipc_get_request(const struct ipc_message *message,
                                            struct ipc_request *ret_request);
 MUST_CHECK enum escrow_err ipc_get_reply(const struct ipc_message *message,
                                          struct ipc_reply *ret_reply);
+
+void ipc_put_refused(struct ipc_writer *writer, const struct ipc_refused *refused);
+MUST_CHECK enum escrow_err ipc_get_refused(const struct ipc_message *message,
+                                           struct ipc_refused *ret_refused);
 
 /* IPC_PEER: who is at the other end of the passed descriptor; instance is "" unless a prober. */
 struct ipc_peer {

@@ -35,9 +35,25 @@ static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_mes
     return ESCROW_OK;
 }
 
+static enum escrow_err on_refused(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    struct keeper *keeper = argument;
+    struct ipc_refused refused;
+    enum escrow_err err = ipc_get_refused(message, &refused);
+
+    (void)channel;
+    if (!err)
+        refusals_count(keeper->refusals,
+                       &(struct refusal_summary){refused.identity, refused.reason, refused.count},
+                       clock_boot_ms());
+    return err;
+}
+
 static const struct ipc_permit front_permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
+    {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
 };
 
 static void drop_front(struct keeper *keeper)
@@ -109,7 +125,7 @@ static void on_summary(const struct refusal_summary *summary, void *argument)
 
     keeper_record(keeper, AUDIT_UNPROVED, &record);
     record.actor = summary->source[0] ? summary->source : NULL;
-    record.reason = reason_code(summary->last);
+    record.reason = reason_code(summary->reason);
     record.detail = detail;
     if (!detail || keeper_append(keeper, &record, NULL, NULL))
         log_warning("%llu refusals of %s could not be recorded", (unsigned long long)summary->count,

@@ -56,7 +56,7 @@ void request_fail_detail(struct request *request, enum reason reason, const char
     unsigned status = (unsigned)reason_http_status(reason);
     const struct ipc_reply reply = {.reason = reason,
                                     .http_status = status,
-                                    .retry_after_s = status == 503 || status == 429 ? 1 : 0,
+                                    .retry_after_s = status == 503 ? 1 : 0,
                                     .content = IPC_CONTENT_PROBLEM,
                                     .body = (const uint8_t *)detail,
                                     .body_len = strlen(detail)};
@@ -105,7 +105,8 @@ void request_refuse(struct request *request, enum reason reason)
         if (keeper_append(keeper, &record, NULL, NULL))
             log_warning("a refusal could not be recorded");
     } else {
-        refusals_count(keeper->refusals, request->identity, reason, now_ms);
+        refusals_count(keeper->refusals, &(struct refusal_summary){request->identity, reason, 1},
+                       now_ms);
     }
     request_fail(request, reason);
 }

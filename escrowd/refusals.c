@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "escrowd/keeper_refusals.h"
+#include "escrowd/refusals.h"
 
 #include "libescrow/identity.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-struct source {
-    char name[IDENTITY_MAX + 1];
+struct row {
+    char source[IDENTITY_MAX + 1];
+    enum reason reason; /* REASON_NONE: the row of the records */
     int64_t since_ms;
-    uint64_t recorded;
-    uint64_t counted;
-    enum reason last;
+    uint64_t count;
 };
 
 struct refusals {
     size_t count;
-    /* The last one stands for all that found no place; its name is empty. */
-    struct source sources[REFUSALS_SOURCES + 1];
+    /* The last one stands for all that found no place; its source is empty. */
+    struct row rows[REFUSALS_ROWS + 1];
 };
 
 struct refusals *refusals_new(void)
@@ -30,62 +29,63 @@ void refusals_free(struct refusals *refusals)
     free(refusals);
 }
 
-static struct source *find_source(struct refusals *refusals, const char *name, int64_t now_ms)
+static struct row *find_row(struct refusals *refusals, const char *source, enum reason reason,
+                            int64_t now_ms)
 {
-    struct source *source = &refusals->sources[REFUSALS_SOURCES];
+    struct row *row = &refusals->rows[REFUSALS_ROWS];
 
     for (size_t i = 0; i < refusals->count; i++) {
-        if (strcmp(refusals->sources[i].name, name) == 0)
-            return &refusals->sources[i];
+        if (refusals->rows[i].reason == reason && strcmp(refusals->rows[i].source, source) == 0)
+            return &refusals->rows[i];
     }
-    if (refusals->count < REFUSALS_SOURCES && strlen(name) <= IDENTITY_MAX) {
-        source = &refusals->sources[refusals->count++];
-        memset(source, 0, sizeof(*source));
-        memcpy(source->name, name, strlen(name) + 1);
-        source->since_ms = now_ms;
+    if (refusals->count < REFUSALS_ROWS && strlen(source) <= IDENTITY_MAX) {
+        row = &refusals->rows[refusals->count++];
+        memset(row, 0, sizeof(*row));
+        memcpy(row->source, source, strlen(source) + 1);
+        row->since_ms = now_ms;
     }
-    if (source->since_ms == 0)
-        source->since_ms = now_ms;
-    return source;
+    if (row->since_ms == 0)
+        row->since_ms = now_ms;
+    if (reason)
+        row->reason = reason;
+    return row;
 }
 
 bool refusals_may_record(struct refusals *refusals, const char *source, int64_t now_ms)
 {
-    struct source *found = find_source(refusals, source, now_ms);
+    struct row *row = find_row(refusals, source, REASON_NONE, now_ms);
 
-    if (found->recorded >= REFUSALS_QUOTA)
+    /* Without a row of its own it is not known how many it has had. */
+    if (row == &refusals->rows[REFUSALS_ROWS] || row->count >= REFUSALS_QUOTA)
         return false;
-    found->recorded++;
+    row->count++;
     return true;
 }
 
-void refusals_count(struct refusals *refusals, const char *source, enum reason reason,
+void refusals_count(struct refusals *refusals, const struct refusal_summary *summary,
                     int64_t now_ms)
 {
-    struct source *found = find_source(refusals, source, now_ms);
-
-    found->counted++;
-    found->last = reason;
+    find_row(refusals, summary->source, summary->reason, now_ms)->count += summary->count;
 }
 
-static void summarise(const struct source *source, refusal_summary_fn on_summary, void *argument)
+static void summarise(const struct row *row, refusal_summary_fn on_summary, void *argument)
 {
-    const struct refusal_summary summary = {source->name, source->counted, source->last};
+    const struct refusal_summary summary = {row->source, row->reason, row->count};
 
-    if (source->counted)
+    if (row->reason && row->count)
         on_summary(&summary, argument);
 }
 
 void refusals_flush(struct refusals *refusals, int64_t now_ms, bool all,
                     refusal_summary_fn on_summary, void *argument)
 {
-    struct source *rest = &refusals->sources[REFUSALS_SOURCES];
+    struct row *rest = &refusals->rows[REFUSALS_ROWS];
 
     for (size_t i = refusals->count; i-- > 0;) {
-        if (!all && now_ms - refusals->sources[i].since_ms < REFUSALS_MINUTE_MS)
+        if (!all && now_ms - refusals->rows[i].since_ms < REFUSALS_MINUTE_MS)
             continue;
-        summarise(&refusals->sources[i], on_summary, argument);
-        refusals->sources[i] = refusals->sources[--refusals->count];
+        summarise(&refusals->rows[i], on_summary, argument);
+        refusals->rows[i] = refusals->rows[--refusals->count];
     }
     if (rest->since_ms && (all || now_ms - rest->since_ms >= REFUSALS_MINUTE_MS)) {
         summarise(rest, on_summary, argument);

@@ -30,8 +30,7 @@
  *   GET /v1/audit?from=SEQUENCE&limit=N
  *                        application/x-ndjson, records as in the log (audit_record.h)
  *
- * Everything else is application/problem+json (RFC 9457) with a code of reason.h, but for what is
- * not HTTP enough to reach a handler (a head over its limit, say), which libevent answers itself.
+ * Everything else is application/problem+json (RFC 9457) with a code of reason.h.
  */
 struct rpc_challenge {
     enum act_kind act;

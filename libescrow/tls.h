@@ -69,6 +69,10 @@ struct tls_peer {
  */
 MUST_CHECK enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret_peer);
 
+/* Of a server: why a handshake has not come to its end, as far as the client's certificate tells.
+ */
+enum reason tls_handshake_reason(const SSL *ssl);
+
 /* The SAN URI of our own certificate. */
 const char *tls_own_identity(const struct tls *tls);
 

@@ -130,3 +130,18 @@ enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret
     *ret_peer = peer;
     return REASON_NONE;
 }
+
+enum reason tls_handshake_reason(const SSL *ssl)
+{
+    switch (SSL_get_verify_result(ssl)) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return REASON_CERTIFICATE_EXPIRED;
+    case X509_V_ERR_CERT_REVOKED:
+        return REASON_CERTIFICATE_REVOKED;
+    case X509_V_ERR_APPLICATION_VERIFICATION:
+        return REASON_IDENTITY_UNKNOWN;
+    default:
+        return REASON_NOT_TLS;
+    }
+}

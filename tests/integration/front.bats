@@ -34,6 +34,11 @@ get() {
         '{send: ($head | gsub("\\\\n"; "\n"))}'
 }
 
+# refused TEXT: front has counted it, and tells of it within its second.
+refused() {
+    wait_for 5 grep -q "refused [0-9]* times: $1" "$LOG"
+}
+
 @test "a request reaches the keeper with who asked, and its answer comes back" {
     config_new
     escrowd_start
@@ -192,6 +197,9 @@ get() {
     request agent1 /v1/release
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "405 method_not_allowed" ]
     grep -qi '^allow: POST$' <<<"$HEAD"
+    # HEAD has no body, whatever its status: the next answer would begin with it.
+    raw agent1 '{"send": "HEAD /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"}' "$(get /v1/health)"
+    [ "$(jq -sc 'map([.status, .body != ""])' <<<"$output")" = '[[405,false],[200,true]]' ]
     request agent1 /v1/orders --request PUT
     grep -qi '^allow: GET, POST$' <<<"$HEAD"
     grep -qi '^content-type: application/problem+json$' <<<"$HEAD"
@@ -202,7 +210,11 @@ get() {
     escrowd_start
     long=$(head -c 9000 /dev/zero | tr '\0' a)
     request agent1 /v1/health --header "X: $long"
-    [ "$HTTP" = 400 ]
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
+    grep -qi '^content-type: application/problem+json$' <<<"$HEAD"
+    # Without an end, and dripped: evhttp gives up before there is a request.
+    raw agent1 "$(get /v1/health "X: $long$long" | jq -c '.send |= .[:17000]')"
+    [ "$(jq -r '.status, (.body | fromjson | .code)' <<<"$output" | paste -s)" = $'413\ttoo_large' ]
     { printf '{"x": "'; head -c $((192 * 1024 - 8)) /dev/zero | tr '\0' a; printf '"}'; } \
         >"$BATS_TEST_TMPDIR/large"
     post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large"
@@ -291,19 +303,30 @@ get() {
     config_new "connections: 2"
     escrowd_start
     coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
-    echo '{"connect": true}' >&"${ONE[1]}"
+    get /v1/health >&"${ONE[1]}"
     read -r -t 20 _ <&"${ONE[0]}"
-    request agent1 /v1/health
-    [ "$HTTP" = 200 ]
-    exec 9<>"/dev/tcp/127.0.0.1/$PORT"
-    wait_for 10 grep -q '2 connections are open' "$LOG"
+    python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 \
+        < <(get '/v1/orders?wait=2') >"$BATS_TEST_TMPDIR/two" 3>&- &
+    two=$!
+    wait_for 10 grep -q '2 clients are connected' "$LOG"
     request agent1 /v1/health --max-time 1
     [ "$HTTP" = 000 ]
-    exec 9>&-
+    wait "$two"
+    [ "$(jq .status "$BATS_TEST_TMPDIR/two")" = 200 ]
     request agent1 /v1/health
     [ "$HTTP" = 200 ]
     close_fd "${ONE[1]}"
     wait "$ONE_PID"
+}
+
+@test "connections that make no request keep nobody out: the oldest of them gives way" {
+    config_new "connections: 2"
+    escrowd_start
+    exec 8<>"/dev/tcp/127.0.0.1/$PORT" 9<>"/dev/tcp/127.0.0.1/$PORT"
+    request agent1 /v1/health
+    [ "$HTTP" = 200 ]
+    exec 8>&- 9>&-
+    refused 'clients without a verified certificate: overloaded'
 }
 
 @test "connections are limited for each identity" {

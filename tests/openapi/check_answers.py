@@ -57,7 +57,7 @@ def request_errors(document, operation, request):
 
 def answer_errors(document, answer):
     method, path, status = answer["method"], urlsplit(answer["path"]).path, answer["status"]
-    response = document.response(method, path, status, answer["content_type"])
+    response = document.response(method, path, status)
     if response is None:
         yield f"status {status} with {answer['content_type']} is not in the document"
         return

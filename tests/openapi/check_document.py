@@ -132,7 +132,7 @@ def operation_faults(document):
             yield f"{place}: a tag that is not described"
         for status, response in operation["responses"].items():
             response = document.resolve(response)
-            if status in ("429", "503") and "Retry-After" not in response.get("headers", {}):
+            if status == "503" and "Retry-After" not in response.get("headers", {}):
                 yield f"{place}: {status} without Retry-After"
             if int(status) >= 400 and "application/problem+json" not in response["content"]:
                 yield f"{place}: {status} without a problem"

@@ -43,9 +43,9 @@ s/operationId: getStatus/operationId: getHealth/~its operationId stands there tw
 s,^  /v1/status:,  /v1/state:,~route: ('/v1/status', 'GET') is not in the document
 s/^    post:$/    put:/~'put' was unexpected
 s/name: limit/name: count/~parameter: limit is not in the document
-s/^        - nonce_limit$/        - nonce_limits/~reason: ('nonce_limit', 429
+s/^        - no_such_path$/        - no_such_paths/~reason: ('no_such_path', 404
 s/The act key is not in the roster/The act key is missing/~reason: ('key_unknown', 403
-s/x-status: 429/x-status: 430/~reason: ('nonce_limit', 429
+s/x-status: 405/x-status: 406/~reason: ('method_not_allowed', 405
 s/^            - log_back$/            - log_front/~AuditRecord/properties/event/enum: log_back is not in the document
 s/maxLength: 255/maxLength: 256/~Identity/maxLength is 256, in the code 255
 s/schemas.Noted"/schemas\/Notes"/~leads nowhere

@@ -99,9 +99,8 @@ def altered_bodies(answer):
 
 def altered(answer):
     """Every altered form of a line of check_answers."""
-    if answer["content_type"] != "text/html":
-        yield from altered_bodies(answer)
-        yield "body is not JSON", dict(answer, body="{")
+    yield from altered_bodies(answer)
+    yield "body is not JSON", dict(answer, body="{")
     if answer.get("request"):
         request = unfold(openapi_document.parse_json(answer["request"]))
         for place, what in mutations(request, "", None):

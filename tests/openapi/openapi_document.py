@@ -113,15 +113,14 @@ class Document:
     def operation(self, method, path):
         return self.root["paths"].get(path, {}).get(method.lower())
 
-    def response(self, method, path, status, content_type):
+    def response(self, method, path, status):
         """What the document says about this answer; None if it does not know it here."""
         named = self.root["components"]["responses"]
-        if content_type == "text/html":
-            return named["NotHttp"] if status in (400, 413, 501) else None
+        operation = self.operation(method, path)
+        if operation is not None and str(status) in operation["responses"]:
+            return self.resolve(operation["responses"][str(status)])
+        if status in (400, 413):
+            return named["NotHttp"]
         if path not in self.root["paths"]:
             return named["NoSuchPath"] if status == 404 else None
-        operation = self.operation(method, path)
-        if operation is None:
-            return named["MethodNotAllowed"] if status == 405 else None
-        response = operation["responses"].get(str(status))
-        return response and self.resolve(response)
+        return named["MethodNotAllowed"] if operation is None and status == 405 else None

@@ -348,11 +348,11 @@ def main():
     problem("POST", "/v1/deposit", 409, "version_mismatch")
     problem("POST", "/v1/receipt", 413, "too_large")
     problem("POST", "/v1/publish", 422, "roster_invalid")
-    problem("POST", "/v1/challenge", 429, "nonce_limit", later)
     problem("GET", "/v1/secrets", 500, "internal")
     problem("GET", "/v1/roster", 503, "role_down", later)
     problem("GET", "/v1/health", 503, "role_down", later)
-    say("POST", "/v1/deposit", 413, "<HTML/>", None, {"connection": "close"}, "text/html")
+    problem("GET", "/v1/health", 413, "too_large", {"connection": "close"})
+    problem("BREW", "/v1/health", 400, "malformed", {"connection": "close"})
 
 
 if __name__ == "__main__":

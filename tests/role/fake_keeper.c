@@ -202,9 +202,21 @@ static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_mes
     return ESCROW_OK;
 }
 
+/* Front's own log line says the same. */
+static enum escrow_err on_refused(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    struct ipc_refused refused;
+
+    (void)channel;
+    (void)argument;
+    return ipc_get_refused(message, &refused);
+}
+
 static const struct ipc_permit permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
+    {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
 };
 
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
