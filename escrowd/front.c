@@ -2,6 +2,7 @@
 #include "escrowd/front.h"
 
 #include "escrowd/clock.h"
+#include "escrowd/credentials.h"
 #include "escrowd/front_connection.h"
 #include "escrowd/front_exchange.h"
 #include "escrowd/front_route.h"
@@ -19,7 +20,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CRL_REFRESH_S 60
 #define ALL_METHODS                                                                                \
     (EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |     \
      EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_CONNECT | EVHTTP_REQ_PATCH)
@@ -28,7 +28,6 @@ struct front {
     struct event_base *base;
     struct tls *tls;
     struct evhttp *http;
-    struct event *crl_timer;
     struct event *tell_timer;
     struct refusals *refusals; /* since the keeper was told the last time */
     struct front_connections *connections;
@@ -82,7 +81,7 @@ static void on_request(struct evhttp_request *http, void *argument)
         evhttp_connection_free(evhttp_request_get_connection(http));
         return;
     }
-    reason = tls_peer_check(front->tls, ssl, &peer);
+    reason = tls_peer_check(front->tls, ssl, &connection->verified, &peer);
     if (reason != REASON_NONE) {
         front_refuse(connection, http, reason, true);
     } else if (!front_connection_identify(connection, peer.identity)) {
@@ -184,23 +183,34 @@ static void on_shutdown(void *argument)
     front_connections_stop(front->connections);
 }
 
-static void refresh_crl(struct front *front)
+/* Of a client that waits: also what its next request would be refused for ends the wait now. */
+static enum reason recheck(struct front_connection *connection, void *argument)
 {
-    if (tls_refresh_crl(front->tls) != ESCROW_OK)
-        log_error("the revocation list in use stays");
+    struct front *front = argument;
+    struct tls_peer peer;
+
+    return tls_peer_check(front->tls, connection->ssl, &connection->verified, &peer);
 }
 
-static void on_reload(void *argument)
+/* Everything is built and checked before anything is replaced. */
+static void on_reload(int fd, void *argument)
 {
-    refresh_crl(argument);
-    log_notice("the revocation lists were read again");
-}
+    CLEANUP(cleanup_close) int copy = fd;
+    struct front *front = argument;
+    struct tls *fresh = NULL;
 
-static void on_crl_timer(evutil_socket_t fd, short events, void *argument)
-{
-    (void)fd;
-    (void)events;
-    refresh_crl(argument);
+    if (credentials_renew(copy, front->tls, &fresh) != ESCROW_OK) {
+        log_warning("certificate, key, CAs and revocation lists in use stay until all of the new "
+                    "ones are right");
+        role_reloaded(front->role, false);
+        return;
+    }
+    front_connections_renew(front->connections, fresh);
+    tls_free(front->tls);
+    front->tls = fresh;
+    log_notice("new certificate, key, CAs and revocation lists are in use");
+    role_reloaded(front->role, true);
+    front_exchanges_recheck(front->exchanges, recheck, front);
 }
 
 static const struct role_events role_events = {
@@ -241,28 +251,21 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
 }
 
 static enum escrow_err set_up(struct front *front, const struct escrowd_config *config,
-                              int supervisor_fd, int listener_fd)
+                              int supervisor_fd, int listener_fd, int credentials_fd)
 {
-    const struct timeval every = {.tv_sec = CRL_REFRESH_S}, second = {.tv_sec = 1};
-    const struct tls_config tls = {.ca_file = config->tls.ca_file,
-                                   .crl_file = config->tls.crl_file,
-                                   .crl_stale = config->tls.crl_stale,
-                                   .certificate = config->tls.certificate_file,
-                                   .key = config->tls.key_file};
-    enum escrow_err err = tls_server_new(&tls, &front->tls);
+    const struct timeval second = {.tv_sec = 1};
+    enum escrow_err err = credentials_read(credentials_fd, &front->tls);
 
+    close(credentials_fd);
     if (!err)
         err = sandbox_enter(IPC_PEER_FRONT, config, "");
     if (err)
         return err;
     front->base = event_base_new();
-    front->crl_timer =
-        front->base ? event_new(front->base, -1, EV_PERSIST, on_crl_timer, front) : NULL;
     front->tell_timer =
         front->base ? event_new(front->base, -1, EV_PERSIST, on_tell_timer, front) : NULL;
     front->refusals = refusals_new();
-    if (!front->crl_timer || event_add(front->crl_timer, &every) < 0 || !front->tell_timer ||
-        event_add(front->tell_timer, &second) < 0 || !front->refusals)
+    if (!front->tell_timer || event_add(front->tell_timer, &second) < 0 || !front->refusals)
         return ESCROW_ERR_NO_MEMORY;
     err = set_up_http(front, config, listener_fd);
     return err ? err : role_new(front->base, supervisor_fd, &role_events, front, &front->role);
@@ -276,8 +279,6 @@ static void deinit(struct front *front)
         front_connections_stop(front->connections);
     if (front->http)
         evhttp_free(front->http);
-    if (front->crl_timer)
-        event_free(front->crl_timer);
     if (front->tell_timer)
         event_free(front->tell_timer);
     if (front->base)
@@ -303,10 +304,11 @@ static uint16_t port_of(int listener_fd)
     return ntohs(bound.any.sa_family == AF_INET6 ? bound.ipv6.sin6_port : bound.ipv4.sin_port);
 }
 
-enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd, int listener_fd)
+enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd, int listener_fd,
+                          int credentials_fd)
 {
     CLEANUP(deinit) struct front front = {0};
-    enum escrow_err err = set_up(&front, config, supervisor_fd, listener_fd);
+    enum escrow_err err = set_up(&front, config, supervisor_fd, listener_fd, credentials_fd);
 
     if (!err)
         err = role_ready(front.role, port_of(listener_fd));

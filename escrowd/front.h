@@ -11,8 +11,9 @@
  */
 
 /*
- * The role's life. Reads certificate and key, enters the sandbox, serves the listening socket until
- * the supervisor says shut down. Takes both descriptors.
+ * The role's life. Reads its credentials, enters the sandbox, serves the listening socket until the
+ * supervisor says shut down; new credentials come from the supervisor and count from the next
+ * handshake and request on. Takes all three descriptors.
  */
 MUST_CHECK enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd,
-                                     int listener_fd);
+                                     int listener_fd, int credentials_fd);

@@ -49,7 +49,8 @@ void front_connection_refused(struct front_connection *connection, enum reason r
     struct tls_peer peer;
 
     connection->is_refused = true;
-    if (!identity[0] && tls_peer_check(owner->config.tls, connection->ssl, &peer) == REASON_NONE)
+    if (!identity[0] && tls_peer_check(owner->config.tls, connection->ssl, &connection->verified,
+                                       &peer) == REASON_NONE)
         identity = peer.identity;
     owner->config.on_refused(identity, reason, owner->config.argument);
 }
@@ -146,6 +147,13 @@ static void on_output(struct evbuffer *buffer, const struct evbuffer_cb_info *in
 
 static void prepare(struct front_connections *owner);
 
+static void connection_free(struct front_connection *connection)
+{
+    tls_verified_deinit(&connection->verified);
+    tls_free(connection->tls);
+    free(connection);
+}
+
 /* Of the SSL's ex_data: called when the SSL is freed, that is, whenever a connection ends. */
 static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int index, long argl,
                          void *argp)
@@ -174,7 +182,7 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
         owner->count--;
     }
     event_free(connection->deadline);
-    free(connection);
+    connection_free(connection);
     if (was_open && !owner->is_stopping)
         prepare(owner);
     else if (was_open && owner->count == 0)
@@ -193,12 +201,13 @@ static struct front_connection *connection_new(struct front_connections *owner)
     }
     connection->owner = owner;
     connection->ssl = ssl;
+    connection->tls = tls_share(owner->config.tls);
     connection->deadline = evtimer_new(owner->config.base, on_deadline, connection);
     if (!connection->deadline || SSL_set_ex_data(ssl, owner->ssl_index, connection) != 1) {
         if (connection->deadline)
             event_free(connection->deadline);
         SSL_free(ssl);
-        free(connection);
+        connection_free(connection);
         return NULL;
     }
     /* From here on the connection goes with the SSL, which goes even if this fails. */
@@ -335,6 +344,16 @@ struct front_connection *front_connection_of(struct front_connections *connectio
         return NULL;
     *ret_ssl = ssl;
     return SSL_get_ex_data(ssl, connections->ssl_index);
+}
+
+void front_connections_renew(struct front_connections *connections, struct tls *tls)
+{
+    connections->config.tls = tls;
+    if (!connections->spare)
+        return;
+    bufferevent_free(connections->spare->bufferevent);
+    connections->spare = NULL;
+    prepare(connections);
 }
 
 bool front_connection_identify(struct front_connection *connection, const char *identity)

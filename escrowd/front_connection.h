@@ -31,7 +31,9 @@ struct front_connection {
     TAILQ_ENTRY(front_connection) entries;
     struct front_connections *owner;
     struct bufferevent *bufferevent;
-    SSL *ssl; /* of the bufferevent; lives exactly as long as this struct */
+    SSL *ssl;                     /* of the bufferevent; lives exactly as long as this struct */
+    struct tls *tls;              /* that the SSL was made from */
+    struct tls_verified verified; /* the peer, by what came after that */
     struct event *deadline;
     enum front_scan_state scan;
     size_t head_len;                 /* bytes of the request's head so far */
@@ -45,7 +47,7 @@ struct front_connection {
 
 struct front_connections_config {
     struct event_base *base;
-    struct tls *tls;
+    struct tls *tls; /* of the first connections: front_connections_renew */
     size_t limit;
     size_t limit_per_identity;
     int64_t deadline_ms;
@@ -72,6 +74,9 @@ void front_connections_free(struct front_connections *connections);
 /* The connection of a request and its TLS; NULL if it has none: then nothing may be answered. */
 struct front_connection *front_connection_of(struct front_connections *connections,
                                              struct evhttp_request *request, SSL **ret_ssl);
+
+/* From now on connections are made from tls, which the owner may free then. */
+void front_connections_renew(struct front_connections *connections, struct tls *tls);
 
 /* False if this identity has too many connections, or this connection had another identity. */
 bool front_connection_identify(struct front_connection *connection, const char *identity);

@@ -178,6 +178,26 @@ static void end_all(struct front_exchanges *exchanges, enum reason reason)
     }
 }
 
+void front_exchanges_recheck(struct front_exchanges *exchanges,
+                             enum reason (*check)(struct front_connection *connection,
+                                                  void *argument),
+                             void *argument)
+{
+    struct front_exchange *exchange, *next;
+
+    for (exchange = LIST_FIRST(&exchanges->waiting); exchange; exchange = next) {
+        enum reason reason = check(exchange->connection, argument);
+
+        next = LIST_NEXT(exchange, entries);
+        if (reason == REASON_NONE)
+            continue;
+        log_warning("%s is refused while it waits: %s", exchange->connection->identity,
+                    reason_code(reason));
+        tell_keeper(exchange);
+        end(exchange, reason, true);
+    }
+}
+
 void front_exchanges_stop(struct front_exchanges *exchanges)
 {
     struct front_exchange *exchange, *next;

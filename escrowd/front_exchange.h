@@ -39,6 +39,14 @@ void front_exchange_start(struct front_exchanges *exchanges, struct front_connec
 void front_exchange_expire(struct front_exchange *exchange);
 /* Its connection broke: no reply. */
 void front_exchange_lose(struct front_exchange *exchange);
+/*
+ * Asks about the connection of every request that waits; one whose answer is not REASON_NONE is
+ * refused with that reason, and its connection ends.
+ */
+void front_exchanges_recheck(struct front_exchanges *exchanges,
+                             enum reason (*check)(struct front_connection *connection,
+                                                  void *argument),
+                             void *argument);
 /* Ends the long polls, so that only what is being decided is waited for. */
 void front_exchanges_stop(struct front_exchanges *exchanges);
 

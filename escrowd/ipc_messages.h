@@ -14,12 +14,13 @@ enum ipc_supervisor_type {
     IPC_PEER = 0x001,     /* to a role: kind, instance; the descriptor is the channel to it */
     IPC_PING = 0x002,     /* to keeper and front; they answer IPC_PONG with its id */
     IPC_SHUTDOWN = 0x003, /* to keeper and front: finish what is in flight, then exit 0 */
-    IPC_RELOAD = 0x004,   /* to front: SIGHUP came */
+    IPC_RELOAD = 0x004,   /* to front: the descriptor is a copy of new credentials */
 
     IPC_READY = 0x010,        /* from a role: port (front; 0 of others) */
     IPC_PONG = 0x011,         /* from keeper and front */
     IPC_RESTART_ROLE = 0x012, /* from the keeper: kind, instance of a peer to kill */
     IPC_STATUS = 0x013,       /* from the keeper: one line for the service manager */
+    IPC_RELOADED = 0x014,     /* from front, to each RELOAD: whether they are in use now */
 };
 
 enum ipc_peer_kind { IPC_PEER_KEEPER = 1, IPC_PEER_FRONT, IPC_PEER_PROBER };

@@ -35,6 +35,7 @@ struct process {
     bool is_ready;
     bool is_pinged; /* a ping is not answered yet */
     uint64_t ping;
+    unsigned reloads;    /* that are not answered yet */
     int64_t since_ms;    /* of the start, of READY, or of the ping that is not answered */
     int64_t ready_ms;    /* when it became ready */
     int64_t end_by_ms;   /* 0, or when it is killed for not having ended */
@@ -117,6 +118,25 @@ static enum escrow_err on_status(struct ipc_channel *channel, const struct ipc_m
     return err;
 }
 
+static enum escrow_err on_reloaded(struct ipc_channel *channel, const struct ipc_message *message,
+                                   void *argument)
+{
+    struct process *process = argument;
+    struct ipc_reader reader;
+    bool is_taken;
+    enum escrow_err err;
+
+    (void)channel;
+    ipc_reader_init(&reader, message);
+    is_taken = ipc_get_bool(&reader);
+    err = ipc_reader_end(&reader);
+    if (err || process->reloads == 0)
+        return ESCROW_ERR_MALFORMED;
+    process->reloads--;
+    process->config.events->on_reloaded(is_taken, process->config.argument);
+    return ESCROW_OK;
+}
+
 static enum escrow_err on_restart_peer(struct ipc_channel *channel,
                                        const struct ipc_message *message, void *argument)
 {
@@ -151,6 +171,7 @@ static const struct ipc_permit permits_of_keeper[] = {
 static const struct ipc_permit permits_of_front[] = {
     {.type = IPC_READY, .states = STATE_STARTING, .handler = on_ready},
     {.type = IPC_PONG, .states = STATE_READY, .handler = on_pong},
+    {.type = IPC_RELOADED, .states = STATE_READY, .handler = on_reloaded},
 };
 static const struct ipc_permit permits_of_prober[] = {
     {.type = IPC_READY, .states = STATE_STARTING, .handler = on_ready},
@@ -177,6 +198,7 @@ static void forget(struct process *process)
     process->channel = NULL;
     process->pid = 0;
     process->is_pinged = false;
+    process->reloads = 0;
     process->end_by_ms = 0;
     event_del(process->timer);
 }
@@ -232,11 +254,14 @@ static enum escrow_err spawn_with(struct process *process, int supervisor_fd)
     const struct process_config *config = &process->config;
     CLEANUP(cleanup_close) int config_fd = -1;
     CLEANUP(cleanup_close) int policy_fd = -1;
+    CLEANUP(cleanup_close) int credentials_fd = -1;
     struct spawn spawn = {
         .kind = config->kind, .instance = process->instance, .config_path = config->config_path};
     enum escrow_err err = snapshot_open(config->snapshot->config_fd, &config_fd);
 
-    if (!err && config->kind != IPC_PEER_FRONT)
+    if (!err && config->kind == IPC_PEER_FRONT)
+        err = snapshot_open(config->snapshot->credentials_fd, &credentials_fd);
+    else if (!err)
         err = snapshot_open(config->snapshot->policy_fd, &policy_fd);
     if (err)
         return err;
@@ -244,6 +269,7 @@ static enum escrow_err spawn_with(struct process *process, int supervisor_fd)
     spawn.fds[SPAWN_CONFIG_FD - SPAWN_SUPERVISOR_FD] = config_fd;
     spawn.fds[SPAWN_POLICY_FD - SPAWN_SUPERVISOR_FD] = policy_fd;
     spawn.fds[SPAWN_LISTENER_FD - SPAWN_SUPERVISOR_FD] = config->listener_fd;
+    spawn.fds[SPAWN_CREDENTIALS_FD - SPAWN_SUPERVISOR_FD] = credentials_fd;
     return spawn_role(&spawn, &process->pid, &process->pidfd);
 }
 
@@ -313,10 +339,18 @@ void process_shut_down(struct process *process, int64_t limit_ms)
         process_kill(process, "it does not take messages");
 }
 
-void process_reload(struct process *process)
+bool process_reload(struct process *process, int credentials_fd)
 {
-    if (process->pid > 0 && ipc_channel_send(process->channel, IPC_RELOAD, 0, NULL) != ESCROW_OK)
+    int fd = -1;
+
+    if (process->pid == 0 || snapshot_open(credentials_fd, &fd) != ESCROW_OK)
+        return false;
+    if (ipc_channel_send_fd(process->channel, IPC_RELOAD, 0, NULL, fd) != ESCROW_OK) {
         process_kill(process, "it does not take messages");
+        return false;
+    }
+    process->reloads++;
+    return true;
 }
 
 static enum escrow_err send_peer(struct process *to, const struct process *peer, int fd)

@@ -20,6 +20,8 @@ struct process_events {
     void (*on_ended)(struct process *process, int status, void *argument);
     /* The pause is over: start it. */
     void (*on_due)(struct process *process, void *argument);
+    /* From front: whether it uses the credentials of the last process_reload. */
+    void (*on_reloaded)(bool is_taken, void *argument);
     /* From the keeper. */
     void (*on_status)(const char *text, void *argument);
     void (*on_restart_peer)(const struct ipc_peer *peer, void *argument);
@@ -50,8 +52,11 @@ void process_start_later(struct process *process);
 void process_kill(struct process *process, const char *why);
 /* Asks the role to end; it is killed if it has not within limit_ms. */
 void process_shut_down(struct process *process, int64_t limit_ms);
-/* Front's: read again what may change while running. */
-void process_reload(struct process *process);
+/*
+ * Front's: offers it new credentials (the descriptor stays the caller's); on_reloaded follows
+ * unless it ends before. False: it does not run.
+ */
+bool process_reload(struct process *process, int credentials_fd);
 
 /* Connects two running roles: each gets one end of a new socketpair. A failure kills `a`. */
 void process_link(struct process *a, struct process *b);

@@ -60,9 +60,11 @@ static enum escrow_err on_reload(struct ipc_channel *channel, const struct ipc_m
     struct role *role = argument;
 
     (void)channel;
-    if (message->len > 0 || !role->events->on_reload)
+    if (message->len > 0 || !role->events->on_reload) {
+        close(message->fd);
         return ESCROW_ERR_MALFORMED;
-    role->events->on_reload(role->argument);
+    }
+    role->events->on_reload(message->fd, role->argument);
     return ESCROW_OK;
 }
 
@@ -80,7 +82,7 @@ static const struct ipc_permit permits[] = {
     {.type = IPC_PEER, .states = IPC_ANY_STATE, .handler = on_peer, .takes_fd = true},
     {.type = IPC_PING, .states = IPC_ANY_STATE, .handler = on_ping},
     {.type = IPC_SHUTDOWN, .states = IPC_ANY_STATE, .handler = on_shutdown},
-    {.type = IPC_RELOAD, .states = IPC_ANY_STATE, .handler = on_reload},
+    {.type = IPC_RELOAD, .states = IPC_ANY_STATE, .handler = on_reload, .takes_fd = true},
 };
 
 enum escrow_err role_new(struct event_base *base, int fd, const struct role_events *events,
@@ -124,6 +126,15 @@ enum escrow_err role_ready(struct role *role, uint16_t port)
 
     ipc_put_u32(&writer, port);
     return ipc_channel_send(role->channel, IPC_READY, 0, &writer);
+}
+
+void role_reloaded(struct role *role, bool is_taken)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    ipc_put_bool(&writer, is_taken);
+    if (ipc_channel_send(role->channel, IPC_RELOADED, 0, &writer) != ESCROW_OK)
+        log_warning("the supervisor does not take messages");
 }
 
 void role_status(struct role *role, const char *text)

@@ -5,6 +5,8 @@
 
 #include <event2/event.h>
 
+#include <stdbool.h>
+
 /*
  * A role's end of its channel to the supervisor, for roles with an event loop (keeper, front):
  * answers pings, hands on the channels to other roles, and says when the role is ready. A role
@@ -21,8 +23,10 @@ struct role_events {
     void (*on_peer)(const struct ipc_peer *peer, int fd, void *argument);
     /* Finish what is in flight, then leave the loop; the supervisor kills after its deadline. */
     void (*on_shutdown)(void *argument);
-    /* SIGHUP: read again what may change while running. NULL: nothing may. */
-    void (*on_reload)(void *argument);
+    /*
+     * New credentials (fd is the handler's): role_reloaded follows. NULL: the role has none.
+     */
+    void (*on_reload)(int fd, void *argument);
 };
 
 /* Takes fd. events must outlive the role. */
@@ -34,6 +38,8 @@ CLEANUP_FUNCTION(role_free_p, struct role, role_free)
 
 /* Once, when the role can do its work. port: what front listens on, else 0. */
 MUST_CHECK enum escrow_err role_ready(struct role *role, uint16_t port);
+/* Front only: whether the credentials of the last on_reload are in use now. */
+void role_reloaded(struct role *role, bool is_taken);
 /* One line for the service manager: what keeps escrowd from serving, or that it serves. */
 void role_status(struct role *role, const char *text);
 /*

@@ -28,7 +28,7 @@ static enum escrow_err run_keeper(const struct escrowd_config *config, const cha
 static enum escrow_err run_front(const struct escrowd_config *config, const char *instance)
 {
     (void)instance;
-    return front_run(config, SPAWN_SUPERVISOR_FD, SPAWN_LISTENER_FD);
+    return front_run(config, SPAWN_SUPERVISOR_FD, SPAWN_LISTENER_FD, SPAWN_CREDENTIALS_FD);
 }
 
 /* What the prober of an instance can be asked about; the list is the caller's to free. */

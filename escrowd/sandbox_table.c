@@ -57,13 +57,6 @@ static const char *tpm_device(const struct escrowd_config *config,
                : NULL;
 }
 
-static const char *crl_file(const struct escrowd_config *config,
-                            const struct escrowd_instance *instance)
-{
-    (void)instance;
-    return config->tls.crl_file;
-}
-
 static const char *instance_ca_file(const struct escrowd_config *config,
                                     const struct escrowd_instance *instance)
 {
@@ -90,10 +83,6 @@ static const struct sandbox_path keeper_paths[] = {
     {.access = SANDBOX_WRITE, .find = audit_folder},
     {.access = SANDBOX_READ, .find = authority_file},
     {.access = SANDBOX_DEVICE, .find = tpm_device},
-};
-
-static const struct sandbox_path front_paths[] = {
-    {.access = SANDBOX_READ, .find = crl_file, .is_folder_of = true},
 };
 
 /* The driver and what it loads and reads when it connects; names are looked up by libc. */
@@ -144,8 +133,8 @@ static const char keeper_calls[] =
     /* libevent's precise timers */
     "timerfd_create timerfd_settime";
 
-/* Connections that are accepted, and the revocation list. */
-static const char front_calls[] = "accept4 getsockname open openat shutdown";
+/* Connections that are accepted, and copies in memory of what it serves with. */
+static const char front_calls[] = "accept4 getsockname pread64 shutdown";
 
 /* Connections that it makes, names that it looks up, and what the driver loads. */
 static const char prober_calls[] =
@@ -190,7 +179,6 @@ static const struct sandbox_profile profiles[] = {
     [IPC_PEER_FRONT] = {.user = front_user,
                         .descriptors = 32,
                         .has_connections = true,
-                        LIST(paths, path_count, front_paths),
                         .calls = front_calls,
                         LIST(arguments, argument_count, front_arguments)},
     [IPC_PEER_PROBER] = {.user = prober_user,

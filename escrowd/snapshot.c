@@ -112,6 +112,7 @@ void snapshot_deinit(struct snapshot *snapshot)
     policy_free(snapshot->policy);
     cleanup_close(&snapshot->config_fd);
     cleanup_close(&snapshot->policy_fd);
+    cleanup_close(&snapshot->credentials_fd);
     snapshot->config = NULL;
     snapshot->policy = NULL;
 }

@@ -15,16 +15,18 @@ struct snapshot {
     struct policy *policy;
     int config_fd;
     int policy_fd;
+    int credentials_fd; /* of front (credentials.h), which may change by themselves */
 };
 
 #define SNAPSHOT_EMPTY                                                                             \
     {                                                                                              \
-        .config_fd = -1, .policy_fd = -1                                                           \
+        .config_fd = -1, .policy_fd = -1, .credentials_fd = -1                                     \
     }
 
 /*
- * Reads and checks both files. ESCROW_ERR_CONFIG: everything that is wrong was logged, with file,
- * line and column. ESCROW_ERR_SYSTEM, ESCROW_ERR_NO_MEMORY.
+ * Reads and checks configuration and policy, and takes no credentials. ESCROW_ERR_CONFIG:
+ * everything that is wrong was logged, with file, line and column. ESCROW_ERR_SYSTEM,
+ * ESCROW_ERR_NO_MEMORY.
  */
 MUST_CHECK enum escrow_err snapshot_take(const char *config_path, struct snapshot *ret_snapshot);
 void snapshot_deinit(struct snapshot *snapshot);

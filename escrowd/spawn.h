@@ -13,10 +13,11 @@
 
 /* What a role finds open besides standard error; standard input and output are /dev/null. */
 #define SPAWN_SUPERVISOR_FD 3
-#define SPAWN_CONFIG_FD 4   /* the configuration, to be read from its start */
-#define SPAWN_POLICY_FD 5   /* the policy; not front's */
-#define SPAWN_LISTENER_FD 6 /* front's only */
-#define SPAWN_FDS 4
+#define SPAWN_CONFIG_FD 4      /* the configuration, to be read from its start */
+#define SPAWN_POLICY_FD 5      /* the policy; not front's */
+#define SPAWN_LISTENER_FD 6    /* front's only */
+#define SPAWN_CREDENTIALS_FD 7 /* credentials.h; front's only */
+#define SPAWN_FDS 5
 
 struct spawn {
     enum ipc_peer_kind kind;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/supervisor.h"
 
+#include "escrowd/credentials.h"
 #include "escrowd/front_listener.h"
 #include "escrowd/process.h"
+#include "escrowd/watched.h"
+#include "libescrow/file_watch.h"
 #include "libescrow/log.h"
 #include "libescrow/service.h"
 
@@ -32,13 +35,17 @@ struct supervisor {
     struct snapshot snapshot; /* configuration and policy in force */
     struct event_base *base;
     struct event *signals[SIGNALS];
+    struct file_watch *watch; /* of every file that may change while we run */
+    int offered_fd;           /* credentials that front was offered and has not answered, or -1 */
+    bool is_offer_due;        /* the files are to be offered when front can take an offer */
     int listener_fd;
     uint16_t port;
     struct process *keeper, *front;
     struct process *probers[ESCROWD_INSTANCES_MAX];
     size_t prober_count;
-    bool was_ready;    /* all of them, once */
-    bool is_reloading; /* keeper and probers end, to be started with a new snapshot */
+    bool was_ready;     /* all of them, once */
+    bool is_reloading;  /* keeper and probers end, to be started with a new snapshot */
+    bool is_reload_due; /* files may have changed meanwhile */
     bool is_stopping;
     struct event *stop_timer;
     enum escrow_err result;
@@ -149,6 +156,8 @@ static void stop(struct supervisor *supervisor, enum escrow_err result)
 
 /* ---- what happens to roles ---- */
 
+static void offer_credentials(struct supervisor *supervisor);
+
 static void on_ready(struct process *process, uint16_t port, void *argument)
 {
     struct supervisor *supervisor = argument;
@@ -156,6 +165,8 @@ static void on_ready(struct process *process, uint16_t port, void *argument)
 
     (void)port;
     log_info("%s is ready", process_name(process));
+    if (process_kind(process) == IPC_PEER_FRONT && supervisor->is_offer_due)
+        offer_credentials(supervisor);
     for (size_t i = 0; (other = process_at(supervisor, i)) != NULL; i++) {
         if (!process_is_ready(other))
             return;
@@ -188,6 +199,8 @@ static void on_ended(struct process *process, int status, void *argument)
         WIFEXITED(status) && WEXITSTATUS(status) == escrow_err_exit_code(ESCROW_ERR_CONFIG);
 
     log_end(process, status);
+    if (process_kind(process) == IPC_PEER_FRONT)
+        cleanup_close(&supervisor->offered_fd); /* not offered again: it may have died of it */
     if (supervisor->is_stopping)
         advance_stop(supervisor);
     else if (!supervisor->was_ready && is_misconfigured)
@@ -230,7 +243,22 @@ static void on_restart_peer(const struct ipc_peer *peer, void *argument)
     }
 }
 
+static void on_reloaded(bool is_taken, void *argument)
+{
+    struct supervisor *supervisor = argument;
+
+    if (is_taken) {
+        cleanup_close(&supervisor->snapshot.credentials_fd);
+        supervisor->snapshot.credentials_fd = supervisor->offered_fd;
+        supervisor->offered_fd = -1;
+    }
+    cleanup_close(&supervisor->offered_fd);
+    if (supervisor->is_offer_due)
+        offer_credentials(supervisor);
+}
+
 static const struct process_events events = {.on_ready = on_ready,
+                                             .on_reloaded = on_reloaded,
                                              .on_ended = on_ended,
                                              .on_due = on_due,
                                              .on_status = on_status,
@@ -280,6 +308,8 @@ static enum escrow_err new_probers(struct supervisor *supervisor)
  * First the keeper, so that what is in flight is decided under the old policy, then its probers;
  * when none of them is left, all start anew. No old one ever talks to a new one.
  */
+static void reload(struct supervisor *supervisor);
+
 static void advance_reload(struct supervisor *supervisor)
 {
     int64_t limit_ms = supervisor->snapshot.config->limits.shutdown_ms;
@@ -301,18 +331,43 @@ static void advance_reload(struct supervisor *supervisor)
     start(supervisor, supervisor->keeper);
     for (size_t i = 0; i < supervisor->prober_count; i++)
         start(supervisor, supervisor->probers[i]);
+    if (supervisor->is_reload_due)
+        reload(supervisor);
 }
 
-static void on_reload(evutil_socket_t number, short what, void *argument)
+/* One offer at a time; front says whether they are right, and until then the old ones count. */
+static void offer_credentials(struct supervisor *supervisor)
 {
-    struct supervisor *supervisor = argument;
+    const struct escrowd_config *config = supervisor->snapshot.config;
+
+    supervisor->is_offer_due = supervisor->offered_fd >= 0 || !process_is_ready(supervisor->front);
+    if (supervisor->is_offer_due)
+        return;
+    if (credentials_seal(&config->tls, &supervisor->offered_fd) != ESCROW_OK)
+        log_warning("certificate, key, CAs and revocation lists in use stay");
+    else if (!process_reload(supervisor->front, supervisor->offered_fd))
+        cleanup_close(&supervisor->offered_fd);
+}
+
+/* A prober goes on with the connection that it has: a new one uses what its files hold now. */
+static void restart_probers(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->prober_count; i++) {
+        struct process *prober = supervisor->probers[i];
+
+        if (!watched_has_new_login(supervisor->watch, supervisor->snapshot.config,
+                                   process_instance(prober)))
+            continue;
+        log_notice("%s starts anew: its CA, password or keytab file has changed",
+                   process_name(prober));
+        process_shut_down(prober, PROBER_END_MS);
+    }
+}
+
+static void take_rules(struct supervisor *supervisor)
+{
     struct snapshot snapshot;
 
-    (void)number;
-    (void)what;
-    if (supervisor->is_stopping || supervisor->is_reloading)
-        return;
-    process_reload(supervisor->front);
     if (snapshot_take(supervisor->config_path, &snapshot) != ESCROW_OK) {
         log_error("configuration and policy in use stay");
         return;
@@ -323,10 +378,56 @@ static void on_reload(evutil_socket_t number, short what, void *argument)
         return;
     }
     log_notice("configuration or policy has changed: keeper and probers start anew");
+    snapshot.credentials_fd = supervisor->snapshot.credentials_fd;
+    supervisor->snapshot.credentials_fd = -1;
     snapshot_deinit(&supervisor->snapshot);
     supervisor->snapshot = snapshot;
+    if (watched_set(supervisor->watch, supervisor->config_path, snapshot.config) != ESCROW_OK)
+        log_error("the files of the new configuration are not watched: no memory");
     supervisor->is_reloading = true;
     advance_reload(supervisor);
+}
+
+/* What comes while roles are being replaced is looked at after that. */
+static bool may_reload(struct supervisor *supervisor)
+{
+    supervisor->is_reload_due = supervisor->is_reloading;
+    return !supervisor->is_stopping && !supervisor->is_reloading;
+}
+
+/* Everything, whether it looks changed or not. */
+static void reload(struct supervisor *supervisor)
+{
+    if (!may_reload(supervisor))
+        return;
+    file_watch_look(supervisor->watch);
+    restart_probers(supervisor);
+    take_rules(supervisor);
+    offer_credentials(supervisor);
+}
+
+static void on_hangup(evutil_socket_t number, short what, void *argument)
+{
+    (void)number;
+    (void)what;
+    reload(argument);
+}
+
+static void on_change(void *argument)
+{
+    struct supervisor *supervisor = argument;
+    struct file_watch *watch = supervisor->watch;
+    const struct escrowd_config *config = supervisor->snapshot.config;
+    bool has_new_rules = watched_has_new_rules(watch, supervisor->config_path, config);
+    bool has_new_credentials = watched_has_new_credentials(watch, config);
+
+    if (!may_reload(supervisor))
+        return;
+    restart_probers(supervisor);
+    if (has_new_rules)
+        take_rules(supervisor);
+    if (has_new_rules || has_new_credentials)
+        offer_credentials(supervisor);
 }
 
 static void on_terminate(evutil_socket_t number, short what, void *argument)
@@ -343,7 +444,7 @@ static enum escrow_err set_up_events(struct supervisor *supervisor)
         event_callback_fn callback;
     } table[SIGNALS] = {[SIGNAL_TERM] = {SIGTERM, on_terminate},
                         [SIGNAL_INT] = {SIGINT, on_terminate},
-                        [SIGNAL_HUP] = {SIGHUP, on_reload}};
+                        [SIGNAL_HUP] = {SIGHUP, on_hangup}};
 
     supervisor->base = event_base_new();
     if (!supervisor->base)
@@ -355,7 +456,9 @@ static enum escrow_err set_up_events(struct supervisor *supervisor)
             return ESCROW_ERR_NO_MEMORY;
     }
     supervisor->stop_timer = evtimer_new(supervisor->base, on_stop_deadline, supervisor);
-    return supervisor->stop_timer ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+    if (!supervisor->stop_timer)
+        return ESCROW_ERR_NO_MEMORY;
+    return file_watch_new(supervisor->base, on_change, supervisor, &supervisor->watch);
 }
 
 static enum escrow_err set_up(struct supervisor *supervisor)
@@ -368,6 +471,12 @@ static enum escrow_err set_up(struct supervisor *supervisor)
                            &supervisor->port);
     if (!err)
         err = set_up_events(supervisor);
+    /* Watched first, so that no change is missed. */
+    if (!err)
+        err = watched_set(supervisor->watch, supervisor->config_path, supervisor->snapshot.config);
+    if (!err)
+        err = credentials_seal(&supervisor->snapshot.config->tls,
+                               &supervisor->snapshot.credentials_fd);
     if (!err)
         err = new_process(supervisor, IPC_PEER_KEEPER, "", &supervisor->keeper);
     if (!err)
@@ -386,17 +495,21 @@ static void deinit(struct supervisor *supervisor)
     }
     if (supervisor->stop_timer)
         event_free(supervisor->stop_timer);
+    file_watch_free(supervisor->watch);
     if (supervisor->base)
         event_base_free(supervisor->base);
     cleanup_close(&supervisor->listener_fd);
+    cleanup_close(&supervisor->offered_fd);
     snapshot_deinit(&supervisor->snapshot);
 }
 
 enum escrow_err supervisor_run(const char *config_path)
 {
     CLEANUP(deinit)
-    struct supervisor supervisor = {
-        .config_path = config_path, .snapshot = SNAPSHOT_EMPTY, .listener_fd = -1};
+    struct supervisor supervisor = {.config_path = config_path,
+                                    .snapshot = SNAPSHOT_EMPTY,
+                                    .listener_fd = -1,
+                                    .offered_fd = -1};
     struct process *process;
     enum escrow_err err = set_up(&supervisor);
 

@@ -112,23 +112,39 @@ static int take_fd(int *fd)
     return taken;
 }
 
-/* Opens a regular file of at most max bytes. O_NONBLOCK: a FIFO must not hold us. */
-static enum escrow_err open_regular(const char *path, size_t max, int *ret_fd,
-                                    struct stat *ret_status)
+/* True if only the owner has rights on it, and there is something in it. */
+static bool is_kept(const char *path, const struct stat *status)
 {
+    if (status->st_mode & (S_IRWXG | S_IRWXO)) {
+        log_error("%s: group or others have rights on it (mode %04o): chmod 600 %s", path,
+                  (unsigned)(status->st_mode & 07777), path);
+        return false;
+    }
+    if (status->st_size == 0)
+        log_error("%s: is empty", path);
+    return status->st_size > 0;
+}
+
+enum escrow_err file_open(const char *path, size_t max, bool is_secret, int *ret_fd,
+                          size_t *ret_size)
+{
+    /* O_NONBLOCK: a FIFO must not hold us. */
     CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat status;
 
     if (fd < 0 && errno == ENOENT)
         return ESCROW_ERR_NOT_FOUND;
-    if (fd < 0 || fstat(fd, ret_status) < 0) {
+    if (fd < 0 || fstat(fd, &status) < 0) {
         log_error("%s: cannot be opened: %s", path, strerror(errno));
         return ESCROW_ERR_SYSTEM;
     }
-    if (!S_ISREG(ret_status->st_mode) || ret_status->st_size < 0 ||
-        (size_t)ret_status->st_size > max) {
+    if (!S_ISREG(status.st_mode) || status.st_size < 0 || (size_t)status.st_size > max) {
         log_error("%s: is not a regular file of at most %zu bytes", path, max);
         return ESCROW_ERR_CONFIG;
     }
+    if (is_secret && !is_kept(path, &status))
+        return ESCROW_ERR_CONFIG;
+    *ret_size = (size_t)status.st_size;
     *ret_fd = take_fd(&fd);
     return ESCROW_OK;
 }
@@ -158,17 +174,15 @@ enum escrow_err file_read(const char *path, size_t max, char **ret_text, size_t 
 {
     CLEANUP(cleanup_close) int fd = -1;
     CLEANUP(cleanup_free) char *text = NULL;
-    struct stat status;
-    enum escrow_err err;
-    size_t len;
+    size_t size, len;
+    enum escrow_err err = file_open(path, max, false, &fd, &size);
 
-    err = open_regular(path, max, &fd, &status);
     if (err)
         return err;
-    text = malloc((size_t)status.st_size + 1);
+    text = malloc(size + 1);
     if (!text)
         return ESCROW_ERR_NO_MEMORY;
-    err = read_up_to(fd, text, (size_t)status.st_size, &len);
+    err = read_up_to(fd, text, size, &len);
     if (err) {
         log_error("%s: cannot be read: %s", path, strerror(errno));
         return err;
@@ -183,22 +197,12 @@ enum escrow_err file_read_secret(const char *path, size_t max, struct secret **r
 {
     CLEANUP(cleanup_close) int fd = -1;
     CLEANUP(secret_free_p) struct secret *secret = NULL;
-    struct stat status;
-    enum escrow_err err;
+    size_t size;
+    enum escrow_err err = file_open(path, max, true, &fd, &size);
 
-    err = open_regular(path, max, &fd, &status);
     if (err)
         return err;
-    if (status.st_mode & (S_IRWXG | S_IRWXO)) {
-        log_error("%s: group or others have rights on it (mode %04o): chmod 600 %s", path,
-                  (unsigned)(status.st_mode & 07777), path);
-        return ESCROW_ERR_CONFIG;
-    }
-    if (status.st_size == 0) {
-        log_error("%s: is empty", path);
-        return ESCROW_ERR_CONFIG;
-    }
-    secret = secret_new((size_t)status.st_size);
+    secret = secret_new(size);
     if (!secret)
         return ESCROW_ERR_NO_MEMORY;
     err = read_up_to(fd, secret->bytes, secret->len, &secret->len);

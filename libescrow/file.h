@@ -4,6 +4,7 @@
 #include "libescrow/err.h"
 #include "libescrow/secret.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -23,6 +24,14 @@ MUST_CHECK enum escrow_err file_create(const char *path, mode_t mode, const void
 /* Replaces a file or makes it: whoever reads it sees the old or the new bytes, never a part. */
 MUST_CHECK enum escrow_err file_replace(const char *path, mode_t mode, const void *bytes,
                                         size_t len);
+
+/*
+ * Opens a regular file of at most max bytes for reading; close-on-exec, the caller's to close.
+ * is_secret: group and others must have no right on it, and it must not be empty.
+ * ESCROW_ERR_NOT_FOUND (no log line), ESCROW_ERR_CONFIG, ESCROW_ERR_SYSTEM.
+ */
+MUST_CHECK enum escrow_err file_open(const char *path, size_t max, bool is_secret, int *ret_fd,
+                                     size_t *ret_size);
 
 /*
  * Reads a file of at most max bytes; a NUL follows the bytes; owned by the caller.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "libescrow/err.h"
+#include "libescrow/secret.h"
 
 #include <openssl/evp.h>
 
@@ -50,6 +51,10 @@ MUST_CHECK enum escrow_err key_write_private(EVP_PKEY *key, const char *path);
  * others than its owner, or holds no P-256 key.
  */
 MUST_CHECK enum escrow_err key_read_private(const char *path, EVP_PKEY **ret_key);
+/* The same from the text of such a file; path is only a name for messages. */
+MUST_CHECK enum escrow_err key_parse_private(const char *path, const struct secret *text,
+                                             EVP_PKEY **ret_key);
+#define KEY_PEM_MAX 8192 /* bytes of a key file */
 /* SubjectPublicKeyInfo PEM. */
 MUST_CHECK enum escrow_err key_write_public(EVP_PKEY *key, const char *path);
 MUST_CHECK enum escrow_err key_read_public(const char *path, EVP_PKEY **ret_key);

@@ -9,8 +9,6 @@
 
 #include <stdlib.h>
 
-#define PEM_BYTES_MAX 8192
-
 CLEANUP_FUNCTION(bio_free_p, BIO, BIO_free_all)
 
 enum escrow_err key_write_private(EVP_PKEY *key, const char *path)
@@ -81,10 +79,15 @@ static enum escrow_err missing_is_config(enum escrow_err err, const char *path)
 enum escrow_err key_read_private(const char *path, EVP_PKEY **ret_key)
 {
     CLEANUP(secret_free_p) struct secret *text = NULL;
-    enum escrow_err err = file_read_secret(path, PEM_BYTES_MAX, &text);
+    enum escrow_err err = file_read_secret(path, KEY_PEM_MAX, &text);
 
     if (err)
         return missing_is_config(err, path);
+    return key_parse_private(path, text, ret_key);
+}
+
+enum escrow_err key_parse_private(const char *path, const struct secret *text, EVP_PKEY **ret_key)
+{
     return key_from_pem(path, text->bytes, text->len, PEM_read_bio_PrivateKey, ret_key);
 }
 
@@ -92,7 +95,7 @@ enum escrow_err key_read_public(const char *path, EVP_PKEY **ret_key)
 {
     CLEANUP(cleanup_free) char *text = NULL;
     size_t len;
-    enum escrow_err err = file_read(path, PEM_BYTES_MAX, &text, &len);
+    enum escrow_err err = file_read(path, KEY_PEM_MAX, &text, &len);
 
     if (err)
         return missing_is_config(err, path);

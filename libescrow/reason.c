@@ -87,6 +87,8 @@ static const struct {
     [REASON_BLOB_INVALID] = {"blob_invalid", 422,
                              "The deposit's blob for this member does not open: it was altered, or "
                              "wrapped to another key."},
+    [REASON_CERTIFICATE_UNTRUSTED] = {"certificate_untrusted", 403,
+                                      "No CA in use issued the client certificate."},
 
     [REASON_CANDIDATE_UNREACHABLE] = {"candidate_unreachable", 403,
                                       "escrowd cannot ask the replica itself over verified TLS."},

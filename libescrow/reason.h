@@ -47,10 +47,11 @@ enum reason {
     REASON_VERSION_MISMATCH, /* the deposit's version is not the next one */
     REASON_ROSTER_OLD,       /* an older or equal version of the roster */
     REASON_ROSTER_INVALID,
-    REASON_APPROVAL_INVALID, /* a host or node approval that is not signed or not ours */
-    REASON_GRANT_UNKNOWN,    /* a receipt for no grant of this replica */
-    REASON_ORDER_UNKNOWN,    /* no such order, or used, or expired */
-    REASON_BLOB_INVALID,     /* this member's blob of a deposit does not open */
+    REASON_APPROVAL_INVALID,      /* a host or node approval that is not signed or not ours */
+    REASON_GRANT_UNKNOWN,         /* a receipt for no grant of this replica */
+    REASON_ORDER_UNKNOWN,         /* no such order, or used, or expired */
+    REASON_BLOB_INVALID,          /* this member's blob of a deposit does not open */
+    REASON_CERTIFICATE_UNTRUSTED, /* none of the CAs in force issued it */
 
     /* Rule 1: candidate. */
     REASON_CANDIDATE_UNREACHABLE,

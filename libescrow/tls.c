@@ -14,19 +14,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CERTIFICATE_FILE_MAX (1024 * 1024)
 #define CHAIN_DEPTH_MAX 4
 #define SECURITY_LEVEL 2 /* 112 bits and more, for every key and signature of a chain */
 #define GROUPS "P-256:X25519"
 
 CLEANUP_FUNCTION(bio_free_p, BIO, BIO_free_all)
 
-/* A PEM file as a BIO over text, which must outlive it. */
-static enum escrow_err open_pem(const char *path, char **ret_text, BIO **ret_bio)
+/* A PEM file, or what it held, as a BIO over text, which must outlive it. */
+static enum escrow_err open_pem(const char *path, const struct tls_text *given, char **ret_text,
+                                BIO **ret_bio)
 {
     CLEANUP(cleanup_free) char *text = NULL;
     size_t len;
-    enum escrow_err err = file_read(path, CERTIFICATE_FILE_MAX, &text, &len);
+    enum escrow_err err =
+        given ? ESCROW_OK : file_read(path, TLS_CERTIFICATE_FILE_MAX, &text, &len);
 
     if (err == ESCROW_ERR_NOT_FOUND) {
         log_error("%s: there is no such certificate file", path);
@@ -34,7 +35,8 @@ static enum escrow_err open_pem(const char *path, char **ret_text, BIO **ret_bio
     }
     if (err)
         return err;
-    *ret_bio = BIO_new_mem_buf(text, (int)len);
+    *ret_bio =
+        given ? BIO_new_mem_buf(given->bytes, (int)given->len) : BIO_new_mem_buf(text, (int)len);
     if (!*ret_bio)
         return ESCROW_ERR_NO_MEMORY;
     *ret_text = TAKE(text);
@@ -42,12 +44,13 @@ static enum escrow_err open_pem(const char *path, char **ret_text, BIO **ret_bio
 }
 
 /* Who may issue: each certificate of the file must be a CA's, or a leaf would trust itself. */
-static enum escrow_err read_authorities(struct tls *tls, const char *path)
+static enum escrow_err read_authorities(struct tls *tls, const struct tls_config *config)
 {
+    const char *path = config->ca_file;
     CLEANUP(cleanup_free) char *text = NULL;
     CLEANUP(bio_free_p) BIO *pem = NULL;
     X509 *certificate;
-    enum escrow_err err = open_pem(path, &text, &pem);
+    enum escrow_err err = open_pem(path, config->texts ? &config->texts->ca : NULL, &text, &pem);
 
     if (err)
         return err;
@@ -80,10 +83,13 @@ static enum escrow_err read_own(struct tls *tls, const struct tls_config *config
 {
     CLEANUP(cleanup_free) char *text = NULL;
     CLEANUP(bio_free_p) BIO *pem = NULL;
-    enum escrow_err err = open_pem(config->certificate, &text, &pem);
+    const struct tls_texts *given = config->texts;
+    enum escrow_err err =
+        open_pem(config->certificate, given ? &given->certificate : NULL, &text, &pem);
 
     if (!err)
-        err = key_read_private(config->key, &tls->key);
+        err = given ? key_parse_private(config->key, given->key, &tls->key)
+                    : key_read_private(config->key, &tls->key);
     if (err)
         return err;
     tls->certificate = PEM_read_bio_X509(pem, NULL, NULL, NULL);
@@ -142,7 +148,10 @@ static enum escrow_err read_lists(struct tls *tls, const struct tls_config *conf
         return ESCROW_OK;
     tls->lists.stale = config->crl_stale;
     tls->lists.path = strdup(config->crl_file);
-    return tls->lists.path ? tls_lists_read(&tls->lists, tls->authorities) : ESCROW_ERR_NO_MEMORY;
+    if (!tls->lists.path)
+        return ESCROW_ERR_NO_MEMORY;
+    return tls_lists_read(&tls->lists, config->texts ? &config->texts->crl : NULL,
+                          tls->authorities);
 }
 
 static enum escrow_err new_side(const struct tls_config *config, bool is_server,
@@ -153,13 +162,14 @@ static enum escrow_err new_side(const struct tls_config *config, bool is_server,
 
     if (!tls)
         return ESCROW_ERR_NO_MEMORY;
+    tls->owners = 1;
     tls->is_server = is_server;
     if (!is_server)
         snprintf(tls->server_identity, sizeof(tls->server_identity), "%s", config->server_identity);
     tls->context = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
     if (!tls->context)
         return ESCROW_ERR_NO_MEMORY;
-    err = read_authorities(tls, config->ca_file);
+    err = read_authorities(tls, config);
     if (!err)
         err = read_own(tls, config);
     if (!err)
@@ -185,9 +195,15 @@ enum escrow_err tls_client_new(const struct tls_config *config, struct tls **ret
     return new_side(config, false, ret_tls);
 }
 
+struct tls *tls_share(struct tls *tls)
+{
+    tls->owners++;
+    return tls;
+}
+
 void tls_free(struct tls *tls)
 {
-    if (!tls)
+    if (!tls || --tls->owners > 0)
         return;
     SSL_CTX_free(tls->context);
     X509_free(tls->certificate);

@@ -4,6 +4,7 @@
 #include "libescrow/err.h"
 #include "libescrow/identity.h"
 #include "libescrow/reason.h"
+#include "libescrow/secret.h"
 
 #include <openssl/ssl.h>
 
@@ -23,13 +24,28 @@ enum tls_crl_stale {
     TLS_CRL_STALE_REFUSE /* refuse every peer until there is a newer list */
 };
 
+/* What the files of a struct tls_config held when somebody else read them. */
+struct tls_text {
+    const char *bytes;
+    size_t len;
+};
+
+struct tls_texts {
+    struct tls_text ca, crl, certificate;
+    const struct secret *key;
+};
+
+#define TLS_CERTIFICATE_FILE_MAX ((size_t)1024 * 1024) /* bytes of ca_file and certificate */
+#define TLS_CRL_FILE_MAX ((size_t)16 * 1024 * 1024)
+
 struct tls_config {
-    const char *ca_file;          /* PEM: those who may issue the peers' certificates */
-    const char *crl_file;         /* PEM: their revocation lists; NULL: none is checked */
-    enum tls_crl_stale crl_stale; /* with crl_file */
-    const char *certificate;      /* PEM: our own; only the first one is sent */
-    const char *key;              /* PEM, mode 0600, P-256 */
-    const char *server_identity;  /* of a client: the SAN URI that the server must have */
+    const char *ca_file;           /* PEM: those who may issue the peers' certificates */
+    const char *crl_file;          /* PEM: their revocation lists; NULL: none is checked */
+    enum tls_crl_stale crl_stale;  /* with crl_file */
+    const char *certificate;       /* PEM: our own; only the first one is sent */
+    const char *key;               /* PEM, mode 0600, P-256 */
+    const char *server_identity;   /* of a client: the SAN URI that the server must have */
+    const struct tls_texts *texts; /* NULL, or no file is opened: the names are for messages */
 };
 
 struct tls;
@@ -40,6 +56,8 @@ struct tls;
  */
 MUST_CHECK enum escrow_err tls_server_new(const struct tls_config *config, struct tls **ret_tls);
 MUST_CHECK enum escrow_err tls_client_new(const struct tls_config *config, struct tls **ret_tls);
+/* Another owner of the same; each calls tls_free. */
+struct tls *tls_share(struct tls *tls);
 void tls_free(struct tls *tls);
 CLEANUP_FUNCTION(tls_free_p, struct tls, tls_free)
 
@@ -62,12 +80,26 @@ struct tls_peer {
 };
 
 /*
- * To be asked on every request, before anything else of it. REASON_NONE with *ret_peer, or why the
- * peer must not be served: REASON_NOT_TLS (no handshake, no verified certificate; ssl may be NULL),
- * REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_REVOKED, REASON_CRL_STALE,
+ * The chain of a connection's peer as it was verified again after its handshake, because other
+ * files are in force by now; one a connection, {0} at first.
+ */
+struct tls_verified {
+    SSL_CTX *by;
+    STACK_OF(X509) * chain;
+};
+
+void tls_verified_deinit(struct tls_verified *verified);
+
+/*
+ * To be asked on every request, before anything else of it. tls is what is in force now: if the
+ * connection was made under another one, its peer is verified anew, once. REASON_NONE with
+ * *ret_peer, or why the peer must not be served: REASON_NOT_TLS (no handshake, no verified
+ * certificate; ssl may be NULL), REASON_CERTIFICATE_UNTRUSTED (none of our CAs issued it, any
+ * more), REASON_CERTIFICATE_EXPIRED, REASON_CERTIFICATE_REVOKED, REASON_CRL_STALE,
  * REASON_IDENTITY_UNKNOWN (no usable SAN URI, or not the server's).
  */
-MUST_CHECK enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret_peer);
+MUST_CHECK enum reason tls_peer_check(struct tls *tls, const SSL *ssl,
+                                      struct tls_verified *verified, struct tls_peer *ret_peer);
 
 /* Of a server: why a handshake has not come to its end, as far as the client's certificate tells.
  */
@@ -92,3 +124,19 @@ void tls_facts(const struct tls *tls, struct tls_facts *ret_facts);
  * REASON_OWN_CERTIFICATE_EXPIRING within TLS_EXPIRES_SOON_S (then it still serves).
  */
 enum reason tls_own_check(const struct tls *tls);
+
+/* All of what is loaded, in short: for status, and to see an expiry coming. */
+enum tls_item_kind { TLS_ITEM_CERTIFICATE = 1, TLS_ITEM_CA, TLS_ITEM_CRL };
+
+#define TLS_ITEMS_MAX 32
+#define TLS_ITEM_NAME_MAX 256
+
+struct tls_item {
+    enum tls_item_kind kind;
+    char name[TLS_ITEM_NAME_MAX + 1]; /* our identity; a CA's subject, a list's issuer, RFC 2253 */
+    char serial[2 * TLS_SERIAL_MAX + 1]; /* hex; of a list "" */
+    int64_t from_s, until_s;             /* Unix time: validity; a list's this and next update */
+};
+
+/* Our certificate first, then CAs, then lists; returns how many (1 ..= TLS_ITEMS_MAX). */
+size_t tls_describe(const struct tls *tls, struct tls_item ret_items[static TLS_ITEMS_MAX]);

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIST_FILE_MAX (16 * 1024 * 1024)
 #define LISTS_MAX 64
 
 static void free_stack(tls_list_stack **lists)
@@ -84,25 +83,14 @@ static enum escrow_err read_all(const char *path, BIO *pem, const tls_chain *aut
     return ESCROW_ERR_CONFIG;
 }
 
-enum escrow_err tls_lists_read(struct tls_lists *lists, tls_chain *authorities)
+static enum escrow_err take_lists(struct tls_lists *lists, const struct tls_text *text,
+                                  const tls_chain *authorities)
 {
-    CLEANUP(cleanup_free) char *text = NULL;
-    CLEANUP(bio_free_p) BIO *pem = NULL;
+    CLEANUP(bio_free_p) BIO *pem = BIO_new_mem_buf(text->bytes, (int)text->len);
     CLEANUP(free_stack) tls_list_stack *fresh = sk_X509_CRL_new_null();
     CLEANUP(free_signers) tls_chain *signers = sk_X509_new_null();
-    struct stat status;
-    size_t len;
     enum escrow_err err;
 
-    /* Before reading: a file replaced meanwhile is read again next time. */
-    if (stat(lists->path, &status) < 0) {
-        log_error("%s: cannot be read: %s", lists->path, strerror(errno));
-        return ESCROW_ERR_CONFIG;
-    }
-    err = file_read(lists->path, LIST_FILE_MAX, &text, &len);
-    if (err)
-        return err == ESCROW_ERR_NOT_FOUND ? ESCROW_ERR_CONFIG : err;
-    pem = BIO_new_mem_buf(text, (int)len);
     if (!pem || !fresh || !signers)
         return ESCROW_ERR_NO_MEMORY;
     err = read_all(lists->path, pem, authorities, fresh, signers);
@@ -112,8 +100,31 @@ enum escrow_err tls_lists_read(struct tls_lists *lists, tls_chain *authorities)
     sk_X509_free(lists->signers);
     lists->lists = TAKE(fresh);
     lists->signers = TAKE(signers);
-    lists->status = status;
     lists->is_complaint_logged = false;
+    return ESCROW_OK;
+}
+
+enum escrow_err tls_lists_read(struct tls_lists *lists, const struct tls_text *given,
+                               tls_chain *authorities)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    struct stat status;
+    size_t len;
+    enum escrow_err err;
+
+    if (given)
+        return take_lists(lists, given, authorities);
+    /* Before reading: a file replaced meanwhile is read again next time. */
+    if (stat(lists->path, &status) < 0) {
+        log_error("%s: cannot be read: %s", lists->path, strerror(errno));
+        return ESCROW_ERR_CONFIG;
+    }
+    err = file_read(lists->path, TLS_CRL_FILE_MAX, &text, &len);
+    if (!err)
+        err = take_lists(lists, &(struct tls_text){text, len}, authorities);
+    if (err)
+        return err == ESCROW_ERR_NOT_FOUND ? ESCROW_ERR_CONFIG : err;
+    lists->status = status;
     return ESCROW_OK;
 }
 
@@ -129,7 +140,7 @@ enum escrow_err tls_refresh_crl(struct tls *tls)
         status.st_mtim.tv_sec == known->st_mtim.tv_sec &&
         status.st_mtim.tv_nsec == known->st_mtim.tv_nsec)
         return ESCROW_OK;
-    return tls_lists_read(&tls->lists, tls->authorities);
+    return tls_lists_read(&tls->lists, NULL, tls->authorities);
 }
 
 static bool is_current(const X509_CRL *list)

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is loaded, for those who watch: tls_facts and tls_own_check of tls.h. */
+/* What is loaded, for those who watch: tls_facts, tls_own_check, tls_describe of tls.h. */
 #include "libescrow/encode.h"
 #include "libescrow/tls_parts.h"
 
+#include <openssl/bio.h>
+
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+CLEANUP_FUNCTION(bio_free_p, BIO, BIO_free_all)
 
 /* Unix time of an ASN.1 time; 0 if there is none. */
 static int64_t unix_time(const ASN1_TIME *time)
@@ -46,4 +51,45 @@ enum reason tls_own_check(const struct tls *tls)
     if (left < 0)
         return REASON_OWN_CERTIFICATE_EXPIRED;
     return left < TLS_EXPIRES_SOON_S ? REASON_OWN_CERTIFICATE_EXPIRING : REASON_NONE;
+}
+
+/* Printable ASCII only: everything else is escaped. */
+static void copy_name(const X509_NAME *name, char ret_text[static TLS_ITEM_NAME_MAX + 1])
+{
+    CLEANUP(bio_free_p) BIO *bio = BIO_new(BIO_s_mem());
+    int len = 0;
+
+    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253) > 0)
+        len = BIO_read(bio, ret_text, TLS_ITEM_NAME_MAX);
+    ret_text[len > 0 ? len : 0] = '\0';
+}
+
+static void describe_certificate(const X509 *certificate, enum tls_item_kind kind,
+                                 struct tls_item *item)
+{
+    *item = (struct tls_item){.kind = kind,
+                              .from_s = unix_time(X509_get0_notBefore(certificate)),
+                              .until_s = unix_time(X509_get0_notAfter(certificate))};
+    copy_name(X509_get_subject_name(certificate), item->name);
+    put_serial(certificate, item->serial);
+}
+
+size_t tls_describe(const struct tls *tls, struct tls_item ret_items[static TLS_ITEMS_MAX])
+{
+    size_t count = 1;
+
+    describe_certificate(tls->certificate, TLS_ITEM_CERTIFICATE, &ret_items[0]);
+    snprintf(ret_items[0].name, sizeof(ret_items[0].name), "%s", tls->own_identity);
+    for (int i = 0; i < sk_X509_num(tls->authorities) && count < TLS_ITEMS_MAX; i++)
+        describe_certificate(sk_X509_value(tls->authorities, i), TLS_ITEM_CA, &ret_items[count++]);
+    for (int i = 0; i < sk_X509_CRL_num(tls->lists.lists) && count < TLS_ITEMS_MAX; i++) {
+        const X509_CRL *list = sk_X509_CRL_value(tls->lists.lists, i);
+        struct tls_item *item = &ret_items[count++];
+
+        *item = (struct tls_item){.kind = TLS_ITEM_CRL,
+                                  .from_s = unix_time(X509_CRL_get0_lastUpdate(list)),
+                                  .until_s = unix_time(X509_CRL_get0_nextUpdate(list))};
+        copy_name(X509_CRL_get_issuer(list), item->name);
+    }
+    return count;
 }

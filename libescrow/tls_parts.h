@@ -25,6 +25,7 @@ struct tls_lists {
 };
 
 struct tls {
+    unsigned owners;
     bool is_server;
     SSL_CTX *context;
     X509 *certificate;
@@ -36,9 +37,12 @@ struct tls {
     char server_identity[IDENTITY_MAX + 1]; /* of a client: whom it expects */
 };
 
-/* Reads lists->path, checks that each list is signed by one of the authorities, and takes it over.
+/*
+ * Takes over the lists in given (NULL: in the file lists->path) if each is signed by one of the
+ * authorities.
  */
-MUST_CHECK enum escrow_err tls_lists_read(struct tls_lists *lists, tls_chain *authorities);
+MUST_CHECK enum escrow_err tls_lists_read(struct tls_lists *lists, const struct tls_text *given,
+                                          tls_chain *authorities);
 void tls_lists_deinit(struct tls_lists *lists);
 /*
  * REASON_NONE if a current list of the certificate's issuer does not name it. The issuer is known

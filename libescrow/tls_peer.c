@@ -2,11 +2,14 @@
 #include "libescrow/log.h"
 #include "libescrow/tls_parts.h"
 
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
 #include <string.h>
 
 CLEANUP_FUNCTION(names_free_p, GENERAL_NAMES, GENERAL_NAMES_free)
+CLEANUP_FUNCTION(store_context_free_p, X509_STORE_CTX, X509_STORE_CTX_free)
 
 bool tls_certificate_identity(const X509 *certificate, char ret_identity[static IDENTITY_MAX + 1])
 {
@@ -109,8 +112,74 @@ int tls_on_verify(X509_STORE_CTX *verification, void *argument)
     return 0;
 }
 
-enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret_peer)
+void tls_verified_deinit(struct tls_verified *verified)
 {
+    SSL_CTX_free(verified->by);
+    sk_X509_pop_free(verified->chain, X509_free);
+    *verified = (struct tls_verified){0};
+}
+
+static enum reason reason_of(int error)
+{
+    switch (error) {
+    case X509_V_OK:
+        return REASON_NONE;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return REASON_CERTIFICATE_EXPIRED;
+    default:
+        return REASON_CERTIFICATE_UNTRUSTED;
+    }
+}
+
+/* As the handshake did it, but by the authorities of tls. */
+static enum reason verify_again(const struct tls *tls, const SSL *ssl, X509 *certificate,
+                                struct tls_verified *verified)
+{
+    CLEANUP(store_context_free_p) X509_STORE_CTX *verification = X509_STORE_CTX_new();
+    enum reason reason;
+
+    if (!verification ||
+        X509_STORE_CTX_init(verification, tls->store, certificate, SSL_get_peer_cert_chain(ssl)) !=
+            1 ||
+        X509_STORE_CTX_set_default(verification, tls->is_server ? "ssl_client" : "ssl_server") != 1)
+        return REASON_INTERNAL;
+    X509_VERIFY_PARAM_set_depth(X509_STORE_CTX_get0_param(verification),
+                                SSL_CTX_get_verify_depth(tls->context));
+    X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(verification),
+                                     SSL_CTX_get_security_level(tls->context));
+    reason = X509_verify_cert(verification) == 1
+                 ? REASON_NONE
+                 : reason_of(X509_STORE_CTX_get_error(verification));
+    ERR_clear_error();
+    if (reason != REASON_NONE)
+        return reason;
+    tls_verified_deinit(verified);
+    verified->chain = X509_STORE_CTX_get1_chain(verification);
+    verified->by = verified->chain && SSL_CTX_up_ref(tls->context) == 1 ? tls->context : NULL;
+    return verified->by ? REASON_NONE : REASON_INTERNAL;
+}
+
+/* The chain of the peer by the authorities of tls, borrowed. */
+static enum reason find_chain(const struct tls *tls, const SSL *ssl, X509 *certificate,
+                              struct tls_verified *verified, const tls_chain **ret_chain)
+{
+    enum reason reason = REASON_NONE;
+
+    if (SSL_get_SSL_CTX(ssl) == tls->context) {
+        *ret_chain = SSL_get0_verified_chain(ssl);
+        return REASON_NONE;
+    }
+    if (verified->by != tls->context)
+        reason = verify_again(tls, ssl, certificate, verified);
+    *ret_chain = verified->chain;
+    return reason;
+}
+
+enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_verified *verified,
+                           struct tls_peer *ret_peer)
+{
+    const tls_chain *chain;
     struct tls_peer peer;
     X509 *certificate;
     enum reason reason;
@@ -121,7 +190,9 @@ enum reason tls_peer_check(struct tls *tls, const SSL *ssl, struct tls_peer *ret
     certificate = SSL_get0_peer_certificate(ssl);
     if (!certificate)
         return REASON_NOT_TLS;
-    reason = tls_certificate_check(tls, certificate, SSL_get0_verified_chain(ssl));
+    reason = find_chain(tls, ssl, certificate, verified, &chain);
+    if (reason == REASON_NONE)
+        reason = tls_certificate_check(tls, certificate, chain);
     if (reason != REASON_NONE)
         return reason;
     if (!tls_certificate_identity(certificate, peer.identity) ||

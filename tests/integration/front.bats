@@ -134,7 +134,7 @@ refused() {
     [ "$(jq .status <<<"$first")" = 200 ]
     pki_revoke agent1
     kill -HUP "$ESCROWD_PID"
-    wait_for 10 grep -q 'front: the revocation lists were read again' "$LOG"
+    wait_for 10 grep -q 'front: new certificate, key, CAs and revocation lists are in use' "$LOG"
     get /v1/health >&"${CLIENT[1]}"
     read -r -t 20 second <&"${CLIENT[0]}"
     [ "$(jq .status <<<"$second")" = 403 ]

@@ -285,7 +285,7 @@ static const struct {
     {"read /etc/passwd", try_passwd, EACCES, EACCES, EACCES},
     {"read another file that everybody may read", try_other_read, EACCES, EACCES, EACCES},
     {"write a file that everybody may write", try_other_write, EACCES, EACCES, EACCES},
-    {"read the revocation list", try_crl, 0, 0, 0},
+    {"read the revocation list", try_crl, 0, EACCES, 0},
     {"write the revocation list", try_crl_write, EACCES, EACCES, EACCES},
     {"read the password of the instance", try_password, EACCES, EACCES, 0},
     {"write below the state folder", try_state, 0, EACCES, EACCES},

@@ -107,6 +107,7 @@ static struct tls_config agent_config(void)
 struct pair {
     struct tls *server_tls, *client_tls;
     SSL *server, *client;
+    struct tls_verified verified;
 };
 
 static void pair_init(struct pair *pair, const struct tls_config *server,
@@ -172,16 +173,19 @@ static void test_handshake(void **state)
 
     pair_init(&pair, &server, &client);
     assert_string_equal(tls_own_identity(pair.server_tls), SERVER);
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NOT_TLS);
-    assert_int_equal(tls_peer_check(pair.server_tls, NULL, &peer), REASON_NOT_TLS);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NOT_TLS);
+    assert_int_equal(tls_peer_check(pair.server_tls, NULL, &pair.verified, &peer), REASON_NOT_TLS);
     assert_true(shake_hands(&pair));
     assert_int_equal(SSL_version(pair.server), TLS1_3_VERSION);
 
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NONE);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NONE);
     assert_string_equal(peer.identity, AGENT);
     assert_int_equal(X509_digest(world->agent, EVP_sha256(), digest, NULL), 1);
     assert_memory_equal(peer.fingerprint, digest, sizeof(digest));
-    assert_int_equal(tls_peer_check(pair.client_tls, pair.client, &peer), REASON_NONE);
+    assert_int_equal(tls_peer_check(pair.client_tls, pair.client, &pair.verified, &peer),
+                     REASON_NONE);
     assert_string_equal(peer.identity, SERVER);
 
     /* Nothing to resume, and no certificate but the leaf. */
@@ -232,7 +236,8 @@ static void test_client_without_certificate(void **state)
     pair_init(&pair, &server, &client);
     SSL_certs_clear(pair.client);
     assert_false(shake_hands(&pair));
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NOT_TLS);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NOT_TLS);
     pair_deinit(&pair);
 }
 
@@ -342,12 +347,14 @@ static void test_revoked_on_request(void **state)
     put_list(&world->authority, &(struct revocation){.updated_s = -60, .next_s = DAY_S});
     pair_init(&pair, &server, &client);
     assert_true(shake_hands(&pair));
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NONE);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NONE);
     put_list(&world->authority,
              &(struct revocation){.revoked = world->agent, .updated_s = -60, .next_s = DAY_S});
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NONE);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NONE);
     assert_int_equal(tls_refresh_crl(pair.server_tls), ESCROW_OK);
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer),
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
                      REASON_CERTIFICATE_REVOKED);
     pair_deinit(&pair);
 }
@@ -367,9 +374,10 @@ static void test_expired_on_request(void **state)
     client.certificate = "odd";
     pair_init(&pair, &server, &client);
     assert_true(shake_hands(&pair));
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NONE);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NONE);
     clock_offset_s = 3601;
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer),
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
                      REASON_CERTIFICATE_EXPIRED);
     clock_offset_s = 0;
     pair_deinit(&pair);
@@ -391,7 +399,7 @@ static void test_stale_list(void **state)
         pair_init(&pair, &server, &client);
         assert_true(shake_hands(&pair));
         clock_offset_s = 3601;
-        assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer),
+        assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
                          refuses ? REASON_CRL_STALE : REASON_NONE);
         pair_deinit(&pair);
         assert_int_equal(connects(&server, &client), !refuses);
@@ -490,14 +498,15 @@ static void test_broken_list_keeps_the_old(void **state)
     put_list(&world->other,
              &(struct revocation){.revoked = world->agent, .updated_s = -60, .next_s = DAY_S});
     assert_int_equal(tls_refresh_crl(pair.server_tls), ESCROW_ERR_CONFIG);
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer), REASON_NONE);
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
+                     REASON_NONE);
     unlink("crl");
     assert_int_equal(tls_refresh_crl(pair.server_tls), ESCROW_ERR_CONFIG);
     put_list(&world->authority,
              &(struct revocation){.revoked = world->agent, .updated_s = -60, .next_s = DAY_S});
     assert_int_equal(tls_refresh_crl(pair.server_tls), ESCROW_OK);
     assert_int_equal(tls_refresh_crl(pair.server_tls), ESCROW_OK);
-    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &peer),
+    assert_int_equal(tls_peer_check(pair.server_tls, pair.server, &pair.verified, &peer),
                      REASON_CERTIFICATE_REVOKED);
     pair_deinit(&pair);
 }
