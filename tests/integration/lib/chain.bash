@@ -11,7 +11,8 @@
 #   chain_end                          in teardown
 #
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
-# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL (of the agents).
+# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL (of the agents), CHAIN_LIMITS (YAML, of
+# escrowd), CHAIN_TPM (a socket in front of the TPM's).
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
@@ -168,7 +169,7 @@ TEXT
 
 # escrowd.yaml. Port 0 at first; afterwards the port that it got, so that agents find it again.
 chain_configuration() {
-    local node
+    local node limits=${CHAIN_LIMITS:-"{}"}
     {
         cat <<TEXT
 member: e1
@@ -178,7 +179,8 @@ tls:
   crl_file: $CHAIN/ca/crl.pem
   certificate_file: $CHAIN/pki/escrowd-e1.pem
   key_file: $CHAIN/pki/escrowd-e1.key
-tpm: {tcti: "swtpm:path=$CHAIN/tpm/sock", pcrs: ["7"]}
+tpm: {tcti: "swtpm:path=${CHAIN_TPM:-$CHAIN/tpm/sock}", pcrs: ["7"]}
+limits: $limits
 state_folder: $CHAIN/escrowd
 audit_folder: $CHAIN/audit
 policy_file: $CHAIN/policy.yaml
