@@ -3,6 +3,7 @@
 
 #include "client/agent_child.h"
 #include "libescrow/cleanup.h"
+#include "libescrow/json.h"
 #include "libescrow/log.h"
 
 #include <errno.h>
@@ -134,7 +135,7 @@ void agent_hooks_free(struct agent_hooks *hooks)
 
 void agent_hooks_run(struct agent_hooks *hooks, const json_t *event)
 {
-    CLEANUP(cleanup_free) char *text = json_dumps(event, JSON_COMPACT | JSON_SORT_KEYS);
+    CLEANUP(cleanup_free) char *text = json_text(event);
 
     for (size_t i = 0; i < hooks->config->hook_count; i++) {
         const struct agent_hook *hook = &hooks->config->hooks[i];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/front_problem.h"
 
-#include <jansson.h>
+#include "libescrow/json.h"
 
 #include <stdio.h>
 
@@ -18,7 +18,7 @@ char *front_problem(enum reason reason, const char *detail)
     /* NULL for what is not UTF-8: then the reply goes without it. */
     detail_text = detail && *detail ? json_string(detail) : NULL;
     if (!detail_text || json_object_set_new(problem, "detail", detail_text) == 0)
-        text = json_dumps(problem, JSON_COMPACT);
+        text = json_text(problem);
     json_decref(problem);
     return text;
 }

@@ -2,6 +2,7 @@
 #include "libescrow/audit_record.h"
 
 #include "libescrow/encode.h"
+#include "libescrow/json.h"
 
 #include <openssl/evp.h>
 
@@ -278,7 +279,7 @@ static bool parse_document(json_t *document, struct audit_record *record)
 /* Compact, sorted, escaped in one way: the bytes follow from the values. */
 static bool is_canonical(const json_t *document, const char *line, size_t len)
 {
-    CLEANUP(cleanup_free) char *again = json_dumps(document, DUMP_FLAGS);
+    CLEANUP(cleanup_free) char *again = json_text(document);
 
     return again && strlen(again) == len && memcmp(again, line, len) == 0;
 }

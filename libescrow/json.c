@@ -49,7 +49,15 @@ enum escrow_err json_parse(const char *text, size_t len, size_t max, json_t **re
 
 char *json_text(const json_t *value)
 {
-    return json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS);
+    /* Not json_dumps: without memory jansson 2.14 leaves a member's name out and goes on. */
+    const size_t flags = JSON_COMPACT | JSON_SORT_KEYS;
+    const size_t len = json_dumpb(value, NULL, 0, flags);
+    CLEANUP(cleanup_free) char *text = len > 0 ? malloc(len + 1) : NULL;
+
+    if (!text || json_dumpb(value, text, len, flags) != len)
+        return NULL;
+    text[len] = '\0';
+    return TAKE(text);
 }
 
 void json_reader_init(struct json_reader *reader, const json_t *object, const char *what, ...)

@@ -264,6 +264,36 @@ static void test_written_values(void **state)
                               "\"y\":\"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}");
 }
 
+static unsigned allocations, allocation_to_fail;
+
+/* One allocation fails, those after it do not. */
+static void *failing_malloc(size_t len)
+{
+    return allocations++ == allocation_to_fail ? NULL : malloc(len);
+}
+
+static void test_text_without_memory(void **state)
+{
+    static const char all[] = "{\"members\":[{\"a name that needs memory of its own\":"
+                              "\"a value that needs memory of its own\"}],\"v\":1}";
+    CLEANUP(json_free_p) json_t *value = NULL;
+    char *text = NULL;
+
+    (void)state;
+    assert_int_equal(json_parse(all, strlen(all), 4096, &value), ESCROW_OK);
+    do {
+        free(text);
+        json_set_alloc_funcs(failing_malloc, free);
+        allocations = 0;
+        text = json_text(value);
+        json_set_alloc_funcs(malloc, free);
+        if (text)
+            assert_string_equal(text, all);
+    } while (allocations > allocation_to_fail++);
+    assert_non_null(text);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_identities),
         cmocka_unit_test(test_written_values),
+        cmocka_unit_test(test_text_without_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
