@@ -3,7 +3,6 @@
 
 #include "libescrow/log.h"
 
-#include <jansson.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -11,6 +10,7 @@
 #include <sanitizer/lsan_interface.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* After the first failure one call in so many fails too: code that cleans up meets failures. */
 #define FAILURES_ONE_IN 16
@@ -80,6 +80,34 @@ void fuzz_finding(const char *file, int line, const char *condition)
 void fuzz_check_err(enum escrow_err err)
 {
     FUZZ_CHECK((err != ESCROW_ERR_NO_MEMORY && err != ESCROW_ERR_SYSTEM) || inject_failures() > 0);
+}
+
+json_t *fuzz_json(const uint8_t *bytes, size_t len)
+{
+    json_t *value;
+
+    inject_hold(true);
+    value = len > 0 ? json_loadb((const char *)bytes, len, 0, NULL) : NULL;
+    if (!json_is_object(value)) {
+        json_decref(value);
+        value = NULL;
+    }
+    inject_hold(false);
+    return value;
+}
+
+void fuzz_alter(char *text)
+{
+    static const char digits[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    const size_t len = strlen(text);
+    const uint64_t number = inject_hash(text, len);
+    char *at = text + number % len;
+    size_t digit = (size_t)(number >> 32) % (sizeof(digits) - 1);
+
+    if (*at == digits[digit])
+        digit = (digit + 1) % (sizeof(digits) - 1);
+    *at = digits[digit];
 }
 
 uint8_t fuzz_take_byte(struct fuzz_source *source)

@@ -4,6 +4,8 @@
 #include "libescrow/err.h"
 #include "tests/fuzz/inject.h"
 
+#include <jansson.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +49,15 @@ void fuzz_check_err(enum escrow_err err);
 
 /* What an out parameter holds before a call that may not touch it on failure. */
 #define FUZZ_UNTOUCHED ((void *)(uintptr_t)0xf7f7f7f7)
+
+/* The JSON object in the bytes, read by jansson alone; NULL if they are none. Never fails. */
+json_t *fuzz_json(const uint8_t *bytes, size_t len);
+
+/*
+ * One byte of a text of base64url and dots replaced by another such one; which, follows from the
+ * text itself.
+ */
+void fuzz_alter(char *text);
 
 /* The rest of an input, from which a target takes pieces; short inputs give zeros. */
 struct fuzz_source {

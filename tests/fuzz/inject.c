@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-static atomic_bool is_on;
+static atomic_bool is_on, is_paused;
 static atomic_uint_fast64_t calls, failures;
 static _Atomic(const char *) last;
 static struct inject_plan in_force;
@@ -24,6 +24,11 @@ uint64_t inject_stop(void)
     return calls;
 }
 
+void inject_hold(bool is_held)
+{
+    is_paused = is_held;
+}
+
 uint64_t inject_failures(void)
 {
     return failures;
@@ -38,7 +43,7 @@ bool inject_now(const char *function)
 {
     uint64_t call;
 
-    if (!is_on)
+    if (!is_on || is_paused)
         return false;
     call = calls++;
     if (call < in_force.first)

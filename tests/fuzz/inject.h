@@ -26,6 +26,9 @@ void inject_start(const struct inject_plan *plan);
 /* Ends it; how many calls there were. */
 uint64_t inject_stop(void);
 
+/* While held, calls neither count nor fail: for what a target needs and does not test. */
+void inject_hold(bool is_held);
+
 /* How many calls failed since inject_start, and the name of the last one; NULL if none did. */
 uint64_t inject_failures(void);
 const char *inject_last(void);
