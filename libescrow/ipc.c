@@ -329,6 +329,14 @@ static enum escrow_err take_fd(struct msghdr *message, int *ret_fd)
     return ESCROW_OK;
 }
 
+/* An empty packet reads as the end of the channel does (recv(2)); only the end hangs up. */
+static bool is_hung_up(int fd)
+{
+    struct pollfd polled = {.fd = fd, .events = POLLRDHUP};
+
+    return poll(&polled, 1, 0) != 0;
+}
+
 enum escrow_err ipc_try_receive(int fd, struct ipc_buffer *buffer, struct ipc_message *ret_message)
 {
     struct iovec part = {buffer, sizeof(*buffer)};
@@ -352,7 +360,7 @@ enum escrow_err ipc_try_receive(int fd, struct ipc_buffer *buffer, struct ipc_me
     err = take_fd(&message, &passed);
     if (err)
         return err;
-    if (received == 0)
+    if (received == 0 && passed < 0 && is_hung_up(fd))
         return ESCROW_ERR_UNAVAILABLE;
     if ((size_t)received < sizeof(buffer->header) ||
         (size_t)received - sizeof(buffer->header) != buffer->header.length) {

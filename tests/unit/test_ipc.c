@@ -203,6 +203,11 @@ static void test_peer_that_is_gone(void **state)
     struct pair *pair = *state;
     struct ipc_message message;
 
+    /* It closed after an empty packet, or one of its ends only. */
+    assert_int_equal(send(pair->fds[1], "", 0, 0), 0);
+    assert_int_equal(shutdown(pair->fds[1], SHUT_WR), 0);
+    assert_int_equal(ipc_receive(pair->fds[0], pair->buffer, TIMEOUT_MS, &message),
+                     ESCROW_ERR_UNAVAILABLE);
     cleanup_close(&pair->fds[1]);
     assert_int_equal(ipc_send(pair->fds[0], 1, 1, NULL, TIMEOUT_MS), ESCROW_ERR_UNAVAILABLE);
     assert_int_equal(ipc_receive(pair->fds[0], pair->buffer, TIMEOUT_MS, &message),
@@ -214,7 +219,7 @@ static void test_wrong_frames_are_malformed(void **state)
     static const struct {
         uint32_t length;
         size_t sent; /* bytes of header and payload that are really sent */
-    } frames[] = {{0, 1}, {0, 15}, {0, 17}, {1, 16}, {4, 19}, {UINT32_MAX, 16}};
+    } frames[] = {{0, 0}, {0, 1}, {0, 15}, {0, 17}, {1, 16}, {4, 19}, {UINT32_MAX, 16}};
     struct pair *pair = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
