@@ -52,7 +52,7 @@ enum route {
     ROUTE_COUNT,
 };
 
-#define IPC_IDENTITY_MAX 256 /* bytes of a SAN URI */
+#define IPC_IDENTITY_MAX 255 /* bytes of a SAN URI: IDENTITY_MAX of identity.h */
 #define IPC_FINGERPRINT_BYTES 32
 #define IPC_BODY_MAX ((size_t)192 * 1024)
 

@@ -9,6 +9,8 @@
 #define TPM_CHECK_MS 5000 /* while it is well; every tick while it is not */
 /* Beyond login, query and once more a query of an instance: the driver hangs. */
 #define PROBER_OVERDUE_MS 15000
+/* Longer than the supervisor's longest pause: a role without a channel by then closed it. */
+#define FRONT_MISSING_MS 15000
 /* libevent's events have the middle priority: those at hand come before the commit of what they
  * queued. */
 #define PRIORITIES 3
@@ -22,7 +24,10 @@ static enum escrow_err on_request(struct ipc_channel *channel, const struct ipc_
     enum escrow_err err = ipc_get_request(message, &request);
 
     (void)channel;
-    return err ? err : request_new(keeper, message->id, &request);
+    if (!err)
+        err = request_new(keeper, message->id, &request);
+    keeper_flush_late(keeper);
+    return err;
 }
 
 static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_message *message,
@@ -32,6 +37,7 @@ static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_mes
     if (message->len > 0)
         return ESCROW_ERR_MALFORMED;
     request_gone(argument, message->id);
+    keeper_flush_late(argument);
     return ESCROW_OK;
 }
 
@@ -60,7 +66,13 @@ static void drop_front(struct keeper *keeper)
 {
     ipc_channel_free(keeper->front);
     keeper->front = NULL;
+    keeper->front_lost_ms = clock_boot_ms();
     requests_gone(keeper);
+}
+
+static void restart_front(struct keeper *keeper)
+{
+    role_restart_peer(keeper->role, &(struct ipc_peer){.kind = IPC_PEER_FRONT, .instance = ""});
 }
 
 static void on_front_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
@@ -71,7 +83,19 @@ static void on_front_close(struct ipc_channel *channel, enum ipc_closed why, voi
     log_warning("front is gone (%s)", ipc_closed_text(why));
     drop_front(keeper);
     if (why != IPC_CLOSED_BY_PEER)
-        role_restart_peer(keeper->role, &(struct ipc_peer){.kind = IPC_PEER_FRONT, .instance = ""});
+        restart_front(keeper);
+}
+
+/* If it still runs, nobody but the keeper knows that it is of no use. */
+static void check_front(struct keeper *keeper)
+{
+    int64_t now_ms = clock_boot_ms();
+
+    if (keeper->front || keeper->is_stopping || now_ms - keeper->front_lost_ms < FRONT_MISSING_MS)
+        return;
+    log_warning("front has no channel to the keeper");
+    keeper->front_lost_ms = now_ms;
+    restart_front(keeper);
 }
 
 static void attach_front(struct keeper *keeper, int fd)
@@ -82,6 +106,7 @@ static void attach_front(struct keeper *keeper, int fd)
         .permits = front_permits,
         .permit_count = ARRAY_LEN(front_permits),
         .state = 1,
+        .is_in_turn = true,
         .on_close = on_front_close,
         .argument = keeper,
     };
@@ -183,6 +208,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     (void)what;
     check_tpm(keeper);
     keeper_mend(keeper);
+    check_front(keeper);
     probers_check(keeper->probers, PROBER_OVERDUE_MS);
     watch_tick(keeper->watch);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
@@ -252,6 +278,7 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
     err = record_start(keeper);
     if (err)
         return err;
+    keeper->front_lost_ms = clock_boot_ms();
     *supervisor_fd = -1;
     err = role_new(keeper->base, fd, &role_events, keeper, &keeper->role);
     if (err)

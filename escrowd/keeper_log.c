@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define IMPORTS_PER_SECOND 10
+#define COMMIT_DELAY_MS 10
 
 static const struct roster_member *own_member(const struct keeper *keeper)
 {
@@ -94,9 +95,12 @@ enum escrow_err keeper_append(struct keeper *keeper, const struct audit_record *
     if (!keeper->audit)
         return ESCROW_ERR_STORE;
     err = audit_append(keeper->audit, record, on_durable, argument);
-    if (!err)
-        event_active(keeper->flush, EV_TIMEOUT, 0);
-    return err;
+    if (err)
+        return err;
+    if (audit_queued(keeper->audit) == 1)
+        keeper->queued_ms = clock_boot_ms();
+    event_active(keeper->flush, EV_TIMEOUT, 0);
+    return ESCROW_OK;
 }
 
 void keeper_flush(struct keeper *keeper)
@@ -106,6 +110,13 @@ void keeper_flush(struct keeper *keeper)
     if (audit_commit(keeper->audit) && !audit_trouble(keeper->audit))
         keeper->is_store_behind = true;
     keeper_tell_status(keeper);
+}
+
+void keeper_flush_late(struct keeper *keeper)
+{
+    if (keeper->audit && audit_queued(keeper->audit) > 0 &&
+        clock_boot_ms() - keeper->queued_ms >= COMMIT_DELAY_MS)
+        keeper_flush(keeper);
 }
 
 /* The log has records that the store could not take: reads them again. */

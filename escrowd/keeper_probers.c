@@ -22,6 +22,7 @@ STAILQ_HEAD(question_queue, question);
 struct prober {
     const char *instance;
     struct ipc_channel *channel; /* NULL: none now */
+    int64_t lost_ms;             /* since when; CLOCK_BOOTTIME */
     struct question_queue open;  /* oldest first */
     struct probers *probers;
 };
@@ -66,6 +67,7 @@ static void drop_channel(struct prober *prober)
 {
     ipc_channel_free(prober->channel);
     prober->channel = NULL;
+    prober->lost_ms = clock_boot_ms();
     silence(prober);
 }
 
@@ -224,11 +226,17 @@ void probers_check(struct probers *probers, int64_t overdue_ms)
     for (size_t i = 0; i < probers->count; i++) {
         struct prober *prober = &probers->items[i];
         const struct question *oldest = STAILQ_FIRST(&prober->open);
+        int64_t since_ms = now_ms;
 
-        if (!oldest || now_ms - oldest->asked_ms < overdue_ms)
+        if (!prober->channel)
+            since_ms = prober->lost_ms;
+        else if (oldest)
+            since_ms = oldest->asked_ms;
+        if (now_ms - since_ms < overdue_ms)
             continue;
-        log_warning("the prober of %s has not answered for %lld ms", prober->instance,
-                    (long long)(now_ms - oldest->asked_ms));
+        log_warning("the prober of %s has %s for %lld ms", prober->instance,
+                    prober->channel ? "not answered" : "had no channel to the keeper",
+                    (long long)(now_ms - since_ms));
         drop_channel(prober);
         probers->config.on_overdue(prober->instance, probers->config.argument);
     }
@@ -243,6 +251,7 @@ static void add_prober(struct probers *probers, const char *instance)
     prober = &probers->items[probers->count];
     prober->instance = instance;
     prober->probers = probers;
+    prober->lost_ms = clock_boot_ms();
     STAILQ_INIT(&prober->open);
     probers->count++;
 }

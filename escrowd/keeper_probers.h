@@ -51,5 +51,6 @@ MUST_CHECK enum escrow_err probers_ask(struct probers *probers, const char *inst
 /* The answer to this question, if it comes, is nobody's any more. Ids of the past are ignored. */
 void probers_forget(struct probers *probers, uint64_t id);
 
-/* Gives up probers that have not answered for overdue_ms; once a second. */
+/* Gives up probers that have not answered, or have had no channel, for overdue_ms; once a second.
+ * Longer than the supervisor's longest pause before it starts one again. */
 void probers_check(struct probers *probers, int64_t overdue_ms);

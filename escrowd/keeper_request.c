@@ -7,7 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUESTS_MAX 4096
+/*
+ * What front may have open at once: in all (every one of them finds a place for its reply in the
+ * channel's queue), for one identity as front gives it, and in bytes of bodies. An honest front
+ * has limits of its own below these (escrowd.8).
+ */
+#define REQUESTS_MAX IPC_QUEUE_MESSAGES
+#define REQUESTS_PER_IDENTITY 64
+#define REQUESTS_BYTES ((size_t)8 * 1024 * 1024)
 
 typedef void (*step_fn)(struct request *request);
 
@@ -137,22 +144,26 @@ static struct request *copy_request(struct keeper *keeper, uint64_t id,
     return request;
 }
 
-static size_t count_requests(const struct keeper *keeper)
+/* With this one, which is in the list, there are too many. */
+static bool is_too_much(const struct request *request)
 {
-    const struct request *request;
-    size_t count = 0;
+    const struct request *other = LIST_FIRST(&request->keeper->requests);
+    size_t count = 0, of_identity = 0, bytes = 0;
 
-    for (request = LIST_FIRST(&keeper->requests); request; request = LIST_NEXT(request, next))
+    for (; other; other = LIST_NEXT(other, next)) {
         count++;
-    return count;
+        of_identity += strcmp(other->identity, request->identity) == 0;
+        bytes += other->body_len;
+    }
+    return count > REQUESTS_MAX || of_identity > REQUESTS_PER_IDENTITY || bytes > REQUESTS_BYTES;
 }
 
 enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc_request *message)
 {
     struct request *request;
 
-    if (strlen(message->identity) > IDENTITY_MAX || message->route >= ROUTE_COUNT ||
-        !handlers[message->route].start)
+    /* No certificate with another identity passes front's check (tls_peer.c). */
+    if (!identity_is_valid(message->identity))
         return ESCROW_ERR_MALFORMED;
     request = copy_request(keeper, id, message);
     if (!request)
@@ -161,7 +172,7 @@ enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc
     request->depth++;
     if (keeper->is_stopping)
         request_fail(request, REASON_SHUTTING_DOWN);
-    else if (count_requests(keeper) > REQUESTS_MAX)
+    else if (is_too_much(request))
         request_fail(request, REASON_OVERLOADED);
     request->depth--;
     request_advance(request, REQUEST_START);

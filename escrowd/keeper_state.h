@@ -50,12 +50,14 @@ struct keeper {
     struct store *store;
     struct ledger *ledger;
     struct audit *audit; /* NULL: the log is not to be trusted, and not written */
+    int64_t queued_ms;   /* when the oldest record was queued that is not committed yet */
 
     struct nonces *nonces;
     struct refusals *refusals;
     struct probers *probers;
     struct watch *watch;
     struct ipc_channel *front;
+    int64_t front_lost_ms; /* since when there is none; CLOCK_BOOTTIME */
     struct request_list requests;
     char status[IPC_STATUS_MAX]; /* as last told to the supervisor */
 
@@ -92,6 +94,8 @@ MUST_CHECK enum escrow_err keeper_append(struct keeper *keeper, const struct aud
                                          audit_durable_fn on_durable, void *argument);
 /* Commits what is queued now; never from a callback of audit_commit. */
 void keeper_flush(struct keeper *keeper);
+/* The same if the commit has been put off for long: a peer that never pauses does not delay it. */
+void keeper_flush_late(struct keeper *keeper);
 /* Once a second: brings log and store back, and imports what has not been imported. */
 void keeper_mend(struct keeper *keeper);
 

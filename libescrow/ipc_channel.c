@@ -173,6 +173,9 @@ static void on_writable(evutil_socket_t fd, short events, void *argument)
         queued_free(entry);
     }
     event_del(channel->writable);
+    /* A read event that cannot come back would leave a channel that is open and deaf. */
+    if (channel->config.is_in_turn && event_add(channel->readable, NULL) < 0)
+        close_channel(channel, IPC_CLOSED_BROKEN);
 }
 
 static enum escrow_err channel_init(struct ipc_channel *channel)
@@ -230,6 +233,8 @@ static enum escrow_err enqueue(struct ipc_channel *channel, const struct ipc_hea
         free(entry);
         return ESCROW_ERR_SYSTEM;
     }
+    if (channel->config.is_in_turn)
+        event_del(channel->readable);
     entry->header = *header;
     entry->fd = fd;
     if (header->length > 0)

@@ -14,7 +14,7 @@
  */
 
 #define IPC_ANY_STATE UINT32_MAX
-#define IPC_QUEUE_MESSAGES 512
+#define IPC_QUEUE_MESSAGES 1024
 #define IPC_QUEUE_BYTES ((size_t)8 * 1024 * 1024)
 
 struct ipc_channel;
@@ -50,6 +50,11 @@ struct ipc_channel_config {
     const struct ipc_permit *permits;
     size_t permit_count;
     uint32_t state; /* the first state, one bit */
+    /*
+     * While the peer does not take what it is sent, nothing is taken from it: who asks without end
+     * and reads no answer stops itself. On one end of a channel only, or both may wait for ever.
+     */
+    bool is_in_turn;
     ipc_close_fn on_close;
     void *argument; /* of handlers and on_close */
 };

@@ -336,16 +336,28 @@ void fx_set_primary(struct keeper_fixture *fx, int primary)
     }
 }
 
+/* The keeper may close its end at any time; the test looks at fd where it must not. */
+static bool is_closed(int *fd, enum escrow_err err)
+{
+    if (err == ESCROW_ERR_UNAVAILABLE)
+        cleanup_close(fd);
+    else
+        OK(err);
+    return err == ESCROW_ERR_UNAVAILABLE;
+}
+
 static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     struct ipc_probe_question question;
     struct ipc_message message;
 
-    OK(ipc_receive(replica->fd, fx->buffer, FX_DEADLINE_MS, &message));
+    if (is_closed(&replica->fd, ipc_receive(replica->fd, fx->buffer, FX_DEADLINE_MS, &message)))
+        return;
     OK(ipc_get_probe_question(&message, &question));
     fx->asked++;
-    if (replica->is_hung)
+    replica->asked++;
+    if (replica->is_hung || (replica->lie && replica->lie(replica, &message, replica->argument)))
         return;
     if (message.type == IPC_PROBE_ASK_STATE) {
         ipc_put_probe_state(&writer, &replica->state);
@@ -362,12 +374,29 @@ static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
 
 /* ---- the supervisor and front ---- */
 
+static void note_restart(struct keeper_fixture *fx, const struct ipc_message *message)
+{
+    struct ipc_peer peer;
+
+    OK(ipc_get_peer(message, &peer));
+    if (peer.kind == IPC_PEER_FRONT)
+        fx->front_restarts++;
+    for (int i = 0; i < FX_REPLICAS; i++) {
+        if (peer.kind == IPC_PEER_PROBER && strcmp(peer.instance, fx->replicas[i].instance) == 0)
+            fx->replicas[i].restarts++;
+    }
+}
+
 static void serve_supervisor(struct keeper_fixture *fx)
 {
     struct ipc_message message;
     struct ipc_reader reader;
 
     OK(ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message));
+    if (message.type == IPC_PONG)
+        fx->last_pong = message.id;
+    else if (message.type == IPC_RESTART_ROLE)
+        note_restart(fx, &message);
     if (message.type != IPC_STATUS)
         return;
     ipc_reader_init(&reader, &message);
@@ -379,8 +408,11 @@ static void serve_front(struct keeper_fixture *fx)
     struct ipc_message message;
     struct ipc_reply reply;
 
-    OK(ipc_receive(fx->front_fd, fx->buffer, FX_DEADLINE_MS, &message));
+    if (is_closed(&fx->front_fd, ipc_receive(fx->front_fd, fx->buffer, FX_DEADLINE_MS, &message)))
+        return;
     OK(ipc_get_reply(&message, &reply));
+    if (fx->on_reply)
+        fx->on_reply(fx, message.id, &reply);
     free(fx->reply.body);
     fx->reply = (struct fx_reply){.id = message.id,
                                   .is_there = true,
@@ -391,8 +423,7 @@ static void serve_front(struct keeper_fixture *fx)
     NOT_NULL(fx->reply.body);
 }
 
-/* Serves one message of whichever channel has one. */
-static void serve_one(struct keeper_fixture *fx, int timeout_ms)
+void fx_serve(struct keeper_fixture *fx, int timeout_ms)
 {
     struct pollfd polls[2 + FX_REPLICAS] = {{.fd = fx->front_fd, .events = POLLIN},
                                             {.fd = fx->supervisor_fd, .events = POLLIN}};
@@ -403,7 +434,7 @@ static void serve_one(struct keeper_fixture *fx, int timeout_ms)
         fx_fail("poll", strerror(errno));
     if (polls[0].revents)
         serve_front(fx);
-    else if (polls[1].revents)
+    if (polls[1].revents)
         serve_supervisor(fx);
     for (int i = 0; i < FX_REPLICAS; i++) {
         if (polls[2 + i].revents)
@@ -418,13 +449,25 @@ void fx_until(struct keeper_fixture *fx, bool (*is_done)(struct keeper_fixture *
     while (!is_done(fx)) {
         if (now_ms() >= deadline_ms)
             fx_fail("nothing came in time", "");
-        serve_one(fx, 100);
+        fx_serve(fx, 100);
     }
 }
 
 static bool has_reply(struct keeper_fixture *fx)
 {
     return fx->reply.is_there;
+}
+
+enum escrow_err fx_try_request(struct keeper_fixture *fx, uint64_t id,
+                               const struct ipc_request *request)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct ipc_header header = {.type = IPC_REQUEST, .id = id};
+
+    ipc_put_request(&writer, request);
+    OK(writer.err);
+    header.length = (uint32_t)writer.len;
+    return ipc_try_send(fx->front_fd, &header, writer.bytes, -1);
 }
 
 uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identity,
@@ -475,7 +518,7 @@ void fx_wait_primary(struct keeper_fixture *fx, const char *instance)
             return;
         if (now_ms() >= deadline_ms)
             fx_fail("never became primary", instance);
-        serve_one(fx, 50);
+        fx_serve(fx, 50);
     }
 }
 
@@ -522,17 +565,32 @@ enum reason fx_reason(struct keeper_fixture *fx, enum route route, enum fx_who w
     return fx->reply.status < 300 ? REASON_NONE : fx->reply.reason;
 }
 
-json_t *fx_log(struct keeper_fixture *fx)
+/* Appends the records from this sequence number on that fit one reply; how many came. */
+static size_t read_page(struct keeper_fixture *fx, uint64_t from, json_t *records)
 {
-    json_t *records = json_array();
+    const struct ipc_request request = {.route = ROUTE_AUDIT,
+                                        .identity = fx->actors[FX_AUDITOR].identity,
+                                        .from = from,
+                                        .limit = 1000};
+    size_t before = json_array_size(records);
     char *line, *rest;
 
-    fx_ask(fx, ROUTE_AUDIT, fx->actors[FX_AUDITOR].identity, "");
+    OK(fx_try_request(fx, ++fx->last_id, &request));
+    fx_wait(fx, fx->last_id);
     if (fx->reply.status != 200)
         fx_fail("no log", reason_code(fx->reply.reason));
     rest = fx->reply.body;
     while ((line = strsep(&rest, "\n")) != NULL && line[0])
         json_array_append_new(records, json_loads(line, 0, NULL));
+    return json_array_size(records) - before;
+}
+
+json_t *fx_log(struct keeper_fixture *fx)
+{
+    json_t *records = json_array();
+
+    while (read_page(fx, json_array_size(records) + 1, records) > 0)
+        continue;
     return records;
 }
 
@@ -557,7 +615,7 @@ bool fx_lacks(struct keeper_fixture *fx, enum reason reason)
     const json_t *reasons;
     bool lacks = false;
 
-    fx_ask(fx, ROUTE_HEALTH, "", "");
+    fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_AUDITOR].identity, "");
     OK(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &health));
     reasons = json_object_get(health, "reasons");
     for (size_t i = 0; i < json_array_size(reasons); i++)
@@ -575,6 +633,6 @@ void fx_wait_lacks(struct keeper_fixture *fx, enum reason reason, bool lacks)
     while (fx_lacks(fx, reason) != lacks) {
         if (now_ms() >= deadline_ms)
             fx_fail("readiness never changed", reason_code(reason));
-        serve_one(fx, 50);
+        fx_serve(fx, 50);
     }
 }

@@ -32,12 +32,23 @@ struct fx_actor {
 
 enum fx_who { FX_AGENT_A, FX_AGENT_B, FX_ADMIN, FX_AUDITOR, FX_ACTORS };
 
+struct keeper_fixture;
+struct fx_replica;
+
+/* A prober that is not honest: says what it likes. False: the question gets its honest answer. */
+typedef bool (*fx_lie_fn)(struct fx_replica *replica, const struct ipc_message *question,
+                          void *argument);
+
 struct fx_replica {
     const char *instance, *server_name;
     struct probe_state state; /* what the prober says */
     bool is_hung;             /* the prober says nothing */
     bool has_session;         /* the session of any nonce is found there */
-    int fd;                   /* -1: no prober */
+    int fd;                   /* -1: no prober, or the keeper closed its channel */
+    fx_lie_fn lie;            /* NULL: it is honest */
+    void *argument;           /* of lie */
+    unsigned asked;           /* questions so far */
+    unsigned restarts;        /* how often the keeper asked for a new one */
 };
 
 struct fx_reply {
@@ -71,6 +82,10 @@ struct keeper_fixture {
     struct fx_reply reply;
     char status[IPC_STATUS_MAX];
     unsigned asked; /* questions to probers so far */
+    unsigned front_restarts;
+    uint64_t last_ping, last_pong; /* ids */
+    /* Called for every reply before it is the fixture's; NULL: nobody. */
+    void (*on_reply)(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply);
 };
 
 /* Ends the program with a message. */
@@ -87,6 +102,18 @@ void fx_kill(struct keeper_fixture *fx);
 /* A new front, after the keeper closed the channel to the old one. */
 void fx_attach_front(struct keeper_fixture *fx);
 void fx_attach_prober(struct keeper_fixture *fx, int replica);
+/* Serves what there is until the keeper has closed its end of the channel to front. */
+void fx_wait_front_closed(struct keeper_fixture *fx);
+/* Until the keeper has asked for a new front, or for a new prober, so often. */
+void fx_wait_front_restarts(struct keeper_fixture *fx, unsigned count);
+void fx_wait_restarts(struct keeper_fixture *fx, int replica, unsigned count);
+/* Until a new ping is answered; how long that took, in ms. */
+int64_t fx_ping(struct keeper_fixture *fx);
+/* Serves one message of every channel that has one. */
+void fx_serve(struct keeper_fixture *fx, int timeout_ms);
+/* The keeper's open descriptors, and its resident memory in bytes. */
+unsigned fx_descriptors(const struct keeper_fixture *fx);
+size_t fx_memory(const struct keeper_fixture *fx);
 /* `escrowd init` once more. */
 enum escrow_err fx_init_again(struct keeper_fixture *fx);
 
@@ -98,6 +125,9 @@ void fx_wait_primary(struct keeper_fixture *fx, const char *instance);
 /* Sends a request as front; replies come by fx_wait. The reply's body is the fixture's. */
 uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identity,
                  const char *body);
+/* The same with everything that front may say, under any id. ESCROW_ERR_TIMEOUT: not now. */
+enum escrow_err fx_try_request(struct keeper_fixture *fx, uint64_t id,
+                               const struct ipc_request *request);
 const struct fx_reply *fx_wait(struct keeper_fixture *fx, uint64_t id);
 const struct fx_reply *fx_ask(struct keeper_fixture *fx, enum route route, const char *identity,
                               const char *body);

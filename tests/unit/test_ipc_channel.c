@@ -73,13 +73,14 @@ static const struct ipc_permit permits[] = {
     {.type = MSG_FREE, .states = IPC_ANY_STATE, .handler = free_channel},
 };
 
-static int setup(void **state)
+static int setup_with(void **state, bool is_in_turn)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     struct ipc_channel_config config = {.name = "peer",
                                         .permits = permits,
                                         .permit_count = ARRAY_LEN(permits),
                                         .state = STATE_A,
+                                        .is_in_turn = is_in_turn,
                                         .on_close = on_close};
     int fds[2];
 
@@ -92,6 +93,16 @@ static int setup(void **state)
     config.argument = fixture;
     fixture->peer = fds[1];
     return ipc_channel_new(&config, fds[0], &fixture->channel) == ESCROW_OK ? 0 : -1;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, false);
+}
+
+static int setup_in_turn(void **state)
+{
+    return setup_with(state, true);
 }
 
 static int teardown(void **state)
@@ -235,6 +246,35 @@ static void test_queue_is_bounded_and_in_order(void **state)
     assert_int_equal(ipc_channel_send(fixture->channel, MSG_A, 0, &writer), ESCROW_OK);
 }
 
+/* Who does not read is not heard; who reads again is, and so is the end of who never does. */
+static void test_in_turn(void **state)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct fixture *fixture = *state;
+    struct ipc_message message;
+    unsigned waiting = 0;
+
+    for (size_t i = 0; i < 65536; i++)
+        ipc_put_u8(&writer, 1);
+    for (int round = 0; round < 2; round++) {
+        for (; ipc_channel_queued(fixture->channel) == 0; waiting++)
+            assert_int_equal(ipc_channel_send(fixture->channel, MSG_A, 1, &writer), ESCROW_OK);
+        fixture->handled = 0;
+        send_type(fixture, MSG_ANY);
+        assert_int_equal(fixture->handled, 0);
+        for (; round == 0 && waiting > 0; waiting--) {
+            assert_int_equal(ipc_receive(fixture->peer, fixture->buffer, TIMEOUT_MS, &message),
+                             ESCROW_OK);
+            run(fixture);
+        }
+        assert_int_equal(fixture->handled, round == 0 ? 1u << MSG_ANY : 0);
+    }
+    cleanup_close(&fixture->peer);
+    run(fixture);
+    assert_int_equal(fixture->closed, 1);
+    assert_int_equal(fixture->why, IPC_CLOSED_BY_PEER);
+}
+
 static void test_queued_descriptor_arrives(void **state)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
@@ -268,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_peer_that_dies_closes_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_handler_may_free, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_is_bounded_and_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_in_turn, setup_in_turn, teardown),
         cmocka_unit_test_setup_teardown(test_queued_descriptor_arrives, setup, teardown),
     };
 

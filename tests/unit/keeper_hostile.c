@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a test of a hostile role sees of the keeper: its channels, and what it costs. */
+#include "tests/unit/keeper_fixture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void fx_wait_front_closed(struct keeper_fixture *fx)
+{
+    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+
+    while (fx->front_fd >= 0) {
+        if (now_ms() >= deadline_ms)
+            fx_fail("the keeper keeps a channel to front that it must close", "");
+        fx_serve(fx, 100);
+    }
+}
+
+static void wait_count(struct keeper_fixture *fx, const unsigned *count, unsigned wanted)
+{
+    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+
+    while (*count < wanted) {
+        if (now_ms() >= deadline_ms)
+            fx_fail("the keeper does not ask for a new role", "");
+        fx_serve(fx, 100);
+    }
+}
+
+void fx_wait_front_restarts(struct keeper_fixture *fx, unsigned count)
+{
+    wait_count(fx, &fx->front_restarts, count);
+}
+
+void fx_wait_restarts(struct keeper_fixture *fx, int replica, unsigned count)
+{
+    wait_count(fx, &fx->replicas[replica].restarts, count);
+}
+
+static bool has_pong(struct keeper_fixture *fx)
+{
+    return fx->last_pong == fx->last_ping;
+}
+
+int64_t fx_ping(struct keeper_fixture *fx)
+{
+    int64_t started_ms = now_ms();
+
+    if (ipc_send(fx->supervisor_fd, IPC_PING, ++fx->last_ping, NULL, FX_DEADLINE_MS))
+        fx_fail("the keeper takes no ping", "");
+    fx_until(fx, has_pong);
+    return now_ms() - started_ms;
+}
+
+unsigned fx_descriptors(const struct keeper_fixture *fx)
+{
+    unsigned count = 0;
+    char path[64];
+    DIR *folder;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)fx->pid);
+    folder = opendir(path);
+    if (!folder)
+        fx_fail(path, strerror(errno));
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+size_t fx_memory(const struct keeper_fixture *fx)
+{
+    char path[64], text[128] = "";
+    const char *resident;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/statm", (int)fx->pid);
+    file = fopen(path, "re");
+    if (!file || !fgets(text, sizeof(text), file))
+        fx_fail(path, strerror(errno));
+    fclose(file);
+    resident = strchr(text, ' ');
+    return resident ? strtoul(resident, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE) : 0;
+}
