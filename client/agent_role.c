@@ -17,13 +17,18 @@ static enum escrow_err run_prober(const struct agent_instance *instance)
     struct prober_target *targets = calloc(instance->database_count, sizeof(*targets));
     const struct prober_config prober = {
         .instance = &sql, .targets = targets, .target_count = instance->database_count};
+    enum escrow_err err;
 
     if (!targets)
         return ESCROW_ERR_NO_MEMORY;
     for (size_t i = 0; i < instance->database_count; i++)
         targets[i] = (struct prober_target){.availability_group = instance->availability_group,
                                             .database = instance->databases[i]};
-    return prober_run(AGENT_CHANNEL_FD, &prober);
+    err = sql_environment_new(&sql);
+    if (!err)
+        err = prober_run(AGENT_CHANNEL_FD, &prober);
+    sql_environment_free();
+    return err;
 }
 
 /* The instance's own text for the database; NULL if it has none of that name. */

@@ -101,16 +101,19 @@ static enum escrow_err run_prober(const struct escrowd_config *config, const cha
     config_report_log(&report);
     if (!err)
         err = list_targets(policy, instance, &targets, &prober.target_count);
+    sql = escrowd_instance_sql(known);
+    if (!err)
+        err = sql_environment_new(&sql);
     if (!err)
         err = sandbox_enter(IPC_PEER_PROBER, config, instance);
     if (!err)
         err = await_keeper(&keeper_fd);
-    if (err)
-        return err;
-    sql = escrowd_instance_sql(known);
     prober.instance = &sql;
     prober.targets = targets;
-    return prober_run(keeper_fd, &prober);
+    if (!err)
+        err = prober_run(keeper_fd, &prober);
+    sql_environment_free();
+    return err;
 }
 
 static const struct {

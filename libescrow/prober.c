@@ -119,14 +119,11 @@ static enum escrow_err serve(const struct prober *prober, int fd)
 enum escrow_err prober_run(int fd, const struct prober_config *config)
 {
     CLEANUP(prober_deinit) struct prober prober = {0};
-    enum escrow_err err = sql_environment_new(config->instance);
+    enum escrow_err err = prober_init(&prober, config);
 
-    if (!err)
-        err = prober_init(&prober, config);
     if (!err)
         err = serve(&prober, fd);
     if (err)
         log_error("prober: %s: ended: %s", config->instance->name, escrow_err_name(err));
-    sql_environment_free();
     return err;
 }

@@ -23,9 +23,8 @@ struct prober_config {
 };
 
 /*
- * Makes the SQL environment (sql.h) and serves the channel until the other end closes it:
- * ESCROW_OK. ESCROW_ERR_CONFIG, or what ended it: ESCROW_ERR_MALFORMED for a message that is no
- * question. fd stays the caller's. The connections need, after any sandbox: the network, /proc, and
- * for reading the libraries, ca_file and password_file.
+ * Serves the channel, within the SQL environment that was made for the instance (sql.h), until the
+ * other end closes it: ESCROW_OK. Else what ended it: ESCROW_ERR_MALFORMED for a message that is no
+ * question. fd stays the caller's.
  */
 MUST_CHECK enum escrow_err prober_run(int fd, const struct prober_config *config);

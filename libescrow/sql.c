@@ -3,8 +3,8 @@
 
 #include "libescrow/cleanup.h"
 #include "libescrow/log.h"
+#include "libescrow/sql_environment.h"
 #include "libescrow/sql_guard.h"
-#include "libescrow/sql_password.h"
 #include "libescrow/sql_socket.h"
 #include "libescrow/sql_text.h"
 
@@ -172,30 +172,38 @@ static enum escrow_err allocate(const struct sql_instance *instance,
 }
 
 /* By the data source's name, so that no connection string has to quote or hold a password. */
-static enum escrow_err log_in(const struct sql_instance *instance,
-                              struct sql_connection *connection, struct sql_error *ret_error)
+static enum escrow_err call_driver(const struct sql_instance *instance,
+                                   const struct sql_connection *connection, bool *ret_is_open)
 {
-    CLEANUP(secret_free_p) struct secret *source = NULL, *login = NULL, *password = NULL;
+    CLEANUP(secret_free_p) struct secret *source = NULL, *login = NULL;
+    const struct secret *password = sql_environment_password();
     enum escrow_err err;
 
     err = sql_text_to_utf16(SOURCE_NAME, strlen(SOURCE_NAME), &source);
     if (!err && instance->login)
         err = sql_text_to_utf16(instance->login, strlen(instance->login), &login);
-    if (!err && instance->login)
-        err = sql_password_read(instance->password_file, &password);
-    if (err) {
-        snprintf(ret_error->text, sizeof(ret_error->text),
-                 "the login or its password file cannot be used");
+    if (!err && instance->login && !password)
+        err = ESCROW_ERR_CONFIG;
+    if (err)
         return err;
-    }
-    if (SQL_SUCCEEDED(SQLConnectW(
-            connection->handle, (SQLWCHAR *)source->bytes, (SQLSMALLINT)(source->len / 2),
-            login ? (SQLWCHAR *)login->bytes : NULL, (SQLSMALLINT)(login ? login->len / 2 : 0),
-            password ? (SQLWCHAR *)password->bytes : NULL,
-            (SQLSMALLINT)(password ? password->len / 2 : 0)))) {
-        connection->is_open = true;
-        return ESCROW_OK;
-    }
+    /* ODBC takes what it only reads as not const. */
+    *ret_is_open = SQL_SUCCEEDED(SQLConnectW(
+        connection->handle, (SQLWCHAR *)source->bytes, (SQLSMALLINT)(source->len / 2),
+        login ? (SQLWCHAR *)login->bytes : NULL, (SQLSMALLINT)(login ? login->len / 2 : 0),
+        password ? (SQLWCHAR *)(uintptr_t)password->bytes : NULL,
+        (SQLSMALLINT)(password ? password->len / 2 : 0)));
+    return ESCROW_OK;
+}
+
+static enum escrow_err log_in(const struct sql_instance *instance,
+                              struct sql_connection *connection, struct sql_error *ret_error)
+{
+    enum escrow_err err = call_driver(instance, connection, &connection->is_open);
+
+    if (err)
+        snprintf(ret_error->text, sizeof(ret_error->text), "the login cannot be used");
+    if (err || connection->is_open)
+        return err;
     err = take_error(SQL_HANDLE_DBC, connection->handle, ret_error);
     if (err == ESCROW_ERR_SQL && is_login_refusal(ret_error->number))
         return ESCROW_ERR_DENIED;
@@ -247,6 +255,18 @@ enum escrow_err sql_connect(const struct sql_instance *instance,
     }
     *ret_connection = TAKE(connection);
     return ESCROW_OK;
+}
+
+enum escrow_err sql_rehearse(const struct sql_instance *instance)
+{
+    CLEANUP(sql_close_p) struct sql_connection *connection = NULL;
+    enum escrow_err err = sql_guard_map(instance->tls_name, "");
+    bool is_open;
+
+    if (!err)
+        err = allocate(instance, &connection);
+    /* Fails for want of an address, as it is to. */
+    return err ? err : call_driver(instance, connection, &is_open);
 }
 
 void sql_close(struct sql_connection *connection)

@@ -44,8 +44,9 @@ struct sql_connection;
 /*
  * Once in the process, before anything else of it: arms the send guard, clears what FreeTDS,
  * unixODBC, GnuTLS and Kerberos read from the environment, and points them at configuration files
- * for this instance that exist only in this process' memory. Needs /proc. ESCROW_ERR_CONFIG
- * (logged) if a value of the instance cannot be used.
+ * for this instance that exist only in this process' memory. Reads ca_file and password_file and
+ * loads the driver, for the life of the environment: a sandbox may come after it (sql_sandbox.h).
+ * Needs /proc. ESCROW_ERR_CONFIG (logged) if a value or a file of the instance cannot be used.
  */
 MUST_CHECK enum escrow_err sql_environment_new(const struct sql_instance *instance);
 void sql_environment_free(void);
@@ -55,7 +56,7 @@ void sql_environment_free(void);
  * without a number is then diagnosed by sql_diagnose.
  * ESCROW_ERR_UNAVAILABLE (network, TLS), ESCROW_ERR_TIMEOUT, ESCROW_ERR_DENIED (login refused: wait
  * at least 30 s before the next attempt, polling must not lock an account), ESCROW_ERR_SQL (another
- * error of the server at login), ESCROW_ERR_CONFIG (password file), ESCROW_ERR_SYSTEM (the driver
+ * error of the server at login), ESCROW_ERR_CONFIG (no environment), ESCROW_ERR_SYSTEM (the driver
  * does not send through the guard), ESCROW_ERR_NO_MEMORY.
  * The time-outs count per read of the driver: keep a deadline outside and kill the process.
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/cleanup.h"
 #include "libescrow/sql.h"
+#include "libescrow/sql_environment.h"
 #include "libescrow/sql_socket.h"
 
 #include <openssl/err.h>
@@ -270,6 +271,7 @@ static enum sql_diagnosis diagnose(struct handshake *handshake)
     const struct sql_instance *instance = handshake->instance;
     struct sql_socket_dialled dialled;
     enum sql_diagnosis diagnosis;
+    char copy[32];
     int error = 0;
     enum escrow_err err = sql_socket_dial(instance->address, instance->port, handshake->deadline_ms,
                                           &dialled, &error);
@@ -287,7 +289,8 @@ static enum sql_diagnosis diagnose(struct handshake *handshake)
         return diagnosis;
     if (!prepare_tls(handshake))
         return SQL_DIAGNOSIS_TLS_FAILED;
-    if (SSL_CTX_load_verify_file(handshake->settings, instance->ca_file) != 1) {
+    snprintf(copy, sizeof(copy), "/proc/self/fd/%d", sql_environment_ca_fd());
+    if (SSL_CTX_load_verify_file(handshake->settings, copy) != 1) {
         snprintf(handshake->detail, sizeof(handshake->detail), "ca_file cannot be read");
         return SQL_DIAGNOSIS_TLS_FAILED;
     }

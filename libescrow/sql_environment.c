@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/sql_environment.h"
+
 #include "libescrow/cleanup.h"
+#include "libescrow/file.h"
 #include "libescrow/log.h"
-#include "libescrow/sql.h"
 #include "libescrow/sql_guard.h"
+#include "libescrow/sql_password.h"
 
 #include <ctype.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <iconv.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,14 +23,17 @@
 /* FreeTDS reads lines of 256 bytes; what is longer would be cut silently. */
 #define CONF_VALUE_MAX 200
 #define TIMEOUT_MAX_S 30
+#define CA_BYTES_MAX ((size_t)1024 * 1024)
+#define FD_PATH_CAP 32
 
 /*
  * The libraries read their files again for each connection, so these stay open for the life of the
  * process. Global because the environment is.
  */
 static struct {
-    int odbcinst, odbc, freetds;
-} files = {-1, -1, -1};
+    int odbcinst, odbc, freetds, ca;
+    struct secret *password;
+} files = {.odbcinst = -1, .odbc = -1, .freetds = -1, .ca = -1};
 
 /* What FreeTDS, unixODBC, GnuTLS and Kerberos read; some of it makes them write secrets to files.
  */
@@ -102,27 +111,48 @@ static enum escrow_err check(const struct sql_instance *instance)
     return ESCROW_OK;
 }
 
+static const char *fd_path(int fd, char path[static FD_PATH_CAP])
+{
+    snprintf(path, FD_PATH_CAP, "/proc/self/fd/%d", fd);
+    return path;
+}
+
 /*
- * A file in memory: nothing is left behind when the process is killed, and nobody else can alter
- * it. Points `variable`, unless NULL, at it. Its descriptor is in *fd, also after an error.
+ * A file in memory: nothing is left behind when the process is killed, and nobody can alter it, not
+ * even this process. Points `variable`, unless NULL, at it. Its descriptor is in *fd, also after an
+ * error.
  */
 __attribute__((format(printf, 3, 4))) static enum escrow_err
 write_file(const char *variable, int *fd, const char *format, ...)
 {
-    char path[64];
+    char path[FD_PATH_CAP];
     va_list arguments;
     int len;
 
-    *fd = memfd_create("escrow-sql", MFD_CLOEXEC);
+    *fd = memfd_create("escrow-sql", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (*fd < 0)
         return ESCROW_ERR_SYSTEM;
     va_start(arguments, format);
     len = vdprintf(*fd, format, arguments);
     va_end(arguments);
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", *fd);
-    if (len < 0 || (variable && setenv(variable, path, 1) != 0))
+    if (len < 0 ||
+        fcntl(*fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0 ||
+        (variable && setenv(variable, fd_path(*fd, path), 1) != 0))
         return ESCROW_ERR_SYSTEM;
     return ESCROW_OK;
+}
+
+static enum escrow_err copy_ca(const char *path)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    size_t len;
+    enum escrow_err err = file_read(path, CA_BYTES_MAX, &text, &len);
+
+    if (err == ESCROW_ERR_NOT_FOUND)
+        log_error("sql: ca_file %s: there is no such file", path);
+    if (err)
+        return err == ESCROW_ERR_NO_MEMORY ? err : ESCROW_ERR_CONFIG;
+    return write_file(NULL, &files.ca, "%s", text);
 }
 
 /* unixODBC puts ODBCSYSINI and ODBCINSTINI together to the name of its driver list. */
@@ -144,7 +174,7 @@ static enum escrow_err write_odbc(void)
 /* The driver checks the certificate against `host`; sql_guard lets that name resolve. */
 static enum escrow_err write_freetds(const struct sql_instance *instance)
 {
-    char spn[CONF_VALUE_MAX + 64] = "";
+    char spn[CONF_VALUE_MAX + 64] = "", ca[FD_PATH_CAP];
 
     if (!instance->login)
         snprintf(spn, sizeof(spn), "spn = MSSQLSvc/%s:%u\n", instance->tls_name, instance->port);
@@ -161,7 +191,7 @@ static enum escrow_err write_freetds(const struct sql_instance *instance)
                       "connect timeout = %u\n"
                       "timeout = %u\n"
                       "%s",
-                      instance->tls_name, instance->port, instance->ca_file,
+                      instance->tls_name, instance->port, fd_path(files.ca, ca),
                       instance->login_timeout_s, instance->query_timeout_s, spn);
 }
 
@@ -174,6 +204,55 @@ static enum escrow_err set_kerberos(const char *keytab)
     return ESCROW_OK;
 }
 
+/*
+ * Code pages that a server's collation may name (and what ODBC itself uses): libc loads a converter
+ * from a file at its first use, and keeps it loaded as long as one is open.
+ */
+static const char *const pages[] = {"UTF-16", "UCS-2LE", "ISO-8859-1", "CP437",  "CP850",
+                                    "CP874",  "CP932",   "CP936",      "CP949",  "CP950",
+                                    "CP1250", "CP1251",  "CP1252",     "CP1253", "CP1254",
+                                    "CP1255", "CP1256",  "CP1257",     "CP1258", "GB18030"};
+static iconv_t converters[ARRAY_LEN(pages)];
+
+static void load_converters(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++)
+        if (!converters[i])
+            converters[i] = iconv_open("UTF-8", pages[i]);
+}
+
+/* So that a sandbox can follow: nothing is loaded from a file later. */
+static enum escrow_err load_driver(const struct sql_instance *instance)
+{
+    if (!dlopen(ESCROW_ODBC_DRIVER, RTLD_NOW | RTLD_NODELETE)) {
+        log_error("sql: the driver cannot be loaded: %s", dlerror());
+        return ESCROW_ERR_CONFIG;
+    }
+    load_converters();
+    return sql_rehearse(instance);
+}
+
+static enum escrow_err make_files(const struct sql_instance *instance)
+{
+    enum escrow_err err = clear_environment();
+
+    /* Where unixODBC looks for .odbcinst.ini; without HOME it would take /home. */
+    if (!err && setenv("HOME", "/nonexistent", 1) != 0)
+        err = ESCROW_ERR_SYSTEM;
+    if (!err)
+        err = copy_ca(instance->ca_file);
+    if (!err)
+        err = write_odbc();
+    if (!err)
+        err = write_freetds(instance);
+    if (!err)
+        err = instance->login ? sql_password_read(instance->password_file, &files.password)
+                              : set_kerberos(instance->keytab);
+    if (err == ESCROW_ERR_SYSTEM)
+        log_error("sql: the configuration of the driver cannot be made: %s", strerror(errno));
+    return err;
+}
+
 enum escrow_err sql_environment_new(const struct sql_instance *instance)
 {
     enum escrow_err err = check(instance);
@@ -184,18 +263,9 @@ enum escrow_err sql_environment_new(const struct sql_instance *instance)
     if (err)
         return err;
     sql_environment_free();
-    err = clear_environment();
-    /* Where unixODBC looks for .odbcinst.ini; without HOME it would take /home. */
-    if (!err && setenv("HOME", "/nonexistent", 1) != 0)
-        err = ESCROW_ERR_SYSTEM;
+    err = make_files(instance);
     if (!err)
-        err = write_odbc();
-    if (!err)
-        err = write_freetds(instance);
-    if (!err && !instance->login)
-        err = set_kerberos(instance->keytab);
-    if (err == ESCROW_ERR_SYSTEM)
-        log_error("sql: the configuration of the driver cannot be made: %s", strerror(errno));
+        err = load_driver(instance);
     if (err)
         sql_environment_free();
     return err;
@@ -206,4 +276,17 @@ void sql_environment_free(void)
     cleanup_close(&files.odbcinst);
     cleanup_close(&files.odbc);
     cleanup_close(&files.freetds);
+    cleanup_close(&files.ca);
+    secret_free(files.password);
+    files.password = NULL;
+}
+
+const struct secret *sql_environment_password(void)
+{
+    return files.password;
+}
+
+int sql_environment_ca_fd(void)
+{
+    return files.ca;
 }

@@ -128,8 +128,11 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
 
     if (!next)
         return EAI_SYSTEM;
-    if (node && guard.name[0] && strcmp(node, guard.name) == 0)
+    if (node && guard.name[0] && strcmp(node, guard.name) == 0) {
+        if (!guard.address[0])
+            return EAI_NONAME;
         node = guard.address;
+    }
     return next(node, service, hints, result);
 }
 

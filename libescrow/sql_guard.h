@@ -27,8 +27,10 @@
  */
 MUST_CHECK enum escrow_err sql_guard_arm(void);
 
-/* Lets name resolve to a numeric address, until the next call. ESCROW_ERR_CONFIG if one is too
- * long. */
+/*
+ * Lets name resolve to a numeric address, or with "" to none, until the next call.
+ * ESCROW_ERR_CONFIG if one is too long.
+ */
 MUST_CHECK enum escrow_err sql_guard_map(const char *name, const char *numeric_address);
 
 /* What send() has done since sql_guard_watch. */

@@ -314,7 +314,7 @@ plant() {
         chmod $mode "$file"
         run client -- batch "$QUORUM"
         assert_failure
-        assert_line --partial 'config 0 []'
+        assert_line --partial 'sql: password file '
     done
     chmod 640 "$file"
     run client -- batch "$QUORUM"
@@ -324,11 +324,11 @@ plant() {
         printf %s "$content" >"$file"
         run client -- batch "$QUORUM"
         assert_failure
-        assert_line --partial 'config 0 []'
+        assert_line --partial 'sql: password file '
         refute_output --partial xxxx
     done
     run client password="$BATS_TEST_TMPDIR" -- batch "$QUORUM"
-    assert_line --partial 'config 0 []'
+    assert_line --partial 'sql: password file '
     assert_equal "$(statements '.login' | wc -l)" 1
 }
 
