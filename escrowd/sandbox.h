@@ -5,11 +5,8 @@
 #include "escrowd/ipc_messages.h"
 
 /*
- * What a role may do from now on, by one table per role (sandbox_table.c): its own user, no new
- * privileges, not dumpable, no core file, resource limits, the files it needs (Landlock) and the
- * system calls it needs (seccomp); a call beyond them kills the process. Nothing of it can be taken
- * back. Where the kernel lacks a part, the role runs without it and a log line says so; every other
- * failure stops the role.
+ * A role of escrowd enters its sandbox (libescrow/sandbox.h): its own user, and what the table of
+ * sandbox_table.c leaves it. Which protections are on stands in one log line of the role.
  */
 
 /*

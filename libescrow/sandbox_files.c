@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "escrowd/sandbox_files.h"
+#include "libescrow/sandbox_files.h"
 
 #include "libescrow/log.h"
 
@@ -23,6 +23,12 @@
 #define ACCESS_FS_IOCTL_DEV (1ULL << 15) /* 5 */
 #define SCOPE_ABSTRACT_UNIX (1ULL << 0)  /* 6 */
 #define SCOPE_SIGNAL (1ULL << 1)
+#define RULE_NET_PORT 2
+
+struct port_rule {
+    uint64_t allowed_access;
+    uint64_t port;
+};
 
 struct ruleset {
     uint64_t handled_access_fs;
@@ -39,7 +45,7 @@ struct ruleset {
      LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG)
 #define DEVICE (FILE_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | ACCESS_FS_IOCTL_DEV)
 
-static struct ruleset ruleset_for(int abi, const struct sandbox_profile *profile)
+static struct ruleset ruleset_for(int abi)
 {
     struct ruleset ruleset = {.handled_access_fs = ACCESS_FS_ABI1};
 
@@ -47,9 +53,8 @@ static struct ruleset ruleset_for(int abi, const struct sandbox_profile *profile
         ruleset.handled_access_fs |= ACCESS_FS_REFER;
     if (abi >= 3)
         ruleset.handled_access_fs |= ACCESS_FS_TRUNCATE;
-    if (abi >= 4)
-        ruleset.handled_access_net =
-            ACCESS_NET_BIND_TCP | (profile->may_connect ? 0 : ACCESS_NET_CONNECT_TCP);
+    if (abi >= SANDBOX_ABI_TCP)
+        ruleset.handled_access_net = ACCESS_NET_BIND_TCP | ACCESS_NET_CONNECT_TCP;
     if (abi >= 5)
         ruleset.handled_access_fs |= ACCESS_FS_IOCTL_DEV;
     if (abi >= 6)
@@ -61,8 +66,8 @@ static size_t ruleset_size(int abi)
 {
     if (abi >= 6)
         return sizeof(struct ruleset);
-    return abi >= 4 ? offsetof(struct ruleset, scoped)
-                    : offsetof(struct ruleset, handled_access_net);
+    return abi >= SANDBOX_ABI_TCP ? offsetof(struct ruleset, scoped)
+                                  : offsetof(struct ruleset, handled_access_net);
 }
 
 static uint64_t rights_of(enum sandbox_access access, bool is_folder)
@@ -78,72 +83,102 @@ static uint64_t rights_of(enum sandbox_access access, bool is_folder)
     return 0;
 }
 
-static enum escrow_err grant(int ruleset_fd, uint64_t handled, const char *path,
-                             enum sandbox_access access)
+static int open_path(const struct sandbox_path *path)
 {
-    CLEANUP(cleanup_close) int fd = open(path, O_PATH | O_CLOEXEC);
+    char folder[PATH_MAX];
+
+    if (!path->is_folder_of)
+        return open(path->path, O_PATH | O_CLOEXEC);
+    snprintf(folder, sizeof(folder), "%s", path->path);
+    return open(dirname(folder), O_PATH | O_CLOEXEC);
+}
+
+static enum escrow_err grant(int ruleset_fd, uint64_t handled, const struct sandbox_path *path)
+{
+    CLEANUP(cleanup_close) int fd = open_path(path);
     struct landlock_path_beneath_attr rule = {.parent_fd = fd};
     struct stat status;
 
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return ESCROW_OK; /* what is not there needs no right */
     if (fd >= 0 && fstat(fd, &status) == 0) {
-        rule.allowed_access = rights_of(access, S_ISDIR(status.st_mode)) & handled;
+        rule.allowed_access = rights_of(path->access, S_ISDIR(status.st_mode)) & handled;
         if (syscall(SYS_landlock_add_rule, ruleset_fd, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0)
             return ESCROW_OK;
     }
-    log_error("sandbox: cannot grant %s: %s", path, strerror(errno));
+    log_error("sandbox: cannot grant %s: %s", path->path, strerror(errno));
     return ESCROW_ERR_SYSTEM;
 }
 
-static enum escrow_err grant_all(int ruleset_fd, uint64_t handled,
-                                 const struct sandbox_profile *profile,
-                                 const struct escrowd_config *config,
-                                 const struct escrowd_instance *instance)
+static enum escrow_err grant_port(int ruleset_fd, uint16_t port)
 {
-    for (size_t i = 0; i < profile->path_count; i++) {
-        const struct sandbox_path *path = &profile->paths[i];
-        const char *name = path->fixed ? path->fixed : path->find(config, instance);
-        char folder[PATH_MAX];
-        enum escrow_err err;
+    const struct port_rule rule = {.allowed_access = ACCESS_NET_CONNECT_TCP, .port = port};
 
-        if (!name)
-            continue;
-        snprintf(folder, sizeof(folder), "%s", name);
-        err = grant(ruleset_fd, handled, path->is_folder_of ? dirname(folder) : name, path->access);
-        if (err)
-            return err;
-    }
-    return ESCROW_OK;
+    if (syscall(SYS_landlock_add_rule, ruleset_fd, RULE_NET_PORT, &rule, 0) == 0)
+        return ESCROW_OK;
+    log_error("sandbox: cannot grant TCP port %u: %s", port, strerror(errno));
+    return ESCROW_ERR_SYSTEM;
 }
 
-enum escrow_err sandbox_restrict_files(const struct sandbox_profile *profile,
-                                       const struct escrowd_config *config,
-                                       const struct escrowd_instance *instance)
+static enum escrow_err grant_all(int ruleset_fd, const struct ruleset *ruleset,
+                                 const struct sandbox_plan *plan)
+{
+    enum escrow_err err = ESCROW_OK;
+
+    for (size_t i = 0; i < plan->path_count && !err; i++)
+        err = grant(ruleset_fd, ruleset->handled_access_fs, &plan->paths[i]);
+    for (size_t i = 0; ruleset->handled_access_net && i < plan->port_count && !err; i++)
+        err = grant_port(ruleset_fd, plan->ports[i]);
+    return err;
+}
+
+/* What an older Landlock does not cover. */
+static void log_missing(int abi)
+{
+    if (abi < 1)
+        log_warning("sandbox: this kernel has no Landlock: files are protected by their modes only,"
+                    " TCP ports not at all");
+    else if (abi < SANDBOX_ABI_TCP)
+        log_warning("sandbox: Landlock of this kernel (ABI %d) covers files, but no TCP ports, "
+                    "abstract Unix sockets and signals",
+                    abi);
+    else if (abi < 6)
+        log_warning("sandbox: Landlock of this kernel (ABI %d) covers files and TCP ports, but no "
+                    "abstract Unix sockets and signals",
+                    abi);
+}
+
+enum escrow_err sandbox_files_prepare(const struct sandbox_plan *plan, int *ret_abi, int *ret_fd)
 {
     int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    struct ruleset ruleset = ruleset_for(abi, profile);
+    struct ruleset ruleset = ruleset_for(abi);
     CLEANUP(cleanup_close) int fd = -1;
     enum escrow_err err;
 
+    log_missing(abi);
     if (abi < 1) {
-        log_warning(
-            "sandbox: this kernel has no Landlock: files are protected by their modes only");
+        *ret_abi = 0;
+        *ret_fd = -1;
         return ESCROW_OK;
     }
-    if (abi < 4)
-        log_info("sandbox: this kernel's Landlock (ABI %d) covers files, not TCP", abi);
     fd = (int)syscall(SYS_landlock_create_ruleset, &ruleset, ruleset_size(abi), 0);
     if (fd < 0) {
         log_error("sandbox: Landlock: %s", strerror(errno));
         return ESCROW_ERR_SYSTEM;
     }
-    err = grant_all(fd, ruleset.handled_access_fs, profile, config, instance);
+    err = grant_all(fd, &ruleset, plan);
     if (err)
         return err;
-    if (syscall(SYS_landlock_restrict_self, fd, 0) < 0) {
-        log_error("sandbox: Landlock: %s", strerror(errno));
-        return ESCROW_ERR_SYSTEM;
-    }
+    *ret_abi = abi;
+    *ret_fd = fd;
+    fd = -1;
     return ESCROW_OK;
+}
+
+enum escrow_err sandbox_files_enforce(int fd)
+{
+    if (fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) == 0)
+        return ESCROW_OK;
+    log_error("sandbox: Landlock: %s", strerror(errno));
+    return ESCROW_ERR_SYSTEM;
 }
