@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define QUIET_MS 500 /* a set of files is complete when nothing happened for so long */
@@ -39,13 +41,21 @@ struct file_watch {
     void *argument;
     int inotify_fd; /* -1: there is none */
     struct event *readable;
-    struct event *quiet;    /* goes off when nothing has happened for a while */
-    struct event *look;     /* once a minute */
-    struct timeval look_by; /* quiet goes off then at the latest */
+    struct event *quiet; /* goes off when nothing has happened for a while */
+    struct event *look;  /* once a minute */
+    int64_t look_by_ms;  /* quiet goes off then at the latest; 0: it waits for nothing */
     struct watched *files;
     size_t count;
     bool is_complaint_logged;
 };
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
 
 static struct signature signature_of(const char *path)
 {
@@ -109,7 +119,7 @@ static void look(struct file_watch *watch)
 {
     bool has_changed = false;
 
-    evutil_timerclear(&watch->look_by);
+    watch->look_by_ms = 0;
     file_watch_look(watch);
     for (size_t i = 0; i < watch->count; i++)
         has_changed |= watch->files[i].has_changed;
@@ -129,18 +139,14 @@ static void on_readable(evutil_socket_t fd, short what, void *argument)
 {
     struct file_watch *watch = argument;
     const struct timeval quiet = {.tv_usec = QUIET_MS * 1000};
-    const struct timeval busy = {.tv_sec = BUSY_MS / 1000};
-    struct timeval now, until;
     char events[4096];
 
     (void)what;
     while (read((int)fd, events, sizeof(events)) > 0) {
     }
-    event_base_gettimeofday_cached(event_get_base(watch->quiet), &now);
-    if (!evutil_timerisset(&watch->look_by))
-        evutil_timeradd(&now, &busy, &watch->look_by);
-    evutil_timeradd(&now, &quiet, &until);
-    if (evutil_timercmp(&until, &watch->look_by, <) && event_add(watch->quiet, &quiet) < 0)
+    if (watch->look_by_ms == 0)
+        watch->look_by_ms = now_ms() + BUSY_MS;
+    if (now_ms() + QUIET_MS < watch->look_by_ms && event_add(watch->quiet, &quiet) < 0)
         look(watch);
 }
 
