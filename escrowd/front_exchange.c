@@ -61,7 +61,7 @@ static void send_answer(struct front_connection *connection, struct evhttp_reque
                         const struct answer *answer)
 {
     struct evbuffer *body = evbuffer_new();
-    char seconds[16];
+    char seconds[16], length[32];
 
     add_header(http, "Content-Type", answer->content_type);
     add_header(http, "Cache-Control", "no-store");
@@ -71,10 +71,13 @@ static void send_answer(struct front_connection *connection, struct evhttp_reque
     }
     if (answer->is_last)
         add_header(http, "Connection", "close");
-    /* evhttp would send one to HEAD as well. */
-    if (evhttp_request_get_command(http) != EVHTTP_REQ_HEAD &&
-        (!body || evbuffer_add(body, answer->body, answer->body_len) < 0))
-        log_error("reply: no memory");
+    /* evhttp would send one to HEAD as well, and not always say how long it is. */
+    if (evhttp_request_get_command(http) != EVHTTP_REQ_HEAD) {
+        snprintf(length, sizeof(length), "%zu", answer->body_len);
+        add_header(http, "Content-Length", length);
+        if (!body || evbuffer_add(body, answer->body, answer->body_len) < 0)
+            log_error("reply: no memory");
+    }
     /* The same deadline again: to take the reply and to send the next request. */
     front_connection_arm(connection, 0);
     evhttp_request_set_on_complete_cb(http, on_sent, connection);

@@ -200,7 +200,7 @@ counted() {
     counted alg-none "400 malformed"
     kill "$ESCROWD_PID"
     timeout 10 tail --pid="$ESCROWD_PID" -f /dev/null
-    for reason in $(sort -u "$CHAIN/counted"); do
+    sort -u "$CHAIN/counted" | while read -r reason; do
         is "$reason $(unproved "$reason")" "$reason $(grep -cx "$reason" "$CHAIN/counted")"
     done
 }
