@@ -13,6 +13,7 @@
 
 struct store {
     sqlite3 *database;
+    struct store_statements statements;
 };
 
 /*
@@ -67,6 +68,14 @@ static const char *const migrations[] = {
     "  id TEXT PRIMARY KEY, sequence INTEGER NOT NULL, purpose INTEGER NOT NULL,"
     "  group_name TEXT NOT NULL, database_name TEXT NOT NULL, expires_ms INTEGER NOT NULL,"
     "  used_by INTEGER REFERENCES grants (sequence)) STRICT;",
+    /* What a release asks for must not take longer the more has been stored. */
+    "CREATE INDEX versions_by_state ON versions (secret, state, version);"
+    "CREATE INDEX unimported ON versions (sequence) WHERE private IS NULL AND state <> 4;"
+    "CREATE INDEX grants_by_epoch ON grants"
+    "  (group_name, database_name, epoch, purpose, sequence);"
+    "CREATE INDEX unsettled ON grants (sequence) WHERE settled_by IS NULL;"
+    "DROP INDEX grants_by_group;"
+    "CREATE INDEX grants_by_group ON grants (group_name, time_ms, is_unfinished);",
 };
 
 static enum escrow_err run_sql(struct store *store, const char *sql)
@@ -80,6 +89,11 @@ static enum escrow_err run_sql(struct store *store, const char *sql)
 sqlite3 *store_database(struct store *store)
 {
     return store->database;
+}
+
+struct store_statements *store_statements(struct store *store)
+{
+    return &store->statements;
 }
 
 enum escrow_err store_begin(struct store *store)
@@ -167,9 +181,13 @@ enum escrow_err store_open(const char *path, struct store **ret_store)
     }
     sqlite3_extended_result_codes(store->database, 1);
     sqlite3_db_config(store->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    /* Exclusive before WAL: no shared-memory file, and no second keeper. */
+    /*
+     * Exclusive before WAL: no shared-memory file, and no second keeper. NORMAL: after a power cut
+     * the store may lack what came last, never hold half of it; the log, which was on disk before,
+     * is read again from where the store ends.
+     */
     err = run_sql(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-                         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+                         "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
                          "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;");
     if (!err)
         err = migrate(store);
@@ -181,6 +199,8 @@ enum escrow_err store_open(const char *path, struct store **ret_store)
 
 void store_close(struct store *store)
 {
+    for (size_t i = 0; i < store->statements.count; i++)
+        sqlite3_finalize(store->statements.items[i].prepared);
     sqlite3_close(store->database);
     free(store);
 }

@@ -13,19 +13,60 @@ static void query_fault(struct query *query, const char *what)
     query->is_faulty = true;
 }
 
+static sqlite3_stmt *prepare(struct query *query, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+
+    if (sqlite3_prepare_v2(query->database, sql, -1, &statement, NULL) != SQLITE_OK)
+        query_fault(query, "cannot prepare a statement");
+    return statement;
+}
+
+/* The place of a text among the kept statements, made if there is room; NULL: there is none. */
+static struct store_statement *find_statement(struct store_statements *kept, const char *sql)
+{
+    for (size_t i = 0; i < kept->count; i++) {
+        if (kept->items[i].sql == sql)
+            return &kept->items[i];
+    }
+    if (kept->count == STORE_STATEMENTS_MAX)
+        return NULL;
+    kept->items[kept->count].sql = sql;
+    return &kept->items[kept->count++];
+}
+
 void query_open(struct query *query, struct store *store, const char *sql)
 {
+    struct store_statement *kept = find_statement(store_statements(store), sql);
+
     memset(query, 0, sizeof(*query));
     query->database = store_database(store);
     query->next = 1;
-    if (sqlite3_prepare_v2(query->database, sql, -1, &query->statement, NULL) != SQLITE_OK)
-        query_fault(query, "cannot prepare a statement");
+    /* One that is open already, further up, has its own rows to read. */
+    if (!kept || kept->is_used) {
+        query->statement = prepare(query, sql);
+        return;
+    }
+    if (!kept->prepared)
+        kept->prepared = prepare(query, sql);
+    kept->is_used = true;
+    query->is_used = &kept->is_used;
+    query->statement = kept->prepared;
 }
 
 void query_close(struct query *query)
 {
-    sqlite3_finalize(query->statement);
+    if (query->is_used && query->statement) {
+        /* What it returns was the query's fault, and has been told. */
+        sqlite3_reset(query->statement);
+        sqlite3_clear_bindings(query->statement);
+    } else {
+        sqlite3_finalize(query->statement);
+    }
+    if (query->is_used)
+        *query->is_used = false;
     query->statement = NULL;
+    query->is_used = NULL;
 }
 
 static void bound(struct query *query, int result)

@@ -13,10 +13,12 @@
 struct query {
     sqlite3 *database;
     sqlite3_stmt *statement;
-    int next; /* parameter to bind */
+    bool *is_used; /* of a statement that the store keeps; NULL: it is this query's own */
+    int next;      /* parameter to bind */
     bool is_faulty;
 };
 
+/* sql is a constant: the store keeps it, prepared, by its address. */
 void query_open(struct query *query, struct store *store, const char *sql);
 void query_close(struct query *query);
 

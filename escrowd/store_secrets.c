@@ -109,8 +109,8 @@ enum escrow_err store_next_version(struct store *store, const struct act_subject
     CLEANUP(query_close) struct query query;
 
     query_open(&query, store,
-               "SELECT max(version) FROM versions JOIN secrets ON secrets.id = versions.secret"
-               " WHERE group_name = ? AND database_name = ?");
+               "SELECT max(version) FROM versions WHERE secret ="
+               " (SELECT id FROM secrets WHERE group_name = ? AND database_name = ?)");
     query_put_text(&query, subject->group);
     query_put_text(&query, subject->database);
     *ret_version = query_row(&query) ? (uint32_t)query_number(&query, 0) + 1 : 1;
@@ -129,25 +129,38 @@ static void read_version(struct query *query, struct store_version *version)
                                                   sizeof(version->private_area.bytes));
 }
 
+/* Those of one state, newest first, behind what is there already. */
+static enum escrow_err add_live(struct store *store, const struct act_subject *subject,
+                                enum secret_state state, struct store_version *versions, size_t cap,
+                                size_t *count)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store,
+               "SELECT " VERSION_COLUMNS " FROM versions WHERE secret ="
+               " (SELECT id FROM secrets WHERE group_name = ? AND database_name = ?)"
+               " AND state = ? ORDER BY version DESC LIMIT ?");
+    query_put_text(&query, subject->group);
+    query_put_text(&query, subject->database);
+    query_put_number(&query, state);
+    query_put_number(&query, cap - *count);
+    while (*count < cap && query_row(&query))
+        read_version(&query, &versions[(*count)++]);
+    return query_end(&query);
+}
+
 enum escrow_err store_live_versions(struct store *store, const struct act_subject *subject,
                                     struct store_version *ret_versions, size_t cap,
                                     size_t *ret_count)
 {
-    CLEANUP(query_close) struct query query;
+    static const enum secret_state order[] = {SECRET_ACTIVE, SECRET_PENDING, SECRET_RETIRED};
     size_t count = 0;
+    enum escrow_err err = ESCROW_OK;
 
-    query_open(&query, store,
-               "SELECT " VERSION_COLUMNS
-               " FROM versions JOIN secrets ON secrets.id = versions.secret"
-               " WHERE group_name = ? AND database_name = ? AND state IN (1, 2, 3)"
-               " ORDER BY CASE state WHEN 2 THEN 0 WHEN 1 THEN 1 ELSE 2 END, version DESC LIMIT ?");
-    query_put_text(&query, subject->group);
-    query_put_text(&query, subject->database);
-    query_put_number(&query, cap);
-    while (query_row(&query) && count < cap)
-        read_version(&query, &ret_versions[count++]);
+    for (size_t i = 0; !err && i < ARRAY_LEN(order); i++)
+        err = add_live(store, subject, order[i], ret_versions, cap, &count);
     *ret_count = count;
-    return query_end(&query);
+    return err;
 }
 
 enum escrow_err store_blob(struct store *store, const struct tpm_name *object,
