@@ -181,6 +181,8 @@ enum escrow_err store_open(const char *path, struct store **ret_store)
     }
     sqlite3_extended_result_codes(store->database, 1);
     sqlite3_db_config(store->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* Else it prepares anew whenever a value is bound that a partial index asks for. */
+    sqlite3_db_config(store->database, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
     /*
      * Exclusive before WAL: no shared-memory file, and no second keeper. NORMAL: after a power cut
      * the store may lack what came last, never hold half of it; the log, which was on disk before,

@@ -403,8 +403,10 @@ enum escrow_err tpm_release(struct tpm *tpm, const struct tpm_release_request *r
         err = tpm_policy_duplicate_cphash(&request->object->name, &recipient, &cphash);
     if (err)
         return err;
+    tpm_transport_hold(&tpm->transport);
     err = release_once(tpm, request, &cphash, ret_blob);
     if (is_worth_repeating(tpm, err))
         err = release_once(tpm, request, &cphash, ret_blob);
+    tpm_transport_let_go(&tpm->transport);
     return err;
 }

@@ -144,7 +144,7 @@ static TSS2_RC on_receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *res
         errno = EPROTO;
         return lost(transport, "not a TPM's answer");
     }
-    if (!transport->is_device)
+    if (!transport->is_device && !transport->is_held)
         tpm_transport_disconnect(transport);
     *size = have;
     return TSS2_RC_SUCCESS;
@@ -181,6 +181,18 @@ void tpm_transport_disconnect(struct tpm_transport *transport)
 {
     cleanup_close(&transport->fd);
     transport->fd = -1;
+}
+
+void tpm_transport_hold(struct tpm_transport *transport)
+{
+    transport->is_held = true;
+}
+
+void tpm_transport_let_go(struct tpm_transport *transport)
+{
+    transport->is_held = false;
+    if (!transport->is_device)
+        tpm_transport_disconnect(transport);
 }
 
 TSS2_TCTI_CONTEXT *tpm_transport_tcti(struct tpm_transport *transport)

@@ -14,14 +14,15 @@
  * a deadline on a socket, and both leave the TSS context unusable after one failure. Never looks
  * into what it carries, except for the size of a response.
  *
- * A swtpm serves one connection at a time, so each command makes its own: tools can talk to it in
- * between. A device stays open: sessions and objects belong to the descriptor.
+ * A swtpm serves one connection at a time, so each command makes its own, unless it is held: tools
+ * can talk to it in between. A device stays open: sessions and objects belong to the descriptor.
  */
 struct tpm_transport {
     TSS2_TCTI_CONTEXT_COMMON_V1 tcti; /* first: the TSS hands back a pointer to it */
     bool is_device;
     char path[108];
     int fd;
+    bool is_held;
     int timeout_ms; /* for one command */
     uint64_t commands;
 };
@@ -31,5 +32,9 @@ MUST_CHECK enum escrow_err tpm_transport_init(const char *setting, int timeout_m
                                               struct tpm_transport *ret_transport);
 /* Closes the connection; the next command makes a new one. */
 void tpm_transport_disconnect(struct tpm_transport *transport);
+
+/* Commands that follow closely take one connection, until they are done. */
+void tpm_transport_hold(struct tpm_transport *transport);
+void tpm_transport_let_go(struct tpm_transport *transport);
 
 TSS2_TCTI_CONTEXT *tpm_transport_tcti(struct tpm_transport *transport);
