@@ -7,9 +7,12 @@
 #include <seccomp.h>
 
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 CLEANUP_FUNCTION(seccomp_release_p, void, seccomp_release)
 
@@ -94,27 +97,25 @@ static enum escrow_err add_rules(void *filter, const struct sandbox_rule *rules,
     return err;
 }
 
-/* The kernel's own word; libseccomp's answers differ by version. */
-static enum escrow_err load(void *filter, bool *ret_is_on)
+/* Asks the kernel for a filter that does not exist (seccomp(2)): it finds no address, or no call.
+ */
+static bool has_seccomp(void)
 {
-    int status = seccomp_load(filter);
-
-    *ret_is_on = status == 0;
-    if (status == 0)
-        return ESCROW_OK;
-    if (status == -EINVAL || status == -ENOSYS || status == -EOPNOTSUPP || status == -ECANCELED) {
-        log_warning("sandbox: this kernel has no seccomp filters: system calls are not restricted");
-        return ESCROW_OK;
-    }
-    log_error("sandbox: seccomp: %s", strerror(-status));
-    return ESCROW_ERR_SYSTEM;
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) != 0 && errno == EFAULT;
 }
 
 enum escrow_err sandbox_restrict_calls(const struct sandbox_plan *plan, bool *ret_is_on)
 {
-    CLEANUP(seccomp_release_p) void *filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    CLEANUP(seccomp_release_p) void *filter = NULL;
     enum escrow_err err = ESCROW_OK;
+    int status;
 
+    *ret_is_on = has_seccomp();
+    if (!*ret_is_on) {
+        log_warning("sandbox: this kernel has no seccomp filters: system calls are not restricted");
+        return ESCROW_OK;
+    }
+    filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!filter)
         return ESCROW_ERR_NO_MEMORY;
     if (seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) != 0) {
@@ -129,5 +130,11 @@ enum escrow_err sandbox_restrict_calls(const struct sandbox_plan *plan, bool *re
         err = add_rules(filter, plan->lists[i].rules, plan->lists[i].count);
     if (!err)
         err = add_rules(filter, sandbox_common_rules, sandbox_common_rule_count);
-    return err ? err : load(filter, ret_is_on);
+    if (err)
+        return err;
+    status = seccomp_load(filter);
+    if (status == 0)
+        return ESCROW_OK;
+    log_error("sandbox: seccomp: %s", strerror(-status));
+    return ESCROW_ERR_SYSTEM;
 }

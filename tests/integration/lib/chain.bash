@@ -18,6 +18,9 @@
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
 
 CHAIN_CERTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../certs" && pwd)/escrow-certs
+# The programs; tests/plain has them as a release builds them.
+CHAIN_ESCROWD=${CHAIN_ESCROWD:-$BUILD/escrowd/escrowd}
+CHAIN_AGENT=${CHAIN_AGENT:-$BUILD/client/escrow-agent}
 CHAIN_GROUP=ssis
 CHAIN_AG=AG1
 # The users of escrowd's roles, where root starts it: numbers that no account has.
@@ -200,7 +203,7 @@ TEXT
 chain_member() {
     local node person
     chain_configuration
-    "$BUILD/escrowd/escrowd" init --config "$CHAIN/escrowd.yaml" || return
+    "$CHAIN_ESCROWD" init --config "$CHAIN/escrowd.yaml" || return
     for person in admin auditor; do
         ctl_offline enroll --identity "spiffe://test/$person" --role "$person" --group '*' \
             --act-key "$CHAIN/keys/$person.act" --out "$CHAIN/docs/$person.enroll" || return
@@ -230,7 +233,7 @@ chain_escrowd() {
     local before
     chain_configuration
     before=$(count_log escrowd '"ready": true')
-    spawn escrowd "$BUILD/escrowd/escrowd" run --config "$CHAIN/escrowd.yaml"
+    spawn escrowd "$CHAIN_ESCROWD" run --config "$CHAIN/escrowd.yaml"
     wait_log escrowd '"ready": true' $((before + 1))
     CHAIN_PORT=$(grep '"ready": true' "$CHAIN/log/escrowd" | tail -n 1 | jq .port)
 }
@@ -308,7 +311,7 @@ TEXT
     databases: [SSISDB]
 TEXT
     } >"$CHAIN/run/$1/agent.yaml"
-    spawn "agent-$1" "$BUILD/client/escrow-agent" --config "$CHAIN/run/$1/agent.yaml"
+    spawn "agent-$1" "$CHAIN_AGENT" --config "$CHAIN/run/$1/agent.yaml"
 }
 
 # chain_watched NODE: until escrowd's watch has asked that replica twice more, so it knows its role.

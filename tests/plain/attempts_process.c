@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/cleanup.h"
+#include "tests/plain/attempts.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static int result_of(long value)
+{
+    return value < 0 ? errno : 0;
+}
+
+static pid_t pid_of(const char *argument)
+{
+    return (pid_t)strtol(argument, NULL, 10);
+}
+
+/* Says that it is inside, and stays until standard input ends: a sibling to be attacked. */
+static int stay(const char *argument)
+{
+    char byte = 0;
+
+    (void)argument;
+    return write(STDOUT_FILENO, &byte, 1) == 1 && read(STDIN_FILENO, &byte, 1) == 0 ? 0 : EIO;
+}
+
+static int do_fork(const char *argument)
+{
+    (void)argument;
+    return result_of(fork());
+}
+
+static int do_exec(const char *argument)
+{
+    char *const argv[] = {NULL};
+
+    (void)argument;
+    return result_of(execve("/bin/true", argv, argv));
+}
+
+static void *run_thread(void *argument)
+{
+    return argument;
+}
+
+static int thread(const char *argument)
+{
+    pthread_t id;
+
+    (void)argument;
+    return pthread_create(&id, NULL, run_thread, NULL);
+}
+
+static int attach(const char *argument)
+{
+    return result_of(ptrace(PTRACE_SEIZE, pid_of(argument), NULL, NULL));
+}
+
+static int read_memory(const char *argument)
+{
+    char byte;
+    struct iovec here = {.iov_base = &byte, .iov_len = 1}, there = here;
+
+    return result_of(process_vm_readv(pid_of(argument), &here, 1, &there, 1, 0));
+}
+
+static int kill_it(const char *argument)
+{
+    return result_of(kill(pid_of(argument), SIGKILL));
+}
+
+/* The form that abort(3) needs. */
+static int kill_thread(const char *argument)
+{
+    return result_of(syscall(SYS_tgkill, pid_of(argument), pid_of(argument), SIGKILL));
+}
+
+static int steal_fd(const char *argument)
+{
+    return result_of(syscall(SYS_pidfd_open, pid_of(argument), 0));
+}
+
+static int map_code(const char *argument)
+{
+    (void)argument;
+    return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED
+               ? errno
+               : 0;
+}
+
+static int make_code(const char *argument)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)argument;
+    return page == MAP_FAILED ? errno : result_of(mprotect(page, 4096, PROT_READ | PROT_EXEC));
+}
+
+static int become_dumpable(const char *argument)
+{
+    (void)argument;
+    return result_of(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+}
+
+static int raise_limit(const char *argument)
+{
+    const struct rlimit none = {RLIM_INFINITY, RLIM_INFINITY};
+
+    (void)argument;
+    return result_of(setrlimit(RLIMIT_CORE, &none));
+}
+
+/* A system call by its number, that must be dead whatever its arguments are. */
+static int call(const char *argument)
+{
+    return result_of(syscall(strtol(argument, NULL, 10), 0, 0, 0, 0, 0, 0));
+}
+
+#ifdef __x86_64__
+#define X32_BIT 0x40000000L
+
+static int call_x32(const char *argument)
+{
+    (void)argument;
+    return result_of(syscall(X32_BIT | SYS_getpid));
+}
+
+/* getpid of the table of 32-bit programs. */
+static int call_i386(const char *argument)
+{
+    long result;
+
+    (void)argument;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(20) : "memory", "r8", "r9", "r10", "r11");
+    return result > 0 ? 0 : (int)-result;
+}
+#endif
+
+const struct attempt process_attempts[] = {
+    {"stay", stay},         {"fork", do_fork},        {"exec", do_exec},
+    {"thread", thread},     {"ptrace", attach},       {"process_vm_readv", read_memory},
+    {"kill", kill_it},      {"tgkill", kill_thread},  {"pidfd_open", steal_fd},
+    {"map_code", map_code}, {"make_code", make_code}, {"dumpable", become_dumpable},
+    {"limit", raise_limit}, {"call", call},
+#ifdef __x86_64__
+    {"x32", call_x32},      {"i386", call_i386},
+#endif
+};
+const size_t process_attempt_count = ARRAY_LEN(process_attempts);
