@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define TROUBLE_MAX 160
@@ -41,6 +42,8 @@ struct audit {
     struct audit_chain next;    /* with what is queued */
     struct queue queue;
     char trouble[TROUBLE_MAX]; /* empty: none */
+    uint64_t written_bytes;
+    struct metric_times commits;
 };
 
 static void queue_deinit(struct queue *queue)
@@ -259,18 +262,21 @@ static enum escrow_err run_batch(const struct audit *audit, const struct queue *
 enum escrow_err audit_commit(struct audit *audit)
 {
     CLEANUP(queue_deinit) struct queue queue = audit->queue;
+    int64_t began_us = metric_now_us();
     enum escrow_err err, result;
 
     memset(&audit->queue, 0, sizeof(audit->queue));
     if (queue.count == 0)
         return ESCROW_OK;
     err = write_queue(audit, &queue);
+    metric_observe(&audit->commits, metric_now_us() - began_us);
     if (err) {
         audit->next = audit->durable;
         /* Best effort: audit_recover insists. */
         (void)!ftruncate(audit->segment_fd, (off_t)audit->segment_bytes);
     } else {
         audit->durable = audit->next;
+        audit->written_bytes += queue.bytes;
     }
     result = err ? err : run_batch(audit, &queue);
     for (size_t i = 0; i < queue.count; i++) {
@@ -279,6 +285,15 @@ enum escrow_err audit_commit(struct audit *audit)
                                       queue.items[i].argument);
     }
     return result;
+}
+
+void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers)
+{
+    struct statfs disk;
+
+    *ret_numbers = (struct audit_numbers){.bytes = audit->written_bytes, .commits = audit->commits};
+    if (fstatfs(audit->directory_fd, &disk) == 0)
+        ret_numbers->free_bytes = (uint64_t)disk.f_bavail * (uint64_t)disk.f_bsize;
 }
 
 const char *audit_trouble(const struct audit *audit)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "escrowd/metric.h"
 #include "libescrow/audit_reader.h"
 
 /*
@@ -56,6 +57,14 @@ size_t audit_queued(const struct audit *audit);
  * it (audit_trouble is NULL then). All callbacks were told either way.
  */
 MUST_CHECK enum escrow_err audit_commit(struct audit *audit);
+
+/* For metrics: what was written, how long each commit took, and the space that is left. */
+struct audit_numbers {
+    uint64_t bytes;              /* acknowledged since audit_open */
+    struct metric_times commits; /* writing and fdatasync; failures too */
+    uint64_t free_bytes;         /* on the disk, for this user; 0 if it cannot be known */
+};
+void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers);
 
 /* Why the log takes no records, for status and health; NULL if it does. */
 const char *audit_trouble(const struct audit *audit);

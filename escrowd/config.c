@@ -4,8 +4,10 @@
 #include "libescrow/identity.h"
 #include "libescrow/log.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #define TEXT_MAX 512
 #define HOST_MAX 253
@@ -23,6 +25,15 @@ static const struct config_field listen_fields[] = {
 };
 static const struct config_schema listen_schema =
     CONFIG_SCHEMA(struct escrowd_listen, listen_fields);
+
+static const struct config_field monitor_fields[] = {
+    {"address", CONFIG_STRING(struct escrowd_monitor, address, HOST_MAX)},
+    {"port", CONFIG_INTEGER(struct escrowd_monitor, port, 0, 65535), .fallback = "8444"},
+    {"socket", CONFIG_PATH(struct escrowd_monitor, socket)},
+    {"group", CONFIG_NAME(struct escrowd_monitor, group, 32)},
+};
+static const struct config_schema monitor_schema =
+    CONFIG_SCHEMA(struct escrowd_monitor, monitor_fields);
 
 static const struct config_field tls_fields[] = {
     {"ca_file", CONFIG_PATH(struct escrowd_tls, ca_file), .is_required = true},
@@ -87,6 +98,7 @@ static const struct config_schema instance_schema =
 static const struct config_field escrowd_fields[] = {
     {"member", CONFIG_NAME(struct escrowd_config, member, NAME_MAX_BYTES), .is_required = true},
     {"listen", CONFIG_MAPPING(struct escrowd_config, listen, &listen_schema), .is_required = true},
+    {"monitor", CONFIG_MAPPING(struct escrowd_config, monitor, &monitor_schema)},
     {"tls", CONFIG_MAPPING(struct escrowd_config, tls, &tls_schema), .is_required = true},
     {"tpm", CONFIG_MAPPING(struct escrowd_config, tpm, &tpm_schema), .is_required = true},
     {"state_folder", CONFIG_PATH(struct escrowd_config, state_folder),
@@ -132,6 +144,34 @@ static void check_instance(const struct escrowd_config *config,
                         instance->name);
 }
 
+static bool is_loopback(const char *address)
+{
+    struct in6_addr ipv6;
+    struct in_addr ipv4;
+
+    if (inet_pton(AF_INET, address, &ipv4) == 1)
+        return ntohl(ipv4.s_addr) >> 24 == IN_LOOPBACKNET;
+    return inet_pton(AF_INET6, address, &ipv6) == 1 && IN6_IS_ADDR_LOOPBACK(&ipv6);
+}
+
+static void check_monitor(const struct escrowd_config *config, struct config_report *report)
+{
+    const struct escrowd_monitor *monitor =
+        &((const struct escrowd_config *)config_root(config->file))->monitor;
+
+    if (monitor->address && monitor->socket)
+        config_complain(config->file, report, monitor, "monitor is an address or a socket");
+    if (monitor->address && !is_loopback(monitor->address))
+        config_complain(config->file, report, &monitor->address,
+                        "%s is not a loopback address: what monitor serves has no TLS",
+                        monitor->address);
+    if (monitor->socket && strlen(monitor->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+        config_complain(config->file, report, &monitor->socket,
+                        "the path is too long for a socket");
+    if (monitor->group && !monitor->socket)
+        config_complain(config->file, report, &monitor->group, "only a socket has a group");
+}
+
 /* What the schema cannot say. */
 static void check(struct escrowd_config *config, struct config_report *report)
 {
@@ -155,6 +195,7 @@ static void check(struct escrowd_config *config, struct config_report *report)
         (strcmp(users->keeper, users->front) == 0 || strcmp(users->keeper, users->prober) == 0 ||
          strcmp(users->front, users->prober) == 0))
         config_complain(config->file, report, users, "each role needs a user of its own");
+    check_monitor(config, report);
     for (size_t i = 0; i < config->instance_count; i++)
         check_instance(config, &config->instances[i], report);
 }

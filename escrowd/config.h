@@ -49,6 +49,14 @@ struct escrowd_tpm {
     uint32_t pcrs; /* made from pcr_names: bit n is PCR n of the SHA-256 bank */
 };
 
+/* Where health and metrics are served; neither address nor socket: nowhere. */
+struct escrowd_monitor {
+    const char *address; /* loopback: the port speaks plain HTTP */
+    int64_t port;        /* 0: any free one, said in the readiness line */
+    const char *socket;  /* the path of a Unix socket, instead of an address */
+    const char *group;   /* who may connect to it besides root, by name or number; NULL: nobody */
+};
+
 /* Names or numbers of users, one each; needed, and used, only where escrowd is started as root. */
 struct escrowd_users {
     const char *keeper;
@@ -72,6 +80,7 @@ struct escrowd_limits {
 struct escrowd_config {
     const char *member; /* this escrowd's label in the roster */
     struct escrowd_listen listen;
+    struct escrowd_monitor monitor;
     struct escrowd_tls tls;
     struct escrowd_tpm tpm;
     const char *state_folder; /* the keeper's store */

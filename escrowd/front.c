@@ -5,6 +5,7 @@
 #include "escrowd/credentials.h"
 #include "escrowd/front_connection.h"
 #include "escrowd/front_exchange.h"
+#include "escrowd/front_pages.h"
 #include "escrowd/front_route.h"
 #include "escrowd/refusals.h"
 #include "escrowd/role.h"
@@ -32,6 +33,8 @@ struct front {
     struct refusals *refusals; /* since the keeper was told the last time */
     struct front_connections *connections;
     struct front_exchanges *exchanges;
+    struct front_counts counts;
+    struct front_pages *pages; /* NULL: nobody may watch */
     struct role *role;
     bool is_broken;
 };
@@ -58,6 +61,7 @@ static void pass_on(struct front *front, struct front_connection *connection,
         front_refuse(connection, http, reason, reason == REASON_MALFORMED);
         return;
     }
+    connection->route = request.route;
     memcpy(request.fingerprint, peer->fingerprint, sizeof(request.fingerprint));
     request.body = head.body_len > 0 ? evbuffer_pullup(body, -1) : NULL;
     if (head.body_len > 0 && !request.body)
@@ -81,6 +85,8 @@ static void on_request(struct evhttp_request *http, void *argument)
         evhttp_connection_free(evhttp_request_get_connection(http));
         return;
     }
+    connection->route = 0;
+    connection->began_us = metric_now_us();
     reason = tls_peer_check(front->tls, ssl, &connection->verified, &peer);
     if (reason != REASON_NONE) {
         front_refuse(connection, http, reason, true);
@@ -162,6 +168,13 @@ static void on_broken(void *argument)
     event_base_loopexit(front->base, NULL);
 }
 
+static enum escrow_err on_observed(const struct ipc_message *message, void *argument)
+{
+    struct front *front = argument;
+
+    return front_pages_keeper(front->pages, message);
+}
+
 static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
 {
     struct front *front = argument;
@@ -222,6 +235,7 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
     const struct front_connections_config connections = {
         .base = front->base,
         .tls = front->tls,
+        .counts = &front->counts,
         .limit = (size_t)config->limits.connections,
         .limit_per_identity = (size_t)config->limits.connections_per_identity,
         .deadline_ms = config->limits.request_ms,
@@ -231,6 +245,8 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
         .on_none = on_none,
         .argument = front};
     const struct front_exchanges_config exchanges = {.base = front->base,
+                                                     .counts = &front->counts,
+                                                     .on_observed = on_observed,
                                                      .limit = (size_t)config->limits.requests,
                                                      .on_broken = on_broken,
                                                      .argument = front};
@@ -250,13 +266,27 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
     return front_connections_new(&connections, front->http, listener_fd, &front->connections);
 }
 
+static enum escrow_err set_up_pages(struct front *front, int monitor_fd, struct usage *usage)
+{
+    const struct front_pages_config pages = {.base = front->base,
+                                             .exchanges = front->exchanges,
+                                             .counts = &front->counts,
+                                             .tls = &front->tls,
+                                             .usage = *usage};
+
+    return monitor_fd < 0 ? ESCROW_OK : front_pages_new(&pages, monitor_fd, &front->pages);
+}
+
 static enum escrow_err set_up(struct front *front, const struct escrowd_config *config,
-                              int supervisor_fd, int listener_fd, int credentials_fd)
+                              const struct front_descriptors *descriptors)
 {
     const struct timeval second = {.tv_sec = 1};
-    enum escrow_err err = credentials_read(credentials_fd, &front->tls);
+    struct usage usage = {.statm_fd = -1};
+    enum escrow_err err = credentials_read(descriptors->credentials, &front->tls);
 
-    close(credentials_fd);
+    close(descriptors->credentials);
+    if (!err && descriptors->monitor >= 0)
+        usage_init(IPC_PEER_FRONT, config, &usage); /* before the sandbox closes */
     if (!err)
         err = sandbox_enter(IPC_PEER_FRONT, config, "");
     if (err)
@@ -267,13 +297,17 @@ static enum escrow_err set_up(struct front *front, const struct escrowd_config *
     front->refusals = refusals_new();
     if (!front->tell_timer || event_add(front->tell_timer, &second) < 0 || !front->refusals)
         return ESCROW_ERR_NO_MEMORY;
-    err = set_up_http(front, config, listener_fd);
-    return err ? err : role_new(front->base, supervisor_fd, &role_events, front, &front->role);
+    err = set_up_http(front, config, descriptors->listener);
+    if (!err)
+        err = set_up_pages(front, descriptors->monitor, &usage);
+    return err ? err
+               : role_new(front->base, descriptors->supervisor, &role_events, front, &front->role);
 }
 
 static void deinit(struct front *front)
 {
     role_free(front->role);
+    front_pages_free(front->pages);
     front_exchanges_free(front->exchanges);
     if (front->connections)
         front_connections_stop(front->connections);
@@ -304,14 +338,14 @@ static uint16_t port_of(int listener_fd)
     return ntohs(bound.any.sa_family == AF_INET6 ? bound.ipv6.sin6_port : bound.ipv4.sin_port);
 }
 
-enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd, int listener_fd,
-                          int credentials_fd)
+enum escrow_err front_run(const struct escrowd_config *config,
+                          const struct front_descriptors *descriptors)
 {
     CLEANUP(deinit) struct front front = {0};
-    enum escrow_err err = set_up(&front, config, supervisor_fd, listener_fd, credentials_fd);
+    enum escrow_err err = set_up(&front, config, descriptors);
 
     if (!err)
-        err = role_ready(front.role, port_of(listener_fd));
+        err = role_ready(front.role, port_of(descriptors->listener));
     if (err)
         return err;
     if (event_base_dispatch(front.base) < 0)

@@ -10,10 +10,18 @@
  * service and read ciphertext.
  */
 
+/* What the role finds open. */
+struct front_descriptors {
+    int supervisor;
+    int listener;
+    int credentials;
+    int monitor; /* where health and metrics are served; -1: nowhere */
+};
+
 /*
- * The role's life. Reads its credentials, enters the sandbox, serves the listening socket until the
- * supervisor says shut down; new credentials come from the supervisor and count from the next
- * handshake and request on. Takes all three descriptors.
+ * The role's life. Reads its credentials, enters the sandbox, serves the listening sockets until
+ * the supervisor says shut down; new credentials come from the supervisor and count from the next
+ * handshake and request on. Takes all descriptors.
  */
-MUST_CHECK enum escrow_err front_run(const struct escrowd_config *config, int supervisor_fd,
-                                     int listener_fd, int credentials_fd);
+MUST_CHECK enum escrow_err front_run(const struct escrowd_config *config,
+                                     const struct front_descriptors *descriptors);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/front_connection.h"
 
+#include "escrowd/front_metrics.h"
 #include "escrowd/front_problem.h"
 #include "escrowd/front_route.h"
 #include "libescrow/cleanup.h"
@@ -178,8 +179,10 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
         if (!connection->is_refused && !SSL_is_init_finished(connection->ssl) &&
             BIO_number_read(SSL_get_rbio(connection->ssl)) > 0)
             front_connection_refused(connection, tls_handshake_reason(connection->ssl));
+        if (!SSL_is_init_finished(connection->ssl))
+            owner->config.counts->handshake_failures++;
         TAILQ_REMOVE(&owner->open, connection, entries);
-        owner->count--;
+        owner->config.counts->open = --owner->count;
     }
     event_free(connection->deadline);
     connection_free(connection);
@@ -246,8 +249,10 @@ static void prepare(struct front_connections *owner)
     struct evconnlistener *listener = evhttp_bound_socket_get_listener(owner->listener);
 
     if (!may_accept(owner)) {
-        if (owner->count == owner->config.limit)
+        if (owner->count == owner->config.limit) {
             log_warning("%zu clients are connected: no more are accepted", owner->count);
+            owner->config.counts->full++;
+        }
         evconnlistener_disable(listener);
         return;
     }
@@ -293,7 +298,8 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
     owner->spare = NULL;
     connection->is_open = true;
     TAILQ_INSERT_HEAD(&owner->open, connection, entries);
-    owner->count++;
+    owner->config.counts->open = ++owner->count;
+    owner->config.counts->accepted++;
     front_connection_arm(connection, 0);
     if (owner->count > owner->config.limit)
         give_way(oldest_stranger(owner));
@@ -371,6 +377,13 @@ bool front_connection_identify(struct front_connection *connection, const char *
     if (!connection->owner->is_stopping)
         prepare(connection->owner); /* one stranger less */
     return true;
+}
+
+void front_connection_count(const struct front_connection *connection, int status,
+                            enum reason reason)
+{
+    front_counts_answer(connection->owner->config.counts, connection->route, status, reason,
+                        connection->began_us);
 }
 
 void front_connection_next(struct front_connection *connection)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "escrowd/front_scan.h"
+#include "escrowd/ipc_messages.h"
 #include "libescrow/identity.h"
 #include "libescrow/tls.h"
 
@@ -25,6 +26,7 @@
  */
 
 struct front_connections;
+struct front_counts;
 struct front_exchange;
 
 struct front_connection {
@@ -39,6 +41,8 @@ struct front_connection {
     size_t head_len;                 /* bytes of the request's head so far */
     char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */
     struct front_exchange *pending;  /* the request that waits for its reply, or NULL */
+    enum route route;                /* of the current request; 0: none of ours */
+    int64_t began_us;                /* when it was there, by metric_now_us */
     bool is_open;
     bool is_closing;
     bool is_refused;   /* and counted */
@@ -48,6 +52,7 @@ struct front_connection {
 struct front_connections_config {
     struct event_base *base;
     struct tls *tls; /* of the first connections: front_connections_renew */
+    struct front_counts *counts;
     size_t limit;
     size_t limit_per_identity;
     int64_t deadline_ms;
@@ -86,6 +91,10 @@ void front_connection_refused(struct front_connection *connection, enum reason r
 
 /* The absolute deadline, from now: as configured, and later than that. */
 void front_connection_arm(struct front_connection *connection, uint64_t later_ms);
+
+/* An answer to the current request is on its way. */
+void front_connection_count(const struct front_connection *connection, int status,
+                            enum reason reason);
 
 /* The reply was sent; the next request may come. */
 void front_connection_next(struct front_connection *connection);

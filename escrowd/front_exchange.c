@@ -32,6 +32,7 @@ struct front_exchanges {
     struct exchange_list waiting;
     size_t count;
     uint64_t last_id;
+    bool is_observing; /* OBSERVE is not answered yet */
 };
 
 /* ---- replies ---- */
@@ -50,6 +51,7 @@ static void add_header(struct evhttp_request *http, const char *name, const char
 
 struct answer {
     int status;
+    enum reason reason; /* REASON_NONE: of none to be counted */
     const char *content_type;
     const void *body;
     size_t body_len;
@@ -78,6 +80,7 @@ static void send_answer(struct front_connection *connection, struct evhttp_reque
         if (!body || evbuffer_add(body, answer->body, answer->body_len) < 0)
             log_error("reply: no memory");
     }
+    front_connection_count(connection, answer->status, answer->reason);
     /* The same deadline again: to take the reply and to send the next request. */
     front_connection_arm(connection, 0);
     evhttp_request_set_on_complete_cb(http, on_sent, connection);
@@ -94,6 +97,7 @@ static void send_problem(struct front_connection *connection, struct evhttp_requ
     CLEANUP(cleanup_free) char *problem = front_problem(reason, detail);
 
     answer->status = reason_http_status(reason);
+    answer->reason = reason;
     answer->content_type = "application/problem+json";
     answer->body = problem ? problem : "";
     answer->body_len = strlen(answer->body);
@@ -282,6 +286,7 @@ static void answer_with(struct front_exchange *exchange, const struct ipc_reply 
     struct front_connection *connection = exchange->connection;
     struct evhttp_request *http = exchange->http;
     struct answer answer = {.status = (int)reply->http_status,
+                            .reason = reply->reason,
                             .content_type = reply->content == IPC_CONTENT_LINES
                                                 ? "application/x-ndjson"
                                                 : "application/json",
@@ -326,22 +331,54 @@ static enum escrow_err on_reply(struct ipc_channel *channel, const struct ipc_me
     return ESCROW_OK;
 }
 
+bool front_exchanges_observe(struct front_exchanges *exchanges)
+{
+    if (!exchanges->keeper)
+        return false;
+    if (!exchanges->is_observing)
+        exchanges->is_observing =
+            ipc_channel_send(exchanges->keeper, IPC_OBSERVE, 0, NULL) == ESCROW_OK;
+    return exchanges->is_observing;
+}
+
+static enum escrow_err on_observed(struct ipc_channel *channel, const struct ipc_message *message,
+                                   void *argument)
+{
+    struct front_exchanges *exchanges = argument;
+
+    (void)channel;
+    if (!exchanges->is_observing)
+        return ESCROW_ERR_MALFORMED;
+    exchanges->is_observing = false;
+    return exchanges->config.on_observed(message, exchanges->config.argument);
+}
+
+static void drop_keeper(struct front_exchanges *exchanges)
+{
+    ipc_channel_free(exchanges->keeper);
+    exchanges->keeper = NULL;
+    end_all(exchanges, REASON_ROLE_DOWN);
+    if (exchanges->is_observing)
+        (void)!exchanges->config.on_observed(NULL, exchanges->config.argument);
+    exchanges->is_observing = false;
+}
+
 /* If the keeper is not itself, neither does the supervisor believe that it is: wait for a new one.
  */
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
 {
     struct front_exchanges *exchanges = argument;
 
+    (void)channel;
     log_warning("the keeper is away (%s)", ipc_closed_text(why));
-    ipc_channel_free(channel);
-    exchanges->keeper = NULL;
-    end_all(exchanges, REASON_ROLE_DOWN);
+    drop_keeper(exchanges);
     if (why != IPC_CLOSED_BY_PEER)
         exchanges->config.on_broken(exchanges->config.argument);
 }
 
 static const struct ipc_permit permits[] = {
     {.type = IPC_REPLY, .states = IPC_ANY_STATE, .handler = on_reply},
+    {.type = IPC_OBSERVED, .states = IPC_ANY_STATE, .handler = on_observed},
 };
 
 void front_exchanges_connect(struct front_exchanges *exchanges, int fd)
@@ -354,9 +391,8 @@ void front_exchanges_connect(struct front_exchanges *exchanges, int fd)
                                               .on_close = on_close,
                                               .argument = exchanges};
 
-    ipc_channel_free(exchanges->keeper);
-    exchanges->keeper = NULL;
-    end_all(exchanges, REASON_ROLE_DOWN);
+    drop_keeper(exchanges);
+    exchanges->config.counts->keepers++;
     if (ipc_channel_new(&config, fd, &exchanges->keeper) != ESCROW_OK)
         log_error("cannot talk to the keeper");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "escrowd/front_connection.h"
+#include "escrowd/front_metrics.h"
 #include "escrowd/ipc_messages.h"
 
 #include <event2/event.h>
@@ -18,7 +19,10 @@ struct front_exchange;
 
 struct front_exchanges_config {
     struct event_base *base;
+    struct front_counts *counts;
     size_t limit; /* requests waiting at once */
+    /* The answer to front_exchanges_observe; NULL: the keeper is away. */
+    enum escrow_err (*on_observed)(const struct ipc_message *message, void *argument);
     /* The keeper sent what it must not: front cannot go on with it. */
     void (*on_broken)(void *argument);
     void *argument;
@@ -54,6 +58,12 @@ void front_exchanges_stop(struct front_exchanges *exchanges);
 bool front_exchanges_have_keeper(const struct front_exchanges *exchanges);
 MUST_CHECK enum escrow_err front_exchanges_tell(struct front_exchanges *exchanges,
                                                 const struct ipc_refused *refused);
+
+/*
+ * Asks the keeper how it is, unless it has not answered that yet; on_observed follows, if it ever
+ * does. False: it is away.
+ */
+bool front_exchanges_observe(struct front_exchanges *exchanges);
 
 /* Replies at once, without the keeper, and closes the connection if is_last. */
 void front_refuse(struct front_connection *connection, struct evhttp_request *http,

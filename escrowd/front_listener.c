@@ -5,11 +5,16 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #define BACKLOG 512
 
@@ -66,5 +71,63 @@ enum escrow_err front_listen(const char *address, uint16_t port, int *ret_fd, ui
     }
     *ret_port = ntohs(bound.any.sa_family == AF_INET ? bound.ipv4.sin_port : bound.ipv6.sin6_port);
     *ret_fd = fd;
+    return ESCROW_OK;
+}
+
+static bool find_group(const char *name, gid_t *ret_group)
+{
+    char *end;
+    unsigned long number = strtoul(name, &end, 10);
+    const struct group *entry;
+
+    if (name[0] >= '0' && name[0] <= '9' && *end == 0 && number < UINT32_MAX) {
+        *ret_group = (gid_t)number;
+        return true;
+    }
+    entry = getgrnam(name);
+    if (!entry) {
+        log_error("there is no group %s", name);
+        return false;
+    }
+    *ret_group = entry->gr_gid;
+    return true;
+}
+
+static bool bind_local(int fd, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    mode_t mask;
+    bool is_bound;
+
+    memcpy(address.sun_path, path, strlen(path));
+    /* Of an escrowd that was killed: nobody can connect to it any more. */
+    if (lstat(path, &status) == 0 && S_ISSOCK(status.st_mode) && unlink(path) < 0)
+        return false;
+    mask = umask(0177);
+    is_bound = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    umask(mask);
+    return is_bound && listen(fd, BACKLOG) == 0;
+}
+
+enum escrow_err front_listen_local(const char *path, const char *group, int *ret_fd)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    gid_t owner;
+
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+        log_error("%s: the path is too long for a socket", path);
+        return ESCROW_ERR_CONFIG;
+    }
+    if (group && !find_group(group, &owner))
+        return ESCROW_ERR_CONFIG;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !bind_local(fd, path) ||
+        (group && (chown(path, (uid_t)-1, owner) < 0 || chmod(path, 0660) < 0))) {
+        log_error("cannot listen on %s: %s", path, strerror(errno));
+        return ESCROW_ERR_CONFIG;
+    }
+    *ret_fd = fd;
+    fd = -1;
     return ESCROW_OK;
 }

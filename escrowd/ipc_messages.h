@@ -32,8 +32,10 @@ enum ipc_peer_kind { IPC_PEER_KEEPER = 1, IPC_PEER_FRONT, IPC_PEER_PROBER };
 enum ipc_front_type {
     IPC_REQUEST = 0x100,
     IPC_REPLY = 0x101,
-    IPC_GONE = 0x102,    /* to the keeper: nobody waits for the reply to this id any more */
-    IPC_REFUSED = 0x103, /* to the keeper: what front refused by itself */
+    IPC_GONE = 0x102,     /* to the keeper: nobody waits for the reply to this id any more */
+    IPC_REFUSED = 0x103,  /* to the keeper: what front refused by itself */
+    IPC_OBSERVE = 0x104,  /* to the keeper: how are you? One at a time */
+    IPC_OBSERVED = 0x105, /* its answer: check.h */
 };
 
 enum route {

@@ -56,10 +56,21 @@ static enum escrow_err on_refused(struct ipc_channel *channel, const struct ipc_
     return err;
 }
 
+static enum escrow_err on_observe(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    (void)channel;
+    if (message->len > 0)
+        return ESCROW_ERR_MALFORMED;
+    keeper_observed(argument);
+    return ESCROW_OK;
+}
+
 static const struct ipc_permit front_permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
     {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
+    {.type = IPC_OBSERVE, .states = IPC_ANY_STATE, .handler = on_observe},
 };
 
 static void drop_front(struct keeper *keeper)
@@ -112,6 +123,7 @@ static void attach_front(struct keeper *keeper, int fd)
     };
 
     drop_front(keeper);
+    keeper->counts.fronts++;
     if (ipc_channel_new(&config, fd, &keeper->front))
         log_error("no channel to front");
 }
@@ -170,6 +182,15 @@ static void check_tpm(struct keeper *keeper)
         keeper->is_import_pending = true;
 }
 
+static void check_space(struct keeper *keeper)
+{
+    struct audit_numbers numbers = {0};
+
+    if (keeper->audit)
+        audit_numbers(keeper->audit, &numbers);
+    keeper->log_free_bytes = numbers.free_bytes;
+}
+
 /* True: nothing is in flight any more, or the time is over. */
 static bool may_stop(const struct keeper *keeper)
 {
@@ -207,6 +228,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     check_tpm(keeper);
+    check_space(keeper);
     keeper_mend(keeper);
     check_front(keeper);
     probers_check(keeper->probers, PROBER_OVERDUE_MS);
@@ -274,6 +296,7 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
         event_add(keeper->tick, &second))
         return ESCROW_ERR_NO_MEMORY;
     check_tpm(keeper);
+    check_space(keeper);
     keeper_mend(keeper);
     err = record_start(keeper);
     if (err)

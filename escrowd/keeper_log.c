@@ -1,80 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Log, store and readiness of keeper_state.h. */
+/* Log and store of keeper_state.h. */
 #include "escrowd/clock.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/store_secrets.h"
 #include "libescrow/log.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define IMPORTS_PER_SECOND 10
 #define COMMIT_DELAY_MS 10
-
-static const struct roster_member *own_member(const struct keeper *keeper)
-{
-    const struct roster *roster = ledger_roster(keeper->ledger);
-    const struct roster_member *member =
-        roster ? roster_find_member(roster, &keeper->member->names.storage) : NULL;
-
-    return member && tpm_name_equal(&member->answer, &keeper->member->answer) ? member : NULL;
-}
-
-size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEEPER_LACKS_MAX])
-{
-    size_t count = 0;
-
-    if (!keeper->audit)
-        ret_reasons[count++] = REASON_LOG_TAMPERED;
-    else if (audit_trouble(keeper->audit))
-        ret_reasons[count++] = REASON_LOG_UNAVAILABLE;
-    else if (clock_wall_ms() < audit_end(keeper->audit)->time_ms)
-        ret_reasons[count++] = REASON_CLOCK_BACKWARDS;
-    if (keeper->is_store_behind)
-        ret_reasons[count++] = REASON_STORE_UNAVAILABLE;
-    if (!ledger_roster(keeper->ledger))
-        ret_reasons[count++] = REASON_NO_ROSTER;
-    else if (!own_member(keeper))
-        ret_reasons[count++] = REASON_MEMBER_UNKNOWN;
-    if (!keeper->is_tpm_well)
-        ret_reasons[count++] = REASON_TPM_UNAVAILABLE;
-    return count;
-}
-
-static unsigned need_of(enum reason reason)
-{
-    if (reason == REASON_NO_ROSTER || reason == REASON_MEMBER_UNKNOWN)
-        return KEEPER_NEEDS_ROSTER;
-    return reason == REASON_TPM_UNAVAILABLE ? KEEPER_NEEDS_TPM : KEEPER_NEEDS_LOG;
-}
-
-enum reason keeper_lacks(const struct keeper *keeper, unsigned needs)
-{
-    enum reason reasons[KEEPER_LACKS_MAX];
-    size_t count = keeper_lacks_all(keeper, reasons);
-
-    for (size_t i = 0; i < count; i++) {
-        if (need_of(reasons[i]) & needs)
-            return reasons[i];
-    }
-    return REASON_NONE;
-}
-
-void keeper_tell_status(struct keeper *keeper)
-{
-    enum reason reason = keeper_lacks(keeper, KEEPER_NEEDS_ALL);
-    const char *trouble = keeper->audit ? audit_trouble(keeper->audit) : NULL;
-    char status[IPC_STATUS_MAX];
-
-    snprintf(status, sizeof(status), "%s%s%s",
-             reason ? reason_text(reason) : "Ready: nothing keeps escrowd from serving.",
-             trouble ? " " : "", trouble ? trouble : "");
-    if (strcmp(status, keeper->status) == 0)
-        return;
-    memcpy(keeper->status, status, sizeof(status));
-    if (keeper->role)
-        role_status(keeper->role, status);
-}
 
 void keeper_record(const struct keeper *keeper, enum audit_event event,
                    struct audit_record *ret_record)

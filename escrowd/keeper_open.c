@@ -61,8 +61,8 @@ static enum escrow_err open_member(struct keeper *keeper)
 static enum escrow_err open_log(struct keeper *keeper)
 {
     struct audit_reading reading;
-    const struct audit_config config = {keeper->config->audit_folder, SEGMENT_BYTES, ledger_fold,
-                                        keeper->ledger};
+    const struct audit_config config = {keeper->config->audit_folder, SEGMENT_BYTES, keeper_fold,
+                                        keeper};
     enum escrow_err err = ledger_replay(keeper->ledger, keeper->config->audit_folder, &reading);
 
     if (err == ESCROW_ERR_MALFORMED)
@@ -92,6 +92,7 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     enum escrow_err err;
 
     keeper->config = config;
+    usage_init(IPC_PEER_KEEPER, config, &keeper->usage);
     LIST_INIT(&keeper->requests);
     /* What SQLite makes beside the database is as private as the database. */
     umask(077);
@@ -111,6 +112,7 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
 void keeper_close(struct keeper *keeper)
 {
     requests_drop(keeper);
+    usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);
     if (keeper->watch)
         watch_free(keeper->watch);

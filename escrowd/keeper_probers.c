@@ -24,6 +24,7 @@ struct prober {
     struct ipc_channel *channel; /* NULL: none now */
     int64_t lost_ms;             /* since when; CLOCK_BOOTTIME */
     struct question_queue open;  /* oldest first */
+    uint64_t connections;        /* channels so far */
     struct probers *probers;
 };
 
@@ -162,6 +163,7 @@ void probers_attach(struct probers *probers, const char *instance, int fd)
         return;
     }
     drop_channel(prober);
+    prober->connections++;
     if (ipc_channel_new(&config, fd, &prober->channel))
         log_error("no channel to the prober of %s", instance);
 }
@@ -240,6 +242,20 @@ void probers_check(struct probers *probers, int64_t overdue_ms)
         drop_channel(prober);
         probers->config.on_overdue(prober->instance, probers->config.argument);
     }
+}
+
+bool probers_numbers(const struct probers *probers, size_t index,
+                     struct prober_numbers *ret_numbers)
+{
+    const struct prober *prober;
+
+    if (index >= probers->count)
+        return false;
+    prober = &probers->items[index];
+    *ret_numbers = (struct prober_numbers){.instance = prober->instance,
+                                           .is_connected = prober->channel != NULL,
+                                           .connections = prober->connections};
+    return true;
 }
 
 static void add_prober(struct probers *probers, const char *instance)

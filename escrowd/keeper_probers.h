@@ -6,6 +6,8 @@
 
 #include <event2/event.h>
 
+#include <stdbool.h>
+
 /*
  * The keeper's channels to the probers, one for each instance of the policy. An answer counts only
  * for the instance whose channel it came on, and only for a question that was asked there. A prober
@@ -50,6 +52,16 @@ MUST_CHECK enum escrow_err probers_ask(struct probers *probers, const char *inst
                                        uint64_t *ret_id);
 /* The answer to this question, if it comes, is nobody's any more. Ids of the past are ignored. */
 void probers_forget(struct probers *probers, uint64_t id);
+
+/* For checks and metrics. */
+struct prober_numbers {
+    const char *instance;
+    bool is_connected;
+    uint64_t connections; /* channels so far */
+};
+/* The index-th of the policy's instances; false after the last. */
+bool probers_numbers(const struct probers *probers, size_t index,
+                     struct prober_numbers *ret_numbers);
 
 /* Gives up probers that have not answered, or have had no channel, for overdue_ms; once a second.
  * Longer than the supervisor's longest pause before it starts one again. */

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "escrowd/audit.h"
+#include "escrowd/check.h"
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_member.h"
+#include "escrowd/keeper_metrics.h"
 #include "escrowd/keeper_probers.h"
 #include "escrowd/keeper_request.h"
 #include "escrowd/keeper_watch.h"
@@ -11,6 +13,7 @@
 #include "escrowd/nonce.h"
 #include "escrowd/refusals.h"
 #include "escrowd/role.h"
+#include "escrowd/usage.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/reason.h"
 
@@ -61,6 +64,10 @@ struct keeper {
     struct request_list requests;
     char status[IPC_STATUS_MAX]; /* as last told to the supervisor */
 
+    struct usage usage;
+    struct keeper_counts counts;
+    uint64_t log_free_bytes; /* as of the last tick */
+
     bool is_stopping;
     bool is_tpm_well;       /* it answered when last asked */
     bool is_store_behind;   /* a fold failed: the log is read again until it succeeds */
@@ -72,6 +79,8 @@ MUST_CHECK enum escrow_err keeper_open(struct keeper *keeper, const struct escro
                                        int policy_fd);
 void keeper_close(struct keeper *keeper);
 
+/* Every check that is the keeper's: whatever says whether it can serve comes from here. */
+void keeper_checks(const struct keeper *keeper, struct check ret_checks[static CHECK_OF_KEEPER]);
 /* REASON_NONE, or the first reason why a request with these needs cannot be served now. */
 enum reason keeper_lacks(const struct keeper *keeper, unsigned needs);
 /* All of them; returns how many (at most KEEPER_LACKS_MAX). */
@@ -79,6 +88,12 @@ enum reason keeper_lacks(const struct keeper *keeper, unsigned needs);
 size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEEPER_LACKS_MAX]);
 /* Tells the supervisor when the answer to that has changed. */
 void keeper_tell_status(struct keeper *keeper);
+
+/* Of the audit log: folds durable records into the ledger, tells and counts each. */
+MUST_CHECK enum escrow_err keeper_fold(const struct audit_line *lines, size_t count,
+                                       void *argument);
+/* Answers IPC_OBSERVE. */
+void keeper_observed(struct keeper *keeper);
 
 /*
  * A record of this event with what every record of the keeper has: rules and roster in force. The

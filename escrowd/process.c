@@ -270,6 +270,7 @@ static enum escrow_err spawn_with(struct process *process, int supervisor_fd)
     spawn.fds[SPAWN_POLICY_FD - SPAWN_SUPERVISOR_FD] = policy_fd;
     spawn.fds[SPAWN_LISTENER_FD - SPAWN_SUPERVISOR_FD] = config->listener_fd;
     spawn.fds[SPAWN_CREDENTIALS_FD - SPAWN_SUPERVISOR_FD] = credentials_fd;
+    spawn.fds[SPAWN_MONITOR_FD - SPAWN_SUPERVISOR_FD] = config->monitor_fd;
     return spawn_role(&spawn, &process->pid, &process->pidfd);
 }
 

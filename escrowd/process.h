@@ -34,6 +34,7 @@ struct process_config {
     const char *config_path;         /* must outlive the process, as must the next */
     const struct snapshot *snapshot; /* what the role reads when it is started */
     int listener_fd;                 /* front's, stays the caller's; else -1 */
+    int monitor_fd;                  /* the same, for health and metrics */
     int64_t ping_ms;                 /* keeper and front: the longest silence */
     const struct process_events *events;
     void *argument;

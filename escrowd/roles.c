@@ -12,6 +12,7 @@
 #include "libescrow/secret.h"
 #include "policy/policy.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -27,8 +28,14 @@ static enum escrow_err run_keeper(const struct escrowd_config *config, const cha
 
 static enum escrow_err run_front(const struct escrowd_config *config, const char *instance)
 {
+    bool is_watched = fcntl(SPAWN_MONITOR_FD, F_GETFD) >= 0;
+
     (void)instance;
-    return front_run(config, SPAWN_SUPERVISOR_FD, SPAWN_LISTENER_FD, SPAWN_CREDENTIALS_FD);
+    return front_run(config,
+                     &(struct front_descriptors){.supervisor = SPAWN_SUPERVISOR_FD,
+                                                 .listener = SPAWN_LISTENER_FD,
+                                                 .credentials = SPAWN_CREDENTIALS_FD,
+                                                 .monitor = is_watched ? SPAWN_MONITOR_FD : -1});
 }
 
 /* What the prober of an instance can be asked about; the list is the caller's to free. */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* ---- keeper: TPM, store and log; no network ---- */
@@ -14,7 +15,7 @@ static const struct sandbox_rule keeper_rules[] = {
     /* the event loop, with libevent's precise timers */
     SANDBOX_CALLS("epoll_create1 epoll_ctl epoll_wait pipe2 timerfd_create timerfd_settime"),
     /* files below state and log folder as SQLite and the log treat them */
-    SANDBOX_CALLS("fdatasync fsync ftruncate getdents64 openat pread64 pwrite64 umask unlink"),
+    SANDBOX_CALLS("fdatasync fstatfs fsync ftruncate getdents64 openat pread64 pwrite64 umask unlink"),
     SANDBOX_KEPT("fallocate fchmod fchown getcwd lstat open readlink rename renameat renameat2 "
                  "stat unlinkat"),
     SANDBOX_IF("fcntl", 1, F_SETLK),
@@ -45,6 +46,7 @@ static void plan_keeper(const struct escrowd_config *config, struct sandbox_plan
     sandbox_allow_path(plan, config->audit_folder, SANDBOX_WRITE);
     sandbox_allow_path(plan, config->authority_file, SANDBOX_READ);
     sandbox_allow_path(plan, tpm_device(config), SANDBOX_DEVICE);
+    sandbox_allow_path(plan, "/proc/self/statm", SANDBOX_READ); /* usage.h */
     sandbox_allow_calls(plan, keeper_rules, ARRAY_LEN(keeper_rules));
 }
 
@@ -54,13 +56,15 @@ static const struct sandbox_rule front_rules[] = {
     SANDBOX_CALLS("accept4 epoll_create1 epoll_ctl epoll_wait getsockname pipe2 shutdown"),
     /* copies in memory of certificate, key, CAs and lists */
     SANDBOX_CALLS("pread64"),
+    /* libevent, before it reads from a connection without TLS: health and metrics */
+    SANDBOX_IF("ioctl", 1, FIONREAD),
     /* libevent's randomness and the time zone try files */
     SANDBOX_REFUSED("open openat", EACCES),
 };
 
 static void plan_front(const struct escrowd_config *config, struct sandbox_plan *plan)
 {
-    plan->descriptors = 32 + (size_t)config->limits.connections;
+    plan->descriptors = 64 + (size_t)config->limits.connections;
     sandbox_allow_calls(plan, front_rules, ARRAY_LEN(front_rules));
 }
 

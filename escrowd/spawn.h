@@ -17,7 +17,8 @@
 #define SPAWN_POLICY_FD 5      /* the policy; not front's */
 #define SPAWN_LISTENER_FD 6    /* front's only */
 #define SPAWN_CREDENTIALS_FD 7 /* credentials.h; front's only */
-#define SPAWN_FDS 5
+#define SPAWN_MONITOR_FD 8     /* front's only, and only where the configuration asks for it */
+#define SPAWN_FDS 6
 
 struct spawn {
     enum ipc_peer_kind kind;

@@ -38,8 +38,8 @@ struct supervisor {
     struct file_watch *watch; /* of every file that may change while we run */
     int offered_fd;           /* credentials that front was offered and has not answered, or -1 */
     bool is_offer_due;        /* the files are to be offered when front can take an offer */
-    int listener_fd;
-    uint16_t port;
+    int listener_fd, monitor_fd;
+    uint16_t port, monitor_port; /* 0: none */
     struct process *keeper, *front;
     struct process *probers[ESCROWD_INSTANCES_MAX];
     size_t prober_count;
@@ -149,6 +149,7 @@ static void stop(struct supervisor *supervisor, enum escrow_err result)
     supervisor->result = result;
     service_notify("STOPPING=1");
     cleanup_close(&supervisor->listener_fd);
+    cleanup_close(&supervisor->monitor_fd);
     if (event_add(supervisor->stop_timer, &limit) < 0)
         on_stop_deadline(-1, 0, supervisor);
     advance_stop(supervisor);
@@ -174,7 +175,10 @@ static void on_ready(struct process *process, uint16_t port, void *argument)
     if (supervisor->was_ready || supervisor->is_stopping)
         return;
     supervisor->was_ready = true;
-    printf("{\"ready\": true, \"port\": %u}\n", supervisor->port);
+    printf("{\"ready\": true, \"port\": %u", supervisor->port);
+    if (supervisor->monitor_port > 0)
+        printf(", \"monitor_port\": %u", supervisor->monitor_port);
+    puts("}");
     fflush(stdout);
     service_notify("READY=1");
 }
@@ -269,13 +273,14 @@ static const struct process_events events = {.on_ready = on_ready,
 static enum escrow_err new_process(struct supervisor *supervisor, enum ipc_peer_kind kind,
                                    const char *instance, struct process **ret_process)
 {
+    bool is_front = kind == IPC_PEER_FRONT;
     const struct process_config config = {.base = supervisor->base,
                                           .kind = kind,
                                           .instance = instance,
                                           .config_path = supervisor->config_path,
                                           .snapshot = &supervisor->snapshot,
-                                          .listener_fd =
-                                              kind == IPC_PEER_FRONT ? supervisor->listener_fd : -1,
+                                          .listener_fd = is_front ? supervisor->listener_fd : -1,
+                                          .monitor_fd = is_front ? supervisor->monitor_fd : -1,
                                           .ping_ms = supervisor->snapshot.config->limits.ping_ms,
                                           .events = &events,
                                           .argument = supervisor};
@@ -461,14 +466,27 @@ static enum escrow_err set_up_events(struct supervisor *supervisor)
     return file_watch_new(supervisor->base, on_change, supervisor, &supervisor->watch);
 }
 
+static enum escrow_err listen_for_front(struct supervisor *supervisor)
+{
+    const struct escrowd_listen *clients = &supervisor->snapshot.config->listen;
+    const struct escrowd_monitor *monitor = &supervisor->snapshot.config->monitor;
+    enum escrow_err err = front_listen(clients->address, (uint16_t)clients->port,
+                                       &supervisor->listener_fd, &supervisor->port);
+
+    if (!err && monitor->address)
+        err = front_listen(monitor->address, (uint16_t)monitor->port, &supervisor->monitor_fd,
+                           &supervisor->monitor_port);
+    if (!err && monitor->socket)
+        err = front_listen_local(monitor->socket, monitor->group, &supervisor->monitor_fd);
+    return err;
+}
+
 static enum escrow_err set_up(struct supervisor *supervisor)
 {
     enum escrow_err err = snapshot_take(supervisor->config_path, &supervisor->snapshot);
-    const struct escrowd_listen *address = err ? NULL : &supervisor->snapshot.config->listen;
 
     if (!err)
-        err = front_listen(address->address, (uint16_t)address->port, &supervisor->listener_fd,
-                           &supervisor->port);
+        err = listen_for_front(supervisor);
     if (!err)
         err = set_up_events(supervisor);
     /* Watched first, so that no change is missed. */
@@ -500,6 +518,7 @@ static void deinit(struct supervisor *supervisor)
         event_base_free(supervisor->base);
     cleanup_close(&supervisor->listener_fd);
     cleanup_close(&supervisor->offered_fd);
+    cleanup_close(&supervisor->monitor_fd);
     snapshot_deinit(&supervisor->snapshot);
 }
 
@@ -509,6 +528,7 @@ enum escrow_err supervisor_run(const char *config_path)
     struct supervisor supervisor = {.config_path = config_path,
                                     .snapshot = SNAPSHOT_EMPTY,
                                     .listener_fd = -1,
+                                    .monitor_fd = -1,
                                     .offered_fd = -1};
     struct process *process;
     enum escrow_err err = set_up(&supervisor);

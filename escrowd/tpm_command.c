@@ -48,6 +48,7 @@ enum escrow_err tpm_result(struct tpm *tpm, const char *command, TSS2_RC rc)
         return ESCROW_OK;
     if (layer == TSS2_TCTI_RC_LAYER) /* the transport has logged it */
         return lose(tpm, false);
+    tpm->refusals++;
     log_error("tpm: %s: %s (0x%x)", command, Tss2_RC_Decode(rc), rc);
     if (layer == TSS2_TPM_RC_LAYER || layer == TSS2_RESMGR_TPM_RC_LAYER)
         return refusal(tpm, rc & ~TSS2_RC_LAYER_MASK);

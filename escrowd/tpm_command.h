@@ -28,6 +28,7 @@ struct tpm {
     struct tpm_transport transport;
     TSS2_SYS_CONTEXT *sys;
     size_t sys_size;
+    uint64_t refusals; /* response codes of the TPM that were not success */
     bool is_attached;
     struct tpm_names names;
     const struct secret *auth; /* borrowed */

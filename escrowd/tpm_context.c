@@ -142,3 +142,11 @@ uint64_t tpm_commands(const struct tpm *tpm)
 {
     return tpm->transport.commands;
 }
+
+void tpm_numbers(const struct tpm *tpm, struct tpm_numbers *ret_numbers)
+{
+    *ret_numbers = (struct tpm_numbers){.commands = tpm->transport.commands,
+                                        .losses = tpm->transport.failures,
+                                        .refusals = tpm->refusals,
+                                        .times = tpm->transport.times};
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "escrowd/metric.h"
 #include "libescrow/key.h"
 #include "libescrow/secret.h"
 
@@ -64,3 +65,12 @@ MUST_CHECK enum escrow_err tpm_check(struct tpm *tpm);
 
 /* How many commands were sent since tpm_open. */
 uint64_t tpm_commands(const struct tpm *tpm);
+
+/* For metrics, since tpm_open. */
+struct tpm_numbers {
+    uint64_t commands;
+    uint64_t losses;           /* connections that failed, commands without an answer */
+    uint64_t refusals;         /* response codes that were not success */
+    struct metric_times times; /* of commands that were answered */
+};
+void tpm_numbers(const struct tpm *tpm, struct tpm_numbers *ret_numbers);

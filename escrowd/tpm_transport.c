@@ -50,6 +50,7 @@ static int open_device(const char *path)
 static TSS2_RC lost(struct tpm_transport *transport, const char *what)
 {
     log_error("tpm: %s: %s: %s", transport->path, what, strerror(errno));
+    transport->failures++;
     tpm_transport_disconnect(transport);
     return TSS2_TCTI_RC_IO_ERROR;
 }
@@ -65,6 +66,7 @@ static TSS2_RC on_transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint8_
     if (transport->fd < 0)
         return lost(transport, "cannot connect");
     transport->commands++;
+    transport->sent_us = metric_now_us();
     /* At most 4 KiB: it fits into the socket's buffer, and a device takes a command at once. */
     do
         written = transport->is_device ? write(transport->fd, command, size)
@@ -146,6 +148,7 @@ static TSS2_RC on_receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *res
     }
     if (!transport->is_device && !transport->is_held)
         tpm_transport_disconnect(transport);
+    metric_observe(&transport->times, metric_now_us() - transport->sent_us);
     *size = have;
     return TSS2_RC_SUCCESS;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "escrowd/metric.h"
 #include "libescrow/err.h"
 
 #include <tss2/tss2_tcti.h>
@@ -25,6 +26,9 @@ struct tpm_transport {
     bool is_held;
     int timeout_ms; /* for one command */
     uint64_t commands;
+    uint64_t failures; /* of the transport: no connection, no answer */
+    int64_t sent_us;   /* the last command */
+    struct metric_times times;
 };
 
 /* Parses the setting; opens nothing. ESCROW_ERR_CONFIG with a log line. */

@@ -115,6 +115,7 @@ static struct fixture *start(enum ipc_peer_kind kind, int64_t ping_ms)
                                     .instance = kind == IPC_PEER_PROBER ? "sql1" : "",
                                     .config_path = "/nothing",
                                     .listener_fd = -1,
+                                    .monitor_fd = -1,
                                     .ping_ms = ping_ms,
                                     .events = &events};
 
