@@ -205,27 +205,12 @@ static void record_alert(const struct request *request)
         log_warning("an alert could not be recorded");
 }
 
-/* For whoever follows the service's log; the audit log says it all. */
-static void tell(const struct request *request)
-{
-    const struct release *release = request->release;
-    enum log_level level =
-        release->verdict.outcome == POLICY_ALLOW ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING;
-
-    log_write(level, "record %llu: %s asks for %s/%s to %s: %s (%s)",
-              (unsigned long long)request->sequence, release->replica->instance,
-              request->act->subject.group, request->act->subject.database,
-              act_purpose_word(request->act->purpose),
-              policy_outcome_name(release->verdict.outcome), reason_code(release->verdict.reason));
-    if (release->verdict.outcome == POLICY_ALLOW && release->verdict.is_by_silence)
-        record_alert(request);
-}
-
 void release_finish(struct request *request)
 {
     const struct release *release = request->release;
 
-    tell(request);
+    if (release->verdict.outcome == POLICY_ALLOW && release->verdict.is_by_silence)
+        record_alert(request);
     switch (release->verdict.outcome) {
     case POLICY_DENY:
         request_fail(request, release->verdict.reason);

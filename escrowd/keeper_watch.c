@@ -175,8 +175,6 @@ static void record_primary(struct watch *watch, const struct policy_group *group
         log_warning("the new primary of %s cannot be recorded", group->name);
         return;
     }
-    log_notice("%s is primary of %s, epoch %llu", record.replica, group->name,
-               (unsigned long long)record.epoch);
     /* The next round must find it in the ledger. */
     keeper_flush(watch->keeper);
 }

@@ -36,7 +36,7 @@ start() {
     chain_member
     chain_escrowd
     chain_publish
-    wait_log escrowd "is primary of $CHAIN_GROUP"
+    wait_log escrowd "epoch record=.* group=$CHAIN_GROUP"
     chain_deposit <<<"$PASSWORD"
     chain_agents
 }
@@ -57,7 +57,7 @@ failover() {
 
 # grants: how many releases escrowd has granted.
 grants() {
-    count_log escrowd 'to promote: allow'
+    count_log escrowd 'release record=.* decision=allow .*purpose=promote'
 }
 
 # config_agent NODE SED-SCRIPT: its configuration, altered, and the agent started with it anew.

@@ -265,7 +265,7 @@ chain_hand_over() {
 
 # chain_publish: the same, until the watch has seen who is primary now.
 chain_publish() {
-    chain_hand_over && wait_log escrowd "is primary of $CHAIN_GROUP"
+    chain_hand_over && wait_log escrowd "epoch record=.* group=$CHAIN_GROUP"
 }
 
 # chain_deposit <PASSWORD
