@@ -69,9 +69,8 @@ static enum escrow_err read_authorities(struct tls *tls, const struct tls_config
             return ESCROW_ERR_CONFIG;
         }
     }
-    ERR_clear_error();
-    if (sk_X509_num(tls->authorities) == 0) {
-        log_error("%s: holds no PEM certificate", path);
+    if (!tls_pem_is_over() || sk_X509_num(tls->authorities) == 0) {
+        log_error("%s: holds no PEM certificate, or a broken one", path);
         return ESCROW_ERR_CONFIG;
     }
     /* An issuing CA in the file is enough; its root need not be there. */

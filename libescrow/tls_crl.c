@@ -55,6 +55,14 @@ static bool is_whole(const X509_CRL *list)
     return X509_CRL_get0_nextUpdate(list) != NULL;
 }
 
+bool tls_pem_is_over(void)
+{
+    const bool is_over = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+
+    ERR_clear_error();
+    return is_over;
+}
+
 static enum escrow_err read_all(const char *path, BIO *pem, const tls_chain *authorities,
                                 tls_list_stack *lists, tls_chain *signers)
 {
@@ -62,10 +70,9 @@ static enum escrow_err read_all(const char *path, BIO *pem, const tls_chain *aut
         CLEANUP(list_free_p) X509_CRL *list = PEM_read_bio_X509_CRL(pem, NULL, NULL, NULL);
         X509 *signer;
 
-        ERR_clear_error();
-        if (!list)
+        if (!list && tls_pem_is_over())
             break;
-        signer = is_whole(list) ? find_signer(list, authorities) : NULL;
+        signer = list && is_whole(list) ? find_signer(list, authorities) : NULL;
         ERR_clear_error();
         if (!signer || sk_X509_CRL_num(lists) == LISTS_MAX) {
             log_error("%s: list %d is not a complete revocation list signed by a CA of the CA "

@@ -38,6 +38,12 @@ struct tls {
 };
 
 /*
+ * After a PEM reader gave nothing: whether the text has come to its end. If not, there stands a
+ * broken one, and those before it must not count as all. Empties OpenSSL's error queue.
+ */
+bool tls_pem_is_over(void);
+
+/*
  * Takes over the lists in given (NULL: in the file lists->path) if each is signed by one of the
  * authorities.
  */

@@ -483,6 +483,39 @@ static void test_lists_not_loaded(void **state)
     check_not_loaded(&server);
 }
 
+static void append_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "ae");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* What stands before something broken is not taken for all that the file holds. */
+static void test_files_broken_behind_a_good_part(void **state)
+{
+    struct world *world = *state;
+    struct tls_config server = server_config();
+    struct tls *tls = NULL;
+
+    server.crl_file = "crl";
+    put_list(&world->authority, &(struct revocation){.updated_s = -60, .next_s = DAY_S});
+    append_text("crl", "# the end\n");
+    assert_int_equal(tls_server_new(&server, &tls), ESCROW_OK);
+    tls_free(TAKE(tls));
+    append_text("crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+    check_not_loaded(&server);
+    put_list(&world->authority, &(struct revocation){.updated_s = -60, .next_s = DAY_S});
+    append_text("crl", "-----BEGIN X509 CRL-----\nAAAA\n");
+    check_not_loaded(&server);
+    server.crl_file = NULL;
+    server.ca_file = "odd";
+    write_certificate("odd", world->authority.certificate);
+    append_text("odd", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    check_not_loaded(&server);
+}
+
 static void test_broken_list_keeps_the_old(void **state)
 {
     const struct tls_config client = agent_config();
@@ -599,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_issuer_without_list),
         cmocka_unit_test(test_issuer_of_the_same_name_without_list),
         cmocka_unit_test(test_lists_not_loaded),
+        cmocka_unit_test(test_files_broken_behind_a_good_part),
         cmocka_unit_test(test_broken_list_keeps_the_old),
         cmocka_unit_test(test_files_not_loaded),
         cmocka_unit_test(test_own_certificate),
