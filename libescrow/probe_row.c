@@ -2,24 +2,33 @@
 #include "libescrow/probe_row.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROLE_PRIMARY 1
 
+/* The one text that SQL Server makes of a number: no space, no plus sign, no leading zeros. */
+static bool read_number(const char *text, int64_t *ret_number)
+{
+    char again[24];
+    int64_t number;
+
+    errno = 0;
+    number = strtoll(text, NULL, 10);
+    snprintf(again, sizeof(again), "%" PRId64, number);
+    if (errno || strcmp(text, again) != 0)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
 bool probe_row_int(const char *value, int32_t *ret_number)
 {
-    char *end = NULL;
-    long number;
+    int64_t number = -1;
 
-    if (!value) {
-        *ret_number = -1;
-        return true;
-    }
-    errno = 0;
-    number = strtol(value, &end, 10);
-    if (end == value || *end || errno || number < 0 || number > INT32_MAX)
+    if (value && (!read_number(value, &number) || number < 0 || number > INT32_MAX))
         return false;
     *ret_number = (int32_t)number;
     return true;
@@ -27,14 +36,8 @@ bool probe_row_int(const char *value, int32_t *ret_number)
 
 static bool read_bigint(const char *value, bool *ret_is_present, int64_t *ret_number)
 {
-    char *end = NULL;
-
     *ret_is_present = value;
-    if (!value)
-        return true;
-    errno = 0;
-    *ret_number = strtoll(value, &end, 10);
-    return end != value && !*end && !errno;
+    return !value || read_number(value, ret_number);
 }
 
 /* A text that must fit; empty for NULL. */
