@@ -120,7 +120,7 @@ enum escrow_err agent_config_load(const char *path, struct config **ret_config,
     root = config_root(config);
     for (size_t i = 0; i < root->instance_count; i++)
         check_instance(config, root, &root->instances[i], &report);
-    if (report.count > 0) {
+    if (report.total > 0) {
         config_report_log(&report);
         return ESCROW_ERR_CONFIG;
     }

@@ -213,7 +213,7 @@ static enum escrow_err from_file(struct config *file, struct escrowd_config **re
     *config = *(const struct escrowd_config *)config_root(file);
     config->file = file;
     check(config, &report);
-    if (report.count > 0) {
+    if (report.total > 0) {
         config_report_log(&report);
         return ESCROW_ERR_CONFIG;
     }

@@ -33,9 +33,10 @@
 struct config_report {
     char **lines;
     size_t count;
+    size_t total; /* with those that were dropped: 0 if nothing is wrong */
 };
 
-/* Adds a line; silently drops it without memory, or after some hundred lines. */
+/* Adds a line; drops it, but for its place in total, without memory or after some hundred lines. */
 __attribute__((format(printf, 2, 3))) void config_report_add(struct config_report *report,
                                                              const char *format, ...);
 /* Writes each line to the log as an error. */

@@ -13,6 +13,7 @@ void config_report_add(struct config_report *report, const char *format, ...)
     char **lines;
     va_list arguments;
 
+    report->total++;
     if (report->count >= REPORT_LINES_MAX)
         return;
     lines = reallocarray(report->lines, report->count + 1, sizeof(*lines));
