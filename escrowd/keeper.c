@@ -306,7 +306,8 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
     err = role_new(keeper->base, fd, &role_events, keeper, &keeper->role);
     if (err)
         return err;
-    role_status(keeper->role, keeper->status);
+    if (!role_status(keeper->role, keeper->status))
+        keeper->status[0] = '\0';
     return role_ready(keeper->role, 0);
 }
 

@@ -138,9 +138,9 @@ void keeper_tell_status(struct keeper *keeper)
              trouble ? " " : "", trouble ? trouble : "");
     if (strcmp(status, keeper->status) == 0)
         return;
-    memcpy(keeper->status, status, sizeof(status));
-    if (keeper->role)
-        role_status(keeper->role, status);
+    /* What could not be told is told again by the next tick. */
+    if (!keeper->role || role_status(keeper->role, status))
+        memcpy(keeper->status, status, sizeof(status));
 }
 
 void keeper_observed(struct keeper *keeper)

@@ -137,13 +137,15 @@ void role_reloaded(struct role *role, bool is_taken)
         log_warning("the supervisor does not take messages");
 }
 
-void role_status(struct role *role, const char *text)
+bool role_status(struct role *role, const char *text)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
     ipc_put_string(&writer, text);
-    if (ipc_channel_send(role->channel, IPC_STATUS, 0, &writer) != ESCROW_OK)
-        log_warning("the supervisor does not take messages");
+    if (ipc_channel_send(role->channel, IPC_STATUS, 0, &writer) == ESCROW_OK)
+        return true;
+    log_warning("the supervisor does not take messages");
+    return false;
 }
 
 void role_restart_peer(struct role *role, const struct ipc_peer *peer)
