@@ -259,17 +259,17 @@ static enum escrow_err run_batch(const struct audit *audit, const struct queue *
     return audit->config.on_batch(lines, queue->count, audit->config.argument);
 }
 
-enum escrow_err audit_commit(struct audit *audit)
+/* *ret_is_written: the log has it, whatever on_batch made of it. */
+static enum escrow_err commit(struct audit *audit, bool *ret_is_written)
 {
     CLEANUP(queue_deinit) struct queue queue = audit->queue;
     int64_t began_us = metric_now_us();
     enum escrow_err err, result;
 
     memset(&audit->queue, 0, sizeof(audit->queue));
-    if (queue.count == 0)
-        return ESCROW_OK;
     err = write_queue(audit, &queue);
     metric_observe(&audit->commits, metric_now_us() - began_us);
+    *ret_is_written = err == ESCROW_OK;
     if (err) {
         audit->next = audit->durable;
         /* Best effort: audit_recover insists. */
@@ -285,6 +285,13 @@ enum escrow_err audit_commit(struct audit *audit)
                                       queue.items[i].argument);
     }
     return result;
+}
+
+enum escrow_err audit_commit(struct audit *audit)
+{
+    bool is_written;
+
+    return audit->queue.count ? commit(audit, &is_written) : ESCROW_OK;
 }
 
 void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers)
@@ -311,6 +318,7 @@ static enum escrow_err queue_note(struct audit *audit, enum audit_event event, j
 enum escrow_err audit_recover(struct audit *audit)
 {
     CLEANUP(json_decrefp) json_t *detail = NULL;
+    bool is_written;
     enum escrow_err err;
 
     if (!audit->trouble[0])
@@ -324,12 +332,12 @@ enum escrow_err audit_recover(struct audit *audit)
     err = queue_note(audit, AUDIT_LOG_BACK, detail);
     if (err)
         return err;
-    err = audit_commit(audit);
-    if (err)
-        return err;
-    audit->trouble[0] = '\0';
-    log_notice("audit: the log can be written again");
-    return ESCROW_OK;
+    err = commit(audit, &is_written);
+    if (is_written) {
+        audit->trouble[0] = '\0';
+        log_notice("audit: the log can be written again");
+    }
+    return err;
 }
 
 const struct audit_chain *audit_end(const struct audit *audit)

@@ -105,7 +105,10 @@ static void import_some(struct keeper *keeper)
 
 void keeper_mend(struct keeper *keeper)
 {
-    if (keeper->audit && audit_recover(keeper->audit) == ESCROW_OK && keeper->is_store_behind)
+    /* A log that can be written again may have a record that the store could not take. */
+    if (keeper->audit && audit_recover(keeper->audit) && !audit_trouble(keeper->audit))
+        keeper->is_store_behind = true;
+    if (keeper->audit && !audit_trouble(keeper->audit) && keeper->is_store_behind)
         catch_up(keeper);
     if (keeper->is_import_pending && keeper->is_tpm_well && !keeper->is_store_behind)
         import_some(keeper);
