@@ -275,6 +275,13 @@ static enum escrow_err reload_roster(struct ledger *ledger)
     return err;
 }
 
+static void roll_back(struct ledger *ledger)
+{
+    store_rollback(ledger->store);
+    if (reload_roster(ledger))
+        log_error("ledger: no roster can be read from the store");
+}
+
 enum escrow_err ledger_fold(const struct audit_line *lines, size_t count, void *argument)
 {
     struct ledger *ledger = argument;
@@ -294,9 +301,7 @@ enum escrow_err ledger_fold(const struct audit_line *lines, size_t count, void *
         err = store_commit(ledger->store);
     if (!err)
         return ESCROW_OK;
-    store_rollback(ledger->store);
-    if (reload_roster(ledger))
-        log_error("ledger: no roster can be read from the store");
+    roll_back(ledger);
     return ESCROW_ERR_STORE;
 }
 
@@ -335,10 +340,13 @@ enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
                               struct audit_reading *ret_reading)
 {
     struct replay replay = {.ledger = ledger};
-    enum escrow_err err;
+    /* An earlier rollback may not have been able to read it: who folds without the roster in force
+     * takes the next one for the first. */
+    enum escrow_err err = ledger->roster ? ESCROW_OK : reload_roster(ledger);
 
     memset(ret_reading, 0, sizeof(*ret_reading));
-    err = store_folded(ledger->store, &replay.folded);
+    if (!err)
+        err = store_folded(ledger->store, &replay.folded);
     if (err)
         return err;
     err = audit_read(directory, replay.folded.sequence ? replay.folded.sequence : 1, replay_line,
@@ -346,7 +354,7 @@ enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
     if (!err && replay.in_transaction)
         err = store_commit(ledger->store);
     if (err) {
-        store_rollback(ledger->store);
+        roll_back(ledger);
         return err;
     }
     if (ret_reading->end.sequence < replay.folded.sequence) {
