@@ -96,20 +96,22 @@ struct store_statements *store_statements(struct store *store)
     return &store->statements;
 }
 
+void store_rollback(struct store *store)
+{
+    if (!sqlite3_get_autocommit(store->database))
+        (void)!run_sql(store, "ROLLBACK");
+}
+
 enum escrow_err store_begin(struct store *store)
 {
+    /* A rollback that failed, for want of memory, left its transaction open. */
+    store_rollback(store);
     return run_sql(store, "BEGIN IMMEDIATE");
 }
 
 enum escrow_err store_commit(struct store *store)
 {
     return run_sql(store, "COMMIT");
-}
-
-void store_rollback(struct store *store)
-{
-    if (!sqlite3_get_autocommit(store->database))
-        (void)!run_sql(store, "ROLLBACK");
 }
 
 static enum escrow_err schema_version(struct store *store, uint64_t *ret_version)
