@@ -139,8 +139,12 @@ uint64_t query_number(struct query *query, int column)
 
 const char *query_text_borrowed(struct query *query, int column)
 {
+    const bool is_null = query_is_null(query, column);
     const unsigned char *text = sqlite3_column_text(query->statement, column);
 
+    /* Out of memory must not read as a text that is empty. */
+    if (!text && !is_null)
+        query_fault(query, "a text cannot be read");
     return text ? (const char *)text : "";
 }
 
@@ -162,8 +166,8 @@ size_t query_bytes_up_to(struct query *query, int column, void *ret_bytes, size_
     const void *bytes = sqlite3_column_blob(query->statement, column);
     size_t len = (size_t)sqlite3_column_bytes(query->statement, column);
 
-    if (len > cap) {
-        query_fault(query, "a row holds too many bytes");
+    if (len > cap || (len && !bytes)) {
+        query_fault(query, bytes ? "a row holds too many bytes" : "bytes cannot be read");
         return 0;
     }
     if (len)
