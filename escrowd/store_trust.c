@@ -12,7 +12,7 @@
 enum escrow_err store_roster(struct store *store, char **ret_compact)
 {
     CLEANUP(query_close) struct query query;
-    char *compact = NULL;
+    CLEANUP(cleanup_free) char *compact = NULL;
     bool is_found;
 
     query_open(&query, store, "SELECT document FROM roster");
@@ -25,7 +25,7 @@ enum escrow_err store_roster(struct store *store, char **ret_compact)
         return ESCROW_ERR_NOT_FOUND;
     if (!compact)
         return ESCROW_ERR_NO_MEMORY;
-    *ret_compact = compact;
+    *ret_compact = TAKE(compact);
     return ESCROW_OK;
 }
 
