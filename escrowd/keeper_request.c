@@ -109,7 +109,9 @@ void request_set_timer(struct request *request, int64_t after_ms)
     int64_t wait_ms = after_ms > 0 ? after_ms : 0;
     const struct timeval wait = {wait_ms / 1000, (wait_ms % 1000) * 1000};
 
-    event_add(request->timer, &wait);
+    /* Without its timer it might wait for ever. */
+    if (event_add(request->timer, &wait) < 0)
+        request_fail(request, REASON_INTERNAL);
 }
 
 /* A copy of what front said; its message does not outlive the handler. */
