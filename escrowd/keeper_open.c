@@ -89,6 +89,10 @@ static enum escrow_err open_store(struct keeper *keeper)
 enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *config,
                             int policy_fd)
 {
+    static const struct ipc_reply sorry = {.reason = REASON_INTERNAL,
+                                           .http_status = 500,
+                                           .content = IPC_CONTENT_PROBLEM,
+                                           .body = (const uint8_t *)""};
     enum escrow_err err;
 
     keeper->config = config;
@@ -99,7 +103,8 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     keeper->nonces = nonces_new();
     keeper->refusals = refusals_new();
     keeper->approvals = approval_cache_new();
-    if (!keeper->nonces || !keeper->refusals || !keeper->approvals)
+    ipc_put_reply(&keeper->sorry, &sorry);
+    if (!keeper->nonces || !keeper->refusals || !keeper->approvals || keeper->sorry.err)
         return ESCROW_ERR_NO_MEMORY;
     err = open_policy(keeper, policy_fd);
     if (!err)
@@ -131,6 +136,7 @@ void keeper_close(struct keeper *keeper)
     EVP_PKEY_free(keeper->authority);
     policy_free(keeper->policy);
     approval_cache_free(keeper->approvals);
+    ipc_writer_deinit(&keeper->sorry);
     if (keeper->refusals)
         refusals_free(keeper->refusals);
     if (keeper->nonces)

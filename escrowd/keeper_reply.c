@@ -9,6 +9,13 @@
 
 #include <string.h>
 
+void request_sorry(struct keeper *keeper, uint64_t id)
+{
+    log_warning("a reply cannot be made or sent");
+    if (ipc_channel_send(keeper->front, IPC_REPLY, id, &keeper->sorry))
+        log_warning("front does not take a reply: its own deadline will answer");
+}
+
 static void send_reply(struct request *request, const struct ipc_reply *reply)
 {
     static const struct ipc_reply too_large = {.reason = REASON_TOO_LARGE,
@@ -24,7 +31,7 @@ static void send_reply(struct request *request, const struct ipc_reply *reply)
     /* Front takes no larger one, and would have to believe that this keeper was taken over. */
     ipc_put_reply(&writer, reply->body_len <= IPC_BODY_MAX ? reply : &too_large);
     if (ipc_channel_send(request->keeper->front, IPC_REPLY, request->id, &writer))
-        log_warning("front does not take a reply");
+        request_sorry(request->keeper, request->id);
 }
 
 void request_reply_text(struct request *request, enum ipc_content content, const char *text,

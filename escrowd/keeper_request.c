@@ -168,8 +168,10 @@ enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc
     if (!identity_is_valid(message->identity))
         return ESCROW_ERR_MALFORMED;
     request = copy_request(keeper, id, message);
-    if (!request)
-        return ESCROW_ERR_NO_MEMORY;
+    if (!request) {
+        request_sorry(keeper, id);
+        return ESCROW_OK;
+    }
     LIST_INSERT_HEAD(&keeper->requests, request, next);
     request->depth++;
     if (keeper->is_stopping)

@@ -93,6 +93,8 @@ void request_reply_json(struct request *request, unsigned http_status, const jso
 void request_reply_text(struct request *request, enum ipc_content content, const char *text,
                         size_t len);
 void request_fail(struct request *request, enum reason reason);
+/* In place of a reply where memory lacks: an internal error, made beforehand. */
+void request_sorry(struct keeper *keeper, uint64_t id);
 void request_fail_detail(struct request *request, enum reason reason, const char *detail);
 void request_refuse(struct request *request, enum reason reason);
 void request_sign(struct request *request, struct answer *answer);
