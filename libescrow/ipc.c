@@ -266,6 +266,8 @@ static enum escrow_err from_errno(const char *what, int number)
 {
     switch (number) {
     case EAGAIN:
+    case ENOBUFS: /* the kernel lacks memory now: the same again later */
+    case ENOMEM:
         return ESCROW_ERR_TIMEOUT;
     case EPIPE:
     case ECONNRESET:
