@@ -10,7 +10,7 @@
 enum escrow_err enrollment_sign(json_t *entry, EVP_PKEY *act_key, char **ret_compact)
 {
     CLEANUP(json_free_p) json_t *header = json_pack("{s:s}", "typ", TYP);
-    CLEANUP(json_free_p) json_t *payload = json_deep_copy(entry);
+    CLEANUP(json_free_p) json_t *payload = json_copy_whole(entry);
     struct jws_signer signer;
     struct ec_point point;
     enum escrow_err err = key_point(act_key, &point);

@@ -12,7 +12,7 @@ static bool add_versions(json_t *rows, const char *address, const json_t *secret
 
     json_array_foreach(versions, i, version)
     {
-        json_t *row = json_deep_copy(version);
+        json_t *row = json_copy_whole(version);
 
         if (json_object_set_new(row, "escrowd", json_string(address)) < 0 ||
             json_object_set(row, "group", json_object_get(secret, "group")) < 0 ||

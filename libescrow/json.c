@@ -31,15 +31,22 @@ static bool is_shallow(const char *text, size_t len)
     return true;
 }
 
+bool json_lacked_memory(const json_error_t *error)
+{
+    /* jansson names every fault of a text, but not every want of memory. */
+    return json_error_code(error) == json_error_out_of_memory ||
+           json_error_code(error) == json_error_unknown;
+}
+
 enum escrow_err json_parse(const char *text, size_t len, size_t max, json_t **ret_object)
 {
     CLEANUP(json_free_p) json_t *value = NULL;
-    json_error_t error;
+    json_error_t error = {0};
 
     if (len > max || !is_shallow(text, len))
         return ESCROW_ERR_MALFORMED;
     value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (!value && json_error_code(&error) == json_error_out_of_memory)
+    if (!value && json_lacked_memory(&error))
         return ESCROW_ERR_NO_MEMORY;
     if (!json_is_object(value))
         return ESCROW_ERR_MALFORMED;
@@ -58,6 +65,18 @@ char *json_text(const json_t *value)
         return NULL;
     text[len] = '\0';
     return TAKE(text);
+}
+
+json_t *json_copy_whole(const json_t *value)
+{
+    json_t *copy = json_deep_copy(value);
+
+    /* jansson leaves out what it lacks the memory for. */
+    if (copy && !json_equal(copy, value)) {
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
 }
 
 void json_reader_init(struct json_reader *reader, const json_t *object, const char *what, ...)

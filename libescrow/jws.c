@@ -57,7 +57,7 @@ static char *encode_json(const json_t *value)
 /* "header.payload", owned by the caller; NULL without memory. */
 static char *signing_input(const struct jws_signer *signer, json_t *header, json_t *payload)
 {
-    CLEANUP(json_free_p) json_t *whole = json_copy(header);
+    CLEANUP(json_free_p) json_t *whole = json_copy_whole(header);
     CLEANUP(cleanup_free) char *header_text = NULL;
     CLEANUP(cleanup_free) char *payload_text = NULL;
     char *input = NULL;
@@ -83,7 +83,8 @@ enum escrow_err jws_sign(const struct jws_signer *signer, json_t *header, json_t
 
     if (!input)
         return ESCROW_ERR_NO_MEMORY;
-    SHA256((const unsigned char *)input, strlen(input), digest);
+    if (!SHA256((const unsigned char *)input, strlen(input), digest))
+        return ESCROW_ERR_CRYPTO;
     err = signer->sign(digest, signature, signer->argument);
     if (err)
         return err;
@@ -168,7 +169,8 @@ static enum escrow_err check_signature(const char *compact, const struct parts *
 
     if (err || len != sizeof(signature))
         return ESCROW_ERR_MALFORMED;
-    SHA256((const unsigned char *)compact, parts->signed_len, digest);
+    if (!SHA256((const unsigned char *)compact, parts->signed_len, digest))
+        return ESCROW_ERR_CRYPTO;
     return key_verify_digest(key, digest, signature);
 }
 

@@ -83,7 +83,7 @@ enum escrow_err roster_sign(json_t *payload, EVP_PKEY *authority, struct roster 
 
 json_t *roster_payload(const struct roster *roster)
 {
-    return json_deep_copy(roster->payload);
+    return json_copy_whole(roster->payload);
 }
 
 uint64_t roster_version(const struct roster *roster)
