@@ -61,8 +61,9 @@ static enum escrow_err show_checked(struct view *view, const char *text, size_t 
     const struct audit_line line = {&record, text, len, &view->end};
     enum audit_fault fault;
 
-    if (view->from > 1 && view->end.sequence + 1 == view->from)
-        audit_chain_anchor(&view->end, text, len);
+    if (view->from > 1 && view->end.sequence + 1 == view->from &&
+        audit_chain_anchor(&view->end, text, len))
+        return ESCROW_ERR_NO_MEMORY;
     fault = audit_chain_next(&view->end, text, len, &record);
     if (!fault)
         return show_line(&line, view);

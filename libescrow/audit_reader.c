@@ -118,6 +118,11 @@ static enum escrow_err read_line(const struct reader *reader, const char *line, 
     enum audit_fault fault = audit_chain_next(chain, line, len, &record);
     const struct audit_line checked = {&record, line, len, chain};
 
+    /* To jansson want of memory can be bad syntax: nobody is accused of it at the first sight. */
+    if (fault == AUDIT_FAULT_FORM)
+        fault = audit_chain_next(chain, line, len, &record);
+    if (fault == AUDIT_FAULT_UNCHECKED)
+        return ESCROW_ERR_NO_MEMORY;
     if (fault)
         return report_fault(reader, fault);
     if (!reader->on_line || record.sequence < reader->from)
@@ -156,10 +161,10 @@ static enum escrow_err read_lines(const struct reader *reader, FILE *file, bool 
             reading->torn_bytes = len;
             break;
         }
-        if (is_unanchored)
-            audit_chain_anchor(&reading->end, line, len);
+        err = is_unanchored ? audit_chain_anchor(&reading->end, line, len) : ESCROW_OK;
         is_unanchored = false;
-        err = read_line(reader, line, len);
+        if (!err)
+            err = read_line(reader, line, len);
         if (err)
             return err;
         reading->segment_bytes += len;

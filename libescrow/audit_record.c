@@ -63,7 +63,7 @@ const char *audit_event_word(enum audit_event event)
 
 const char *audit_fault_word(enum audit_fault fault)
 {
-    static const char *const words[] = {"none", "form", "sequence", "chain"};
+    static const char *const words[] = {"none", "form", "sequence", "chain", "unchecked"};
 
     return words[fault];
 }
@@ -277,23 +277,31 @@ static bool parse_document(json_t *document, struct audit_record *record)
 }
 
 /* Compact, sorted, escaped in one way: the bytes follow from the values. */
-static bool is_canonical(const json_t *document, const char *line, size_t len)
+static enum escrow_err check_canonical(const json_t *document, const char *line, size_t len)
 {
     CLEANUP(cleanup_free) char *again = json_text(document);
 
-    return again && strlen(again) == len && memcmp(again, line, len) == 0;
+    if (!again)
+        return ESCROW_ERR_NO_MEMORY;
+    return strlen(again) == len && memcmp(again, line, len) == 0 ? ESCROW_OK : ESCROW_ERR_MALFORMED;
 }
 
 enum escrow_err audit_record_parse(const char *line, size_t len, struct audit_record *ret_record)
 {
     CLEANUP(json_decrefp) json_t *document = NULL;
     struct audit_record record = {0};
+    json_error_t error = {0};
+    enum escrow_err err;
 
     if (len < 2 || len > AUDIT_LINE_MAX || line[len - 1] != '\n')
         return ESCROW_ERR_MALFORMED;
-    document = json_loadb(line, len - 1, JSON_REJECT_DUPLICATES, NULL);
-    if (!document || !parse_document(document, &record) || !is_canonical(document, line, len - 1))
-        return ESCROW_ERR_MALFORMED;
+    document = json_loadb(line, len - 1, JSON_REJECT_DUPLICATES, &error);
+    if (!document)
+        return json_lacked_memory(&error) ? ESCROW_ERR_NO_MEMORY : ESCROW_ERR_MALFORMED;
+    err = parse_document(document, &record) ? check_canonical(document, line, len - 1)
+                                            : ESCROW_ERR_MALFORMED;
+    if (err)
+        return err;
     *ret_record = record;
     ret_record->document = TAKE(document);
     return ESCROW_OK;
@@ -313,12 +321,14 @@ enum escrow_err audit_chain_advance(struct audit_chain *chain, const struct audi
     return ESCROW_OK;
 }
 
-void audit_chain_anchor(struct audit_chain *chain, const char *line, size_t len)
+enum escrow_err audit_chain_anchor(struct audit_chain *chain, const char *line, size_t len)
 {
     CLEANUP(audit_record_deinit) struct audit_record record = {0};
+    enum escrow_err err = audit_record_parse(line, len, &record);
 
-    if (audit_record_parse(line, len, &record) == ESCROW_OK)
+    if (!err)
         memcpy(chain->hash, record.previous, sizeof(chain->hash));
+    return err == ESCROW_ERR_MALFORMED ? ESCROW_OK : err;
 }
 
 enum audit_fault audit_chain_next(struct audit_chain *chain, const char *line, size_t len,
@@ -326,14 +336,16 @@ enum audit_fault audit_chain_next(struct audit_chain *chain, const char *line, s
 {
     CLEANUP(audit_record_deinit) struct audit_record record = {0};
 
-    if (audit_record_parse(line, len, &record))
-        return AUDIT_FAULT_FORM;
+    enum escrow_err err = audit_record_parse(line, len, &record);
+
+    if (err)
+        return err == ESCROW_ERR_MALFORMED ? AUDIT_FAULT_FORM : AUDIT_FAULT_UNCHECKED;
     if (record.sequence != chain->sequence + 1)
         return AUDIT_FAULT_SEQUENCE;
     if (memcmp(record.previous, chain->hash, AUDIT_HASH_BYTES) != 0)
         return AUDIT_FAULT_CHAIN;
     if (audit_chain_advance(chain, &record, line, len))
-        return AUDIT_FAULT_FORM;
+        return AUDIT_FAULT_UNCHECKED;
     *ret_record = record;
     memset(&record, 0, sizeof(record));
     return AUDIT_FAULT_NONE;

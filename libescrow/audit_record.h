@@ -83,7 +83,7 @@ MUST_CHECK enum escrow_err audit_record_encode(const struct audit_record *record
                                                size_t *ret_len);
 /*
  * Parses a line of len bytes. ESCROW_ERR_MALFORMED unless it is exactly what audit_record_encode
- * writes for some record. audit_record_deinit frees what *ret_record holds.
+ * writes for some record; ESCROW_ERR_NO_MEMORY. audit_record_deinit frees what *ret_record holds.
  */
 MUST_CHECK enum escrow_err audit_record_parse(const char *line, size_t len,
                                               struct audit_record *ret_record);
@@ -97,9 +97,10 @@ struct audit_chain {
 
 enum audit_fault {
     AUDIT_FAULT_NONE,
-    AUDIT_FAULT_FORM,     /* not the line of a record */
-    AUDIT_FAULT_SEQUENCE, /* a record is missing, doubled or moved */
-    AUDIT_FAULT_CHAIN,    /* the line before is not the one that this record was written after */
+    AUDIT_FAULT_FORM,      /* not the line of a record */
+    AUDIT_FAULT_SEQUENCE,  /* a record is missing, doubled or moved */
+    AUDIT_FAULT_CHAIN,     /* the line before is not the one that this record was written after */
+    AUDIT_FAULT_UNCHECKED, /* memory or OpenSSL failed: nothing is said about the line */
 };
 
 /*
@@ -110,16 +111,18 @@ MUST_CHECK enum audit_fault audit_chain_next(struct audit_chain *chain, const ch
                                              size_t len, struct audit_record *ret_record);
 /*
  * For a reading that starts in the middle: believes the line about the hash of the one before it,
- * whose sequence the caller has set. What is no record leaves the chain as it is.
+ * whose sequence the caller has set. What is no record leaves the chain as it is. ESCROW_OK, or
+ * ESCROW_ERR_NO_MEMORY.
  */
-void audit_chain_anchor(struct audit_chain *chain, const char *line, size_t len);
+MUST_CHECK enum escrow_err audit_chain_anchor(struct audit_chain *chain, const char *line,
+                                              size_t len);
 /* Moves the chain over a line that audit_record_encode made for record. */
 MUST_CHECK enum escrow_err audit_chain_advance(struct audit_chain *chain,
                                                const struct audit_record *record, const char *line,
                                                size_t len);
 
 const char *audit_event_word(enum audit_event event);
-/* "form", "sequence", "chain"; "none". */
+/* "form", "sequence", "chain", "unchecked"; "none". */
 const char *audit_fault_word(enum audit_fault fault);
 
 #define AUDIT_TIME_TEXT 25 /* 2024-02-29T23:59:59.999Z and NUL */
