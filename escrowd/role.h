@@ -40,7 +40,8 @@ CLEANUP_FUNCTION(role_free_p, struct role, role_free)
 MUST_CHECK enum escrow_err role_ready(struct role *role, uint16_t port);
 /* Front only: whether the credentials of the last on_reload are in use now. */
 void role_reloaded(struct role *role, bool is_taken);
-/* One line for the service manager: what keeps escrowd from serving, or that it serves. */
+/* One line for the service manager: what keeps escrowd from serving, or that it serves. False: it
+ * was not sent. */
 bool role_status(struct role *role, const char *text);
 /*
  * Keeper only: a prober that is overdue, or a peer that sent what it must not (on_close of its

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The acts of keeper_fixture.h. */
+/* The acts of keeper_fixture.h, and the log. */
 #include "libescrow/json.h"
 #include "libescrow/rpc.h"
 #include "tests/unit/keeper_fixture.h"
@@ -58,27 +58,35 @@ char *fx_sign(struct keeper_fixture *fx, enum fx_who who, const struct answer *c
     if (!act->subject.group[0])
         act->subject = challenge->subject;
     OK(act_sign(act, fx->actors[who].key, &compact));
-    return rpc_wrap("act", compact);
+    free(fx->last_act);
+    fx->last_act = TAKE(compact);
+    return rpc_wrap("act", fx->last_act);
 }
 
-struct answer *fx_act(struct keeper_fixture *fx, enum fx_who who, enum route route, struct act *act)
+struct answer *fx_finish(struct keeper_fixture *fx, enum fx_who who, enum route route,
+                         const char *body, const struct act *act)
 {
     static const enum answer_kind kinds[] = {
         [ROUTE_DEPOSIT] = ANSWER_DURABLE, [ROUTE_RELEASE] = ANSWER_GRANT,
         [ROUTE_RECEIPT] = ANSWER_NOTED,   [ROUTE_ORDER] = ANSWER_NOTED,
         [ROUTE_PUBLISH] = ANSWER_NOTED,
     };
+    const struct answer_expect expect = {kinds[route], &fx->actors[who].name, act->nonce};
+
+    fx_ask(fx, route, fx->actors[who].identity, body);
+    return read_answer(fx, &expect);
+}
+
+struct answer *fx_act(struct keeper_fixture *fx, enum fx_who who, enum route route, struct act *act)
+{
     CLEANUP(answer_free_p)
     struct answer *challenge = fx_challenge(fx, who, act->kind, act->purpose);
-    struct answer_expect expect = {kinds[route], &fx->actors[who].name, NULL};
     CLEANUP(cleanup_free) char *body = NULL;
 
     if (!challenge)
         return NULL;
     body = fx_sign(fx, who, challenge, act);
-    expect.nonce = act->nonce;
-    fx_ask(fx, route, fx->actors[who].identity, body);
-    return read_answer(fx, &expect);
+    return fx_finish(fx, who, route, body, act);
 }
 
 static void approve_node(struct keeper_fixture *fx, enum fx_who who, struct approval *approval)
@@ -207,15 +215,12 @@ struct answer *fx_release(struct keeper_fixture *fx, enum fx_who who, EVP_PKEY *
     struct answer *challenge = fx_challenge(fx, who, ACT_RELEASE, PURPOSE_PROMOTE);
     CLEANUP(act_free_p) struct act *act = NULL;
     CLEANUP(cleanup_free) char *body = NULL;
-    struct answer_expect expect = {ANSWER_GRANT, &fx->actors[who].name, NULL};
 
     if (!challenge || challenge->object_count == 0)
         return NULL;
     act = fx_release_act(fx, who, challenge, recipient);
     body = fx_sign(fx, who, challenge, act);
-    expect.nonce = act->nonce;
-    fx_ask(fx, ROUTE_RELEASE, fx->actors[who].identity, body);
-    return read_answer(fx, &expect);
+    return fx_finish(fx, who, ROUTE_RELEASE, body, act);
 }
 
 struct secret *fx_open(const struct answer *grant, EVP_PKEY *recipient)
@@ -233,4 +238,48 @@ struct secret *fx_open(const struct answer *grant, EVP_PKEY *recipient)
     OK(wrap_open(&parsed, &object->blob, recipient, &data_key));
     OK(payload_open(&binding, data_key, object->payload, &password));
     return password;
+}
+
+/* Appends the records from this sequence number on that fit one reply; how many came. */
+static size_t read_page(struct keeper_fixture *fx, uint64_t from, json_t *records)
+{
+    const struct ipc_request request = {.route = ROUTE_AUDIT,
+                                        .identity = fx->actors[FX_AUDITOR].identity,
+                                        .from = from,
+                                        .limit = 1000};
+    size_t before = json_array_size(records);
+    char *line, *rest;
+
+    OK(fx_try_request(fx, ++fx->last_id, &request));
+    fx_wait(fx, fx->last_id);
+    if (fx->reply.status != 200)
+        fx_fail("no log", reason_code(fx->reply.reason));
+    rest = fx->reply.body;
+    while ((line = strsep(&rest, "\n")) != NULL && line[0])
+        json_array_append_new(records, json_loads(line, 0, NULL));
+    return json_array_size(records) - before;
+}
+
+json_t *fx_log(struct keeper_fixture *fx)
+{
+    json_t *records = json_array();
+
+    while (read_page(fx, json_array_size(records) + 1, records) > 0)
+        continue;
+    return records;
+}
+
+unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason)
+{
+    CLEANUP(json_free_p) json_t *records = fx_log(fx);
+    unsigned count = 0;
+
+    for (size_t i = 0; i < json_array_size(records); i++) {
+        const json_t *record = json_array_get(records, i);
+        const char *found = json_string_value(json_object_get(record, "reason"));
+
+        count += strcmp(json_string_value(json_object_get(record, "event")), event) == 0 &&
+                 (!reason || (found && strcmp(found, reason) == 0));
+    }
+    return count;
 }

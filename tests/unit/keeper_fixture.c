@@ -34,6 +34,8 @@
             fx_fail(#value, "NULL");                                                               \
     } while (0)
 
+#define ENDING_MS 300 /* from the keeper's first closed channel to its last */
+
 void fx_fail(const char *what, const char *why)
 {
     fprintf(stderr, "fixture: %s: %s\n", what, why);
@@ -66,14 +68,17 @@ static const char *path_of(struct keeper_fixture *fx, int index, const char *nam
     "      - {instance: node-a, server_name: SQLA}\n"                                              \
     "      - {instance: node-b, server_name: SQLB}\n"
 
-static void write_policy(const char *path, bool is_pair)
+static void write_policy(const char *path, const struct fx_options *options)
 {
+    CLEANUP(cleanup_free) char *whole = NULL;
     static const char three[] = POLICY_HEAD "      - {instance: node-c, server_name: SQLC}\n";
     static const char two[] = POLICY_HEAD "    witnesses: candidate+silence\n"
                                           "    dead_for: 3s\n";
-    const char *text = is_pair ? two : three;
 
-    OK(file_create(path, 0600, text, strlen(text)));
+    if (asprintf(&whole, "%s%s", options->is_pair ? two : three,
+                 options->limits ? options->limits : "") < 0)
+        fx_fail("asprintf", strerror(errno));
+    OK(file_create(path, 0600, whole, strlen(whole)));
 }
 
 static void make_actor(struct fx_actor *actor, const char *identity, const char *role,
@@ -172,17 +177,25 @@ static void make_config(struct keeper_fixture *fx)
 
 void fx_start(struct keeper_fixture *fx, bool is_pair)
 {
+    const struct fx_options options = {.is_pair = is_pair};
+
+    fx_start_with(fx, &options);
+}
+
+void fx_start_with(struct keeper_fixture *fx, const struct fx_options *options)
+{
     static const char *const names[FX_REPLICAS][2] = {
         {"node-a", "SQLA"}, {"node-b", "SQLB"}, {"node-c", "SQLC"}};
     const char *folder = getenv("TMPDIR");
     CLEANUP(json_free_p) json_t *payload = NULL;
 
     memset(fx, 0, sizeof(*fx));
+    fx->options = *options;
     log_init("keeper", getenv("ESCROW_TEST_VERBOSE") ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
     OK(secret_heap_init());
     signal(SIGPIPE, SIG_IGN);
     fx->supervisor_fd = fx->front_fd = -1;
-    fx->replica_count = is_pair ? 2 : FX_REPLICAS;
+    fx->replica_count = options->is_pair ? 2 : FX_REPLICAS;
     for (int i = 0; i < FX_REPLICAS; i++)
         fx->replicas[i] = (struct fx_replica){
             .instance = names[i][0], .server_name = names[i][1], .fd = -1, .has_session = true};
@@ -191,7 +204,7 @@ void fx_start(struct keeper_fixture *fx, bool is_pair)
     swtpm_start(&fx->swtpm);
     make_keys(fx);
     make_config(fx);
-    write_policy(fx->config.policy_file, is_pair);
+    write_policy(fx->config.policy_file, options);
     OK(key_write_public(fx->authority, fx->config.authority_file));
     OK(key_write_public(fx->recovery, fx->config.recovery_file));
     if (mkdir(fx->config.state_folder, 0700) != 0 || mkdir(fx->config.audit_folder, 0700) != 0)
@@ -220,6 +233,7 @@ void fx_stop(struct keeper_fixture *fx)
     roster_free(fx->roster);
     ipc_buffer_free(fx->buffer);
     free(fx->reply.body);
+    free(fx->last_act);
     snprintf(command, sizeof(command), "rm -rf '%s'", fx->folder);
     if (system(command) != 0) /* NOLINT(cert-env33-c): a path of our own */
         fx_fail(command, "failed");
@@ -233,19 +247,52 @@ static int pass_peer(struct keeper_fixture *fx, enum ipc_peer_kind kind, const c
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     const struct ipc_peer peer = {kind, instance};
     struct ipc_header header = {.type = IPC_PEER};
+    enum escrow_err err;
     int fds[2];
 
     OK(ipc_pair(fds));
     ipc_put_peer(&writer, &peer);
     header.length = (uint32_t)writer.len;
-    OK(ipc_try_send(fx->supervisor_fd, &header, writer.bytes, fds[1]));
+    err = ipc_try_send(fx->supervisor_fd, &header, writer.bytes, fds[1]);
+    if (!fx->options.may_lose || err != ESCROW_ERR_UNAVAILABLE)
+        OK(err);
     close(fds[1]);
     return fds[0];
 }
 
-void fx_run(struct keeper_fixture *fx)
+static void close_channels(struct keeper_fixture *fx)
+{
+    cleanup_close(&fx->supervisor_fd);
+    cleanup_close(&fx->front_fd);
+    for (int i = 0; i < FX_REPLICAS; i++)
+        cleanup_close(&fx->replicas[i].fd);
+}
+
+/* As the supervisor sees its end: the keeper is gone, and what it said last counts. */
+static void reap(struct keeper_fixture *fx)
+{
+    if (waitpid(fx->pid, &fx->exit_status, 0) != fx->pid)
+        fx_fail("waitpid", strerror(errno));
+    fx->pid = 0;
+    close_channels(fx);
+}
+
+static bool wait_ready(struct keeper_fixture *fx)
 {
     struct ipc_message message;
+    enum escrow_err err;
+
+    do {
+        err = ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message);
+        if (err == ESCROW_ERR_UNAVAILABLE)
+            return false;
+        OK(err);
+    } while (message.type != IPC_READY);
+    return true;
+}
+
+bool fx_try_run(struct keeper_fixture *fx)
+{
     int fds[2];
 
     OK(ipc_pair(fds));
@@ -254,18 +301,28 @@ void fx_run(struct keeper_fixture *fx)
         fx_fail("fork", strerror(errno));
     if (fx->pid == 0) {
         close(fds[0]);
+        if (fx->options.in_keeper)
+            fx->options.in_keeper();
         exit(escrow_err_exit_code(
             keeper_run(&fx->config, open(fx->config.policy_file, O_RDONLY | O_CLOEXEC), fds[1])));
     }
     close(fds[1]);
     fx->supervisor_fd = fds[0];
     fx->status[0] = '\0';
-    do {
-        OK(ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message));
-    } while (message.type != IPC_READY);
+    if (!wait_ready(fx)) {
+        reap(fx);
+        return false;
+    }
     fx->front_fd = pass_peer(fx, IPC_PEER_FRONT, "");
     for (int i = 0; i < fx->replica_count; i++)
         fx->replicas[i].fd = pass_peer(fx, IPC_PEER_PROBER, fx->replicas[i].instance);
+    return true;
+}
+
+void fx_run(struct keeper_fixture *fx)
+{
+    if (!fx_try_run(fx))
+        fx_fail("the keeper did not start", "");
 }
 
 void fx_attach_front(struct keeper_fixture *fx)
@@ -283,14 +340,6 @@ void fx_attach_prober(struct keeper_fixture *fx, int replica)
 enum escrow_err fx_init_again(struct keeper_fixture *fx)
 {
     return keeper_init(&fx->config);
-}
-
-static void close_channels(struct keeper_fixture *fx)
-{
-    cleanup_close(&fx->supervisor_fd);
-    cleanup_close(&fx->front_fd);
-    for (int i = 0; i < FX_REPLICAS; i++)
-        cleanup_close(&fx->replicas[i].fd);
 }
 
 void fx_shut_down(struct keeper_fixture *fx)
@@ -336,14 +385,38 @@ void fx_set_primary(struct keeper_fixture *fx, int primary)
     }
 }
 
-/* The keeper may close its end at any time; the test looks at fd where it must not. */
-static bool is_closed(int *fd, enum escrow_err err)
+/* False: the keeper closed its end, which it may at any time; a test looks at fd where it must not.
+ */
+static bool receive(struct keeper_fixture *fx, int *fd, struct ipc_message *ret_message)
 {
-    if (err == ESCROW_ERR_UNAVAILABLE)
+    enum escrow_err err = ipc_receive(*fd, fx->buffer, FX_DEADLINE_MS, ret_message);
+
+    if (err == ESCROW_ERR_UNAVAILABLE) {
         cleanup_close(fd);
-    else
-        OK(err);
-    return err == ESCROW_ERR_UNAVAILABLE;
+        return false;
+    }
+    OK(err);
+    return true;
+}
+
+/* Nobody will answer what is open now. */
+static void lose_requests(struct keeper_fixture *fx)
+{
+    free(fx->reply.body);
+    fx->reply = (struct fx_reply){.is_there = true};
+    fx->lost++;
+}
+
+/* A channel closed: because the keeper ends, or because it wants that role anew. */
+static bool is_ending(struct keeper_fixture *fx)
+{
+    struct pollfd polled = {.fd = fx->supervisor_fd, .events = POLLRDHUP};
+
+    if (poll(&polled, 1, ENDING_MS) != 1 || !(polled.revents & (POLLRDHUP | POLLHUP)))
+        return false;
+    reap(fx);
+    lose_requests(fx);
+    return true;
 }
 
 static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
@@ -352,8 +425,11 @@ static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
     struct ipc_probe_question question;
     struct ipc_message message;
 
-    if (is_closed(&replica->fd, ipc_receive(replica->fd, fx->buffer, FX_DEADLINE_MS, &message)))
+    if (!receive(fx, &replica->fd, &message)) {
+        if (fx->options.may_lose && !is_ending(fx))
+            fx_attach_prober(fx, (int)(replica - fx->replicas));
         return;
+    }
     OK(ipc_get_probe_question(&message, &question));
     fx->asked++;
     replica->asked++;
@@ -392,7 +468,13 @@ static void serve_supervisor(struct keeper_fixture *fx)
     struct ipc_message message;
     struct ipc_reader reader;
 
-    OK(ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message));
+    if (!receive(fx, &fx->supervisor_fd, &message)) {
+        if (!fx->options.may_lose)
+            fx_fail("the keeper", "ended");
+        reap(fx);
+        lose_requests(fx);
+        return;
+    }
     if (message.type == IPC_PONG)
         fx->last_pong = message.id;
     else if (message.type == IPC_RESTART_ROLE)
@@ -408,8 +490,13 @@ static void serve_front(struct keeper_fixture *fx)
     struct ipc_message message;
     struct ipc_reply reply;
 
-    if (is_closed(&fx->front_fd, ipc_receive(fx->front_fd, fx->buffer, FX_DEADLINE_MS, &message)))
+    if (!receive(fx, &fx->front_fd, &message)) {
+        if (!fx->options.may_lose || is_ending(fx))
+            return;
+        fx_attach_front(fx);
+        lose_requests(fx);
         return;
+    }
     OK(ipc_get_reply(&message, &reply));
     if (fx->on_reply)
         fx->on_reply(fx, message.id, &reply);
@@ -434,9 +521,9 @@ void fx_serve(struct keeper_fixture *fx, int timeout_ms)
         fx_fail("poll", strerror(errno));
     if (polls[0].revents)
         serve_front(fx);
-    if (polls[1].revents)
+    if (polls[1].revents && fx->pid)
         serve_supervisor(fx);
-    for (int i = 0; i < FX_REPLICAS; i++) {
+    for (int i = 0; i < FX_REPLICAS && fx->pid; i++) {
         if (polls[2 + i].revents)
             serve_prober(fx, &fx->replicas[i]);
     }
@@ -455,7 +542,7 @@ void fx_until(struct keeper_fixture *fx, bool (*is_done)(struct keeper_fixture *
 
 static bool has_reply(struct keeper_fixture *fx)
 {
-    return fx->reply.is_there;
+    return fx->reply.is_there || !fx->pid;
 }
 
 enum escrow_err fx_try_request(struct keeper_fixture *fx, uint64_t id,
@@ -481,18 +568,45 @@ uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identi
                                         .limit = 1000,
                                         .body = (const uint8_t *)body,
                                         .body_len = strlen(body)};
+    enum escrow_err err;
 
+    if (!fx->pid)
+        return ++fx->last_id;
     ipc_put_request(&writer, &request);
-    OK(ipc_send(fx->front_fd, IPC_REQUEST, ++fx->last_id, &writer, FX_DEADLINE_MS));
+    err = ipc_send(fx->front_fd, IPC_REQUEST, ++fx->last_id, &writer, FX_DEADLINE_MS);
+    if (fx->options.may_lose && err == ESCROW_ERR_UNAVAILABLE) {
+        fx_serve(fx, FX_DEADLINE_MS);
+        err = fx->pid ? ipc_send(fx->front_fd, IPC_REQUEST, fx->last_id, &writer, FX_DEADLINE_MS)
+                      : ESCROW_OK;
+    }
+    OK(err);
     return fx->last_id;
+}
+
+/* Front answers for the keeper, and tells it so. */
+static void expire(struct keeper_fixture *fx, uint64_t id)
+{
+    fx->late++;
+    free(fx->reply.body);
+    fx->reply = (struct fx_reply){.id = id, .status = 504, .reason = REASON_DEADLINE};
+    OK(ipc_send(fx->front_fd, IPC_GONE, id, NULL, FX_DEADLINE_MS));
 }
 
 const struct fx_reply *fx_wait(struct keeper_fixture *fx, uint64_t id)
 {
+    const unsigned lost = fx->lost;
+    const int64_t late_ms = now_ms() + fx->options.front_ms;
+
     do {
         fx->reply.is_there = false;
+        while (!has_reply(fx) && fx->options.front_ms && now_ms() < late_ms)
+            fx_serve(fx, 20);
+        if (!has_reply(fx) && fx->options.front_ms) {
+            expire(fx, id);
+            return &fx->reply;
+        }
         fx_until(fx, has_reply);
-    } while (fx->reply.id != id);
+    } while (fx->reply.id != id && fx->lost == lost && fx->pid);
     return &fx->reply;
 }
 
@@ -563,50 +677,6 @@ enum reason fx_reason(struct keeper_fixture *fx, enum route route, enum fx_who w
 {
     fx_ask(fx, route, fx->actors[who].identity, body);
     return fx->reply.status < 300 ? REASON_NONE : fx->reply.reason;
-}
-
-/* Appends the records from this sequence number on that fit one reply; how many came. */
-static size_t read_page(struct keeper_fixture *fx, uint64_t from, json_t *records)
-{
-    const struct ipc_request request = {.route = ROUTE_AUDIT,
-                                        .identity = fx->actors[FX_AUDITOR].identity,
-                                        .from = from,
-                                        .limit = 1000};
-    size_t before = json_array_size(records);
-    char *line, *rest;
-
-    OK(fx_try_request(fx, ++fx->last_id, &request));
-    fx_wait(fx, fx->last_id);
-    if (fx->reply.status != 200)
-        fx_fail("no log", reason_code(fx->reply.reason));
-    rest = fx->reply.body;
-    while ((line = strsep(&rest, "\n")) != NULL && line[0])
-        json_array_append_new(records, json_loads(line, 0, NULL));
-    return json_array_size(records) - before;
-}
-
-json_t *fx_log(struct keeper_fixture *fx)
-{
-    json_t *records = json_array();
-
-    while (read_page(fx, json_array_size(records) + 1, records) > 0)
-        continue;
-    return records;
-}
-
-unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason)
-{
-    CLEANUP(json_free_p) json_t *records = fx_log(fx);
-    unsigned count = 0;
-
-    for (size_t i = 0; i < json_array_size(records); i++) {
-        const json_t *record = json_array_get(records, i);
-        const char *found = json_string_value(json_object_get(record, "reason"));
-
-        count += strcmp(json_string_value(json_object_get(record, "event")), event) == 0 &&
-                 (!reason || (found && strcmp(found, reason) == 0));
-    }
-    return count;
 }
 
 bool fx_lacks(struct keeper_fixture *fx, enum reason reason)

@@ -60,7 +60,17 @@ struct fx_reply {
     char *body;
 };
 
+/* What a test of failures wants otherwise; all zero for everybody else. */
+struct fx_options {
+    bool is_pair;
+    const char *limits;      /* more lines of the group's policy */
+    void (*in_keeper)(void); /* called in the keeper's process before it begins */
+    int front_ms;            /* front's own deadline; 0: none but that of the test */
+    bool may_lose;           /* channels may close: what the supervisor does then is done */
+};
+
 struct keeper_fixture {
+    struct fx_options options;
     char folder[256];
     struct swtpm swtpm;
     EVP_PKEY *authority, *recovery;
@@ -80,12 +90,17 @@ struct keeper_fixture {
     struct fx_replica replicas[FX_REPLICAS];
     uint64_t last_id;
     struct fx_reply reply;
+    char *last_act; /* that was signed, compact */
     char status[IPC_STATUS_MAX];
     unsigned asked; /* questions to probers so far */
     unsigned front_restarts;
     uint64_t last_ping, last_pong; /* ids */
     /* Called for every reply before it is the fixture's; NULL: nobody. */
     void (*on_reply)(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply);
+    unsigned asked;  /* questions to probers so far */
+    unsigned late;   /* requests that front's deadline answered */
+    unsigned lost;   /* times that the channel to the keeper closed under a request */
+    int exit_status; /* of the keeper that ended by itself, as waitpid says; then pid is 0 */
 };
 
 /* Ends the program with a message. */
@@ -93,9 +108,12 @@ __attribute__((noreturn)) void fx_fail(const char *what, const char *why);
 
 /* TPM, init, keys, roster (not published), a keeper that runs. */
 void fx_start(struct keeper_fixture *fx, bool is_pair);
+void fx_start_with(struct keeper_fixture *fx, const struct fx_options *options);
 void fx_stop(struct keeper_fixture *fx);
 /* The keeper alone: starts it, ends it as the supervisor does, kills it. */
 void fx_run(struct keeper_fixture *fx);
+/* The same; false if it ended before it was ready (exit_status). */
+bool fx_try_run(struct keeper_fixture *fx);
 void fx_shut_down(struct keeper_fixture *fx);
 void fx_kill(struct keeper_fixture *fx);
 
@@ -128,9 +146,13 @@ uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identi
 /* The same with everything that front may say, under any id. ESCROW_ERR_TIMEOUT: not now. */
 enum escrow_err fx_try_request(struct keeper_fixture *fx, uint64_t id,
                                const struct ipc_request *request);
+/* Status 0: the channel closed instead. */
 const struct fx_reply *fx_wait(struct keeper_fixture *fx, uint64_t id);
 const struct fx_reply *fx_ask(struct keeper_fixture *fx, enum route route, const char *identity,
                               const char *body);
+/* Sends the signed body; the answer to its act, verified, or NULL if it was refused. */
+struct answer *fx_finish(struct keeper_fixture *fx, enum fx_who who, enum route route,
+                         const char *body, const struct act *act);
 /* Serves the probers until the condition holds. */
 void fx_until(struct keeper_fixture *fx, bool (*is_done)(struct keeper_fixture *fx));
 

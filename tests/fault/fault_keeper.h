@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "tests/fault/inject.h"
+#include "tests/fault/oracle.h"
+#include "tests/unit/keeper_fixture.h"
+
+/*
+ * A keeper that runs into failures on order while it serves, and the judgement of what it did. A
+ * failure ends the program with the order that led to it.
+ */
+struct fault_world {
+    struct keeper_fixture fx;
+    struct oracle *oracle;
+    int primary;      /* the replica that is */
+    bool is_granted;  /* the password */
+    unsigned rosters; /* the version published last */
+    unsigned served;  /* acts, since the world began */
+};
+
+/* An honest piece of work: true if all of it was answered by success. Asserts what each answer
+ * holds. */
+typedef bool (*fault_work)(struct fault_world *world);
+
+bool fault_deposit(struct fault_world *world);
+bool fault_release(struct fault_world *world);
+bool fault_receipt(struct fault_world *world);
+bool fault_order(struct fault_world *world);
+bool fault_publish(struct fault_world *world);
+bool fault_queries(struct fault_world *world);
+
+/* With a roster, one deposit and a primary. */
+void fault_world_start(struct fault_world *world);
+void fault_world_stop(struct fault_world *world);
+
+/*
+ * Does the work under the order; then, with nothing failing, the keeper must be ready again and the
+ * same work must succeed. Returns what the failures were.
+ */
+struct inject_report fault_try(struct fault_world *world, fault_work work,
+                               const struct inject_order *order);
+/* Ends the keeper and starts it under the order; then, with nothing failing, it must start. */
+struct inject_report fault_try_start(struct fault_world *world, const struct inject_order *order);
+/* Everything that was promised so far is in the log, and the keeper holds it. */
+void fault_judge(struct fault_world *world);

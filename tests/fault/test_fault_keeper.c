@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/fault/fault_keeper.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/*
+ * Every call of a keeper's work fails once, each in its own run (a sample of them, unless
+ * ESCROW_TEST_ALL is 1); then many at once, by chance. ESCROW_TEST_SEED repeats a sample, and
+ * ESCROW_FAULT=PLACE:CLASS:AT:SPAN:VARIANT runs one order.
+ */
+
+#define VARIANTS 6       /* at most, of one call */
+#define SERVED_MAX 400   /* acts of one world: the policy's brake is 1000 releases an hour */
+#define JUDGE_EVERY 50   /* runs */
+#define FOR_LONG 1000000 /* a span that outlasts the work */
+#define CHANCES 4
+#define SEED 1
+#define ONE_IN 1000 /* calls; a deposit makes about 2500 */
+
+static const struct place {
+    const char *name;
+    fault_work work; /* NULL: the start of the keeper */
+    unsigned sample;
+} places[] = {
+    {"deposit", fault_deposit, 20},
+    {"release", fault_release, 30},
+    {"receipt", fault_receipt, 15},
+    {"order", fault_order, 15},
+    {"publish", fault_publish, 15},
+    {"queries", fault_queries, 15},
+    {"start", NULL, 20},
+};
+
+static uint64_t seed, first_seed;
+static pid_t main_pid;
+static char current[160] = "setting up";
+
+static void say_current(void)
+{
+    if (getpid() == main_pid && current[0])
+        fprintf(stderr, "# with seed %llu, at %s\n", (unsigned long long)first_seed, current);
+}
+
+static void note(const struct place *place, const struct inject_order *order)
+{
+    if (order->at)
+        snprintf(current, sizeof(current), "ESCROW_FAULT=%s:%s:%llu:%llu:%u", place->name,
+                 inject_class_name(order->class), (unsigned long long)order->at,
+                 (unsigned long long)order->span, order->variant);
+    else
+        snprintf(current, sizeof(current), "%s by chance, seed %llu", place->name,
+                 (unsigned long long)order->seed);
+    if (getenv("ESCROW_TEST_VERBOSE"))
+        fprintf(stderr, "# %s\n", current);
+}
+
+static struct inject_report try(struct fault_world *world, const struct place *place,
+                                const struct inject_order *order)
+{
+    struct inject_report report;
+
+    note(place, order);
+    report = place->work ? fault_try(world, place->work, order) : fault_try_start(world, order);
+    if (getenv("ESCROW_TEST_VERBOSE"))
+        fprintf(stderr, "#   failed %llu, last %s\n", (unsigned long long)report.failed,
+                report.last);
+    return report;
+}
+
+/* Starts a new world when this one has seen enough. */
+static void renew(struct fault_world *world, unsigned run)
+{
+    if (run % JUDGE_EVERY == JUDGE_EVERY - 1)
+        fault_judge(world);
+    if (world->served < SERVED_MAX)
+        return;
+    fault_world_stop(world);
+    fault_world_start(world);
+}
+
+/* How many calls of each class the work makes when nothing fails; returns their sum. */
+static uint64_t count_calls(struct fault_world *world, const struct place *place,
+                            uint64_t ret_calls[INJECT_CLASSES])
+{
+    static const struct inject_order nothing = {.at = UINT64_MAX, .span = 1};
+    struct inject_report report = try(world, place, &nothing);
+    uint64_t sum = 0;
+
+    /* OpenSSL 3.0 leaks what it had when it cannot finish its own initialisation. */
+    if (!place->work)
+        report.calls[INJECT_OPENSSL] = 0;
+    for (int i = 0; i < INJECT_CLASSES; i++) {
+        ret_calls[i] = report.calls[i];
+        sum += report.calls[i];
+    }
+    return sum;
+}
+
+/* One call of all classes, each class as likely as any other: memory would drown the rest. */
+static struct inject_order draw(const uint64_t calls[INJECT_CLASSES])
+{
+    struct inject_order order = {.span = 1};
+
+    do
+        order.class = (enum inject_class)(inject_draw(&seed) % INJECT_CLASSES);
+    while (calls[order.class] == 0);
+    order.at = 1 + inject_draw(&seed) % calls[order.class];
+    order.variant = (unsigned)(inject_draw(&seed) % VARIANTS);
+    if (inject_draw(&seed) % 4 == 0)
+        order.span = FOR_LONG;
+    return order;
+}
+
+static void try_all(struct fault_world *world, const struct place *place,
+                    const uint64_t calls[INJECT_CLASSES])
+{
+    struct inject_order order = {.span = 1};
+    unsigned run = 0;
+
+    for (int class = 0; class < INJECT_CLASSES; class ++) {
+        for (uint64_t at = 1; at <= calls[class]; at++) {
+            order.class = (enum inject_class) class;
+            order.at = at;
+            order.variant = (unsigned)(at % VARIANTS);
+            try(world, place, &order);
+            renew(world, run++);
+        }
+    }
+}
+
+static void test_place(void **state)
+{
+    const struct place *place = *state;
+    const bool is_all = getenv("ESCROW_TEST_ALL") && strcmp(getenv("ESCROW_TEST_ALL"), "1") == 0;
+    struct fault_world world;
+    uint64_t calls[INJECT_CLASSES], sum;
+
+    fault_world_start(&world);
+    sum = count_calls(&world, place, calls);
+    printf("# %s: sampled %llu of %llu (seed %llu)\n", place->name,
+           (unsigned long long)(is_all ? sum : place->sample), (unsigned long long)sum,
+           (unsigned long long)first_seed);
+    fflush(stdout);
+    if (is_all)
+        try_all(&world, place, calls);
+    for (unsigned run = 0; run < place->sample; run++) {
+        const struct inject_order order = draw(calls);
+
+        try(&world, place, &order);
+        renew(&world, run);
+    }
+    for (unsigned run = 0; place->work && run < CHANCES; run++) {
+        const struct inject_order order = {.one_in = ONE_IN, .seed = inject_draw(&seed)};
+
+        try(&world, place, &order);
+        renew(&world, run);
+    }
+    printf("# %s: front's deadline answered %u\n", place->name, world.fx.late);
+    fault_world_stop(&world);
+    current[0] = '\0';
+}
+
+/* ESCROW_FAULT: one order, with everything said. */
+static int run_one(char *text)
+{
+    struct inject_order order = {.span = 1};
+    struct fault_world world;
+    const char *name = strsep(&text, ":"), *class = strsep(&text, ":");
+    const char *numbers[3] = {strsep(&text, ":"), strsep(&text, ":"), strsep(&text, ":")};
+
+    for (int i = 0; class && i < INJECT_CLASSES; i++) {
+        if (strcmp(class, inject_class_name((enum inject_class)i)) == 0)
+            order.class = (enum inject_class)i;
+    }
+    order.at = numbers[0] ? strtoull(numbers[0], NULL, 10) : 1;
+    order.span = numbers[1] ? strtoull(numbers[1], NULL, 10) : 1;
+    order.variant = numbers[2] ? (unsigned)strtoul(numbers[2], NULL, 10) : 0;
+    setenv("ESCROW_TEST_VERBOSE", "1", 1);
+    fault_world_start(&world);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (strcmp(places[i].name, name) == 0)
+            try(&world, &places[i], &order);
+    }
+    fault_world_stop(&world);
+    current[0] = '\0';
+    return 0;
+}
+
+/* argument: the place, where not all are wanted. */
+int main(int count, char *arguments[])
+{
+    struct CMUnitTest tests[sizeof(places) / sizeof(places[0])];
+    const char *wanted = getenv("ESCROW_TEST_SEED");
+    char *one = getenv("ESCROW_FAULT");
+
+    seed = first_seed = wanted ? strtoull(wanted, NULL, 10) : SEED;
+    main_pid = getpid();
+    inject_init();
+    atexit(say_current);
+    if (one)
+        return run_one(one);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        tests[i] = (struct CMUnitTest){.name = places[i].name,
+                                       .test_func = test_place,
+                                       .initial_state = (void *)(uintptr_t)&places[i]};
+    if (count > 1)
+        cmocka_set_test_filter(arguments[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
