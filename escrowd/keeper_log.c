@@ -87,7 +87,7 @@ enum escrow_err keeper_import(struct keeper *keeper, struct store_version *versi
 /* After the store was rebuilt: the TPM's private areas are made again from this member's blobs. */
 static void import_some(struct keeper *keeper)
 {
-    struct store_version version;
+    struct store_version version = {0}; /* 0: none was read */
     enum escrow_err err = ESCROW_OK;
 
     for (int i = 0; !err && i < IMPORTS_PER_SECOND; i++) {
