@@ -242,13 +242,6 @@ static void recover(struct fault_world *world, fault_work work)
         fx_run(fx);
     }
     wait_well(world);
-    if (work(world))
-        return;
-    /* Challenges whose answer was lost are open for a minute. */
-    if (fx->reply.reason != REASON_NONCE_LIMIT)
-        fx_fail("honest work was refused", reason_code(fx->reply.reason));
-    restart(world);
-    wait_well(world);
     if (!work(world))
         fx_fail("honest work was refused", reason_code(fx->reply.reason));
 }

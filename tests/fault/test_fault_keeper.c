@@ -22,7 +22,7 @@
 #define SERVED_MAX 400   /* acts of one world: the policy's brake is 1000 releases an hour */
 #define JUDGE_EVERY 50   /* runs */
 #define FOR_LONG 1000000 /* a span that outlasts the work */
-#define CHANCES 4
+#define CHANCES 3
 #define SEED 1
 #define ONE_IN 1000 /* calls; a deposit makes about 2500 */
 
@@ -31,13 +31,13 @@ static const struct place {
     fault_work work; /* NULL: the start of the keeper */
     unsigned sample;
 } places[] = {
-    {"deposit", fault_deposit, 20},
-    {"release", fault_release, 30},
+    {"deposit", fault_deposit, 15},
+    {"release", fault_release, 25},
     {"receipt", fault_receipt, 15},
     {"order", fault_order, 15},
     {"publish", fault_publish, 15},
     {"queries", fault_queries, 15},
-    {"start", NULL, 20},
+    {"start", NULL, 15},
 };
 
 static uint64_t seed, first_seed;

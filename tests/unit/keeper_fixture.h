@@ -97,7 +97,6 @@ struct keeper_fixture {
     uint64_t last_ping, last_pong; /* ids */
     /* Called for every reply before it is the fixture's; NULL: nobody. */
     void (*on_reply)(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply);
-    unsigned asked;  /* questions to probers so far */
     unsigned late;   /* requests that front's deadline answered */
     unsigned lost;   /* times that the channel to the keeper closed under a request */
     int exit_status; /* of the keeper that ended by itself, as waitpid says; then pid is 0 */
