@@ -245,10 +245,11 @@ size_t audit_queued(const struct audit *audit)
 
 static enum escrow_err run_batch(const struct audit *audit, const struct queue *queue)
 {
-    CLEANUP(cleanup_free) struct audit_line *lines = calloc(queue->count, sizeof(*lines));
+    CLEANUP(cleanup_free) struct audit_line *lines = NULL;
 
-    if (!audit->config.on_batch)
+    if (!audit->config.on_batch || queue->count == 0)
         return ESCROW_OK;
+    lines = calloc(queue->count, sizeof(*lines));
     if (!lines)
         return ESCROW_ERR_NO_MEMORY;
     for (size_t i = 0; i < queue->count; i++) {

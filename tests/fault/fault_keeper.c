@@ -15,6 +15,7 @@
 /* Longer than a keeper needs for any work here that it answers at all. */
 #define FRONT_MS 4000
 
+/* NOLINTBEGIN(readability-identifier-naming): the sanitizers call them by these names */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -32,6 +33,8 @@ const char *__lsan_default_options(void)
 {
     return "exitcode=99";
 }
+
+/* NOLINTEND(readability-identifier-naming) */
 
 /* ---- the work ---- */
 

@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* NOLINTBEGIN(readability-identifier-naming) */
+/* NOLINTBEGIN(readability-identifier-naming,bugprone-branch-clone) */
 #define WRAPPED(name)
 #define FAIL(class, result, failure, name, parameters, arguments)                                  \
     result __real_##name parameters;                                                               \
@@ -198,4 +198,4 @@ int __wrap_openat(int folder, const char *path, int flags, ...)
                ? -1
                : __real_openat(folder, path, flags, mode);
 }
-/* NOLINTEND(readability-identifier-naming) */
+/* NOLINTEND(readability-identifier-naming,bugprone-branch-clone) */
