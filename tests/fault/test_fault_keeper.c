@@ -140,7 +140,8 @@ static void try_all(struct fault_world *world, const struct place *place,
 static void test_place(void **state)
 {
     const struct place *place = *state;
-    const bool is_all = getenv("ESCROW_TEST_ALL") && strcmp(getenv("ESCROW_TEST_ALL"), "1") == 0;
+    const char *all = getenv("ESCROW_TEST_ALL");
+    const bool is_all = all && strcmp(all, "1") == 0;
     struct fault_world world;
     uint64_t calls[INJECT_CLASSES], sum;
 

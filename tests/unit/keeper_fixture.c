@@ -625,6 +625,8 @@ void fx_wait_primary(struct keeper_fixture *fx, const char *instance)
         const struct fx_reply *reply = fx_ask(fx, ROUTE_STATUS, fx->actors[FX_ADMIN].identity, "");
         const char *primary;
 
+        if (!reply->body)
+            fx_fail("no status", reason_code(reply->reason));
         OK(json_parse(reply->body, strlen(reply->body), 65536, &status));
         primary = json_string_value(
             json_object_get(json_array_get(json_object_get(status, "groups"), 0), "primary"));
