@@ -31,6 +31,7 @@ struct front {
     struct evhttp *http;
     struct event *tell_timer;
     struct refusals *refusals; /* since the keeper was told the last time */
+    struct log_limit refusal_lines;
     struct front_connections *connections;
     struct front_exchanges *exchanges;
     struct front_counts counts;
@@ -129,9 +130,10 @@ static void tell_one(const struct refusal_summary *summary, void *argument)
     const struct ipc_refused refused = {
         .identity = summary->source, .reason = summary->reason, .count = (uint32_t)summary->count};
 
-    log_warning("refused %u times: %s: %s", refused.count,
-                summary->source[0] ? summary->source : "clients without a verified certificate",
-                reason_code(summary->reason));
+    if (log_may(&front->refusal_lines))
+        log_warning("refused %u times: %s: %s", refused.count,
+                    summary->source[0] ? summary->source : "clients without a verified certificate",
+                    reason_code(summary->reason));
     if (front_exchanges_tell(front->exchanges, &refused) != ESCROW_OK)
         log_error("the keeper could not be told");
 }

@@ -30,6 +30,7 @@ struct front_connections {
     struct front_connection *spare; /* the TLS of the next connection */
     struct connection_list open;    /* the newest first */
     size_t count;                   /* of open */
+    struct log_limit full_lines;
     bool is_stopping;
 };
 
@@ -250,7 +251,8 @@ static void prepare(struct front_connections *owner)
 
     if (!may_accept(owner)) {
         if (owner->count == owner->config.limit) {
-            log_warning("%zu clients are connected: no more are accepted", owner->count);
+            if (log_may(&owner->full_lines))
+                log_warning("%zu clients are connected: no more are accepted", owner->count);
             owner->config.counts->full++;
         }
         evconnlistener_disable(listener);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/tpm_transport.h"
 
-#include "libescrow/log.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -49,7 +47,8 @@ static int open_device(const char *path)
 
 static TSS2_RC lost(struct tpm_transport *transport, const char *what)
 {
-    log_error("tpm: %s: %s: %s", transport->path, what, strerror(errno));
+    if (log_may(&transport->losses))
+        log_error("tpm: %s: %s: %s", transport->path, what, strerror(errno));
     transport->failures++;
     tpm_transport_disconnect(transport);
     return TSS2_TCTI_RC_IO_ERROR;

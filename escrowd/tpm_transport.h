@@ -3,6 +3,7 @@
 
 #include "escrowd/metric.h"
 #include "libescrow/err.h"
+#include "libescrow/log.h"
 
 #include <tss2/tss2_tcti.h>
 
@@ -29,6 +30,7 @@ struct tpm_transport {
     uint64_t failures; /* of the transport: no connection, no answer */
     int64_t sent_us;   /* the last command */
     struct metric_times times;
+    struct log_limit losses; /* lines about a TPM that is away, and asked every second */
 };
 
 /* Parses the setting; opens nothing. ESCROW_ERR_CONFIG with a log line. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
@@ -68,6 +69,24 @@ void log_write(enum log_level level, const char *format, ...)
     while (write(STDERR_FILENO, line, used) < 0 && errno == EINTR) {
     }
     errno = saved_errno;
+}
+
+bool log_may(struct log_limit *limit)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec / 60 != limit->minute) {
+        if (limit->left_out > 0)
+            log_warning("%u lines like the next one were left out", limit->left_out);
+        *limit = (struct log_limit){.minute = now.tv_sec / 60};
+    }
+    if (limit->lines < LOG_LIMIT_LINES) {
+        limit->lines++;
+        return true;
+    }
+    limit->left_out++;
+    return false;
 }
 
 void log_openssl(const char *what)

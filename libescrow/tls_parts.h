@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/log.h"
 #include "libescrow/tls.h"
 
 #include <openssl/x509.h>
@@ -33,6 +34,7 @@ struct tls {
     tls_chain *authorities;
     X509_STORE *store; /* the same, for OpenSSL */
     struct tls_lists lists;
+    struct log_limit refusals; /* lines about peers that are not let in */
     char own_identity[IDENTITY_MAX + 1];
     char server_identity[IDENTITY_MAX + 1]; /* of a client: whom it expects */
 };

@@ -92,22 +92,29 @@ static int verify_error(enum reason reason)
     }
 }
 
+static void tell_refusal(struct tls *tls, const X509 *certificate, const char *why)
+{
+    char subject[256];
+
+    X509_NAME_oneline(X509_get_subject_name(certificate), subject, sizeof(subject));
+    if (log_may(&tls->refusals))
+        log_info("tls: the certificate of '%s' was refused: %s", subject, why);
+}
+
 int tls_on_verify(X509_STORE_CTX *verification, void *argument)
 {
     X509 *certificate = X509_STORE_CTX_get0_cert(verification);
-    char subject[256];
     enum reason reason;
 
-    X509_NAME_oneline(X509_get_subject_name(certificate), subject, sizeof(subject));
     if (X509_verify_cert(verification) != 1) {
-        log_info("tls: the certificate of '%s' was refused: %s", subject,
-                 X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification)));
+        tell_refusal(argument, certificate,
+                     X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification)));
         return 0;
     }
     reason = tls_certificate_check(argument, certificate, X509_STORE_CTX_get0_chain(verification));
     if (reason == REASON_NONE)
         return 1;
-    log_info("tls: the certificate of '%s' was refused: %s", subject, reason_code(reason));
+    tell_refusal(argument, certificate, reason_code(reason));
     X509_STORE_CTX_set_error(verification, verify_error(reason));
     return 0;
 }
