@@ -86,6 +86,16 @@ config_agent() {
     assert_success
     run jq -e '[.. | .unsettled? // empty] | add == 0' <<<"$output"
     assert_success
+    # Every record has its one line in the service's log, and nothing else looks like one.
+    end escrowd
+    diff <(cat "$CHAIN"/audit/*.jsonl | jq -r '"\(.event) \(.sequence)"') \
+        <(sed -n -E 's/^<[45]>keeper: ([a-z_]+) record=([0-9]+).*/\1 \2/p' "$CHAIN/log/escrowd")
+    run grep -E -c "^<5>keeper: release record=[0-9]+ decision=allow reason=promotion purpose=promote group=$CHAIN_GROUP database=SSISDB replica=sql[23] epoch=[23] actor=spiffe://test/agent/sql[23]$" "$CHAIN/log/escrowd"
+    assert_output 2
+    run grep -E -c 'keeper: receipt record=[0-9]+ outcome=opened ' "$CHAIN/log/escrowd"
+    assert_output 2
+    run grep -c "$PASSWORD" "$CHAIN/log/escrowd"
+    assert_output 0
 }
 
 @test "ten failovers, back and forth" {

@@ -113,7 +113,7 @@ says() {
     wait_for 10 check log warn log_space_low
 }
 
-@test "a certificate that expires soon, and its successor" {
+@test "a certificate that expires soon, its successor, and one that has expired" {
     init
     pki_certificate server serverAuth "URI:spiffe://test/escrowd/a,IP:127.0.0.1" 29
     start
@@ -128,6 +128,14 @@ says() {
     not_after=$(date -d "$(openssl x509 -noout -enddate -in "$PKI/server.pem" | cut -d = -f 2)" +%s)
     watch /metrics
     grep -qx "escrowd_tls_certificate_not_after_timestamp_seconds $not_after" <<<"$BODY"
+
+    escrowd_stop
+    rm "$BATS_TEST_TMPDIR/ready"
+    sed -i '/^monitor:/d' "$CONFIG"
+    pki_certificate server serverAuth "URI:spiffe://test/escrowd/a,IP:127.0.0.1" -1
+    start
+    check certificate fail own_certificate_expired
+    [ "$(failing)" = "roster certificate" ]
 }
 
 @test "the metrics are what Prometheus takes; a client shows in them" {
@@ -210,6 +218,26 @@ says() {
     for fd in "${fds[@]}"; do
         exec {fd}>&-
     done
+}
+
+@test "whoever is refused over and over leaves a few lines" {
+    init
+    start
+    (
+        BATS_TEST_TMPDIR=$BATS_TEST_TMPDIR/foreign
+        mkdir "$BATS_TEST_TMPDIR"
+        pki_new
+        pki_client agent1
+    )
+    foreign=$BATS_TEST_TMPDIR/foreign/pki/agent1
+    for _ in {1..12}; do
+        run ! curl --silent --cacert "$PKI/ca.pem" --cert "$foreign.pem" --key "$foreign.key" \
+            "https://127.0.0.1:$PORT/v1/health"
+    done
+    wait_for 10 grep -q 'refused [0-9]* times' "$LOG"
+    [ "$(metric tls_handshake_failures_total)" = 12 ]
+    [ "$(grep -c 'the certificate of .* was refused' "$LOG")" -le 10 ]
+    [ "$(grep -c 'refused [0-9]* times' "$LOG")" -le 10 ]
 }
 
 @test "on a Unix socket, for root or a group; an abandoned one is replaced" {
