@@ -83,6 +83,40 @@ static enum escrow_err status_one(const struct ctl_access *access, size_t index,
     return ESCROW_OK;
 }
 
+/* The items of one member of "tls", as rows of one table. */
+static bool add_served(json_t *rows, const json_t *items, const char *what, const char *name,
+                       const char *until)
+{
+    const json_t *item;
+    size_t i;
+
+    json_array_foreach(items, i, item)
+    {
+        json_t *row = json_pack(
+            "{s:s, s:O?, s:O?, s:O?}", "what", what, "name", json_object_get(item, name), "serial",
+            json_object_get(item, "serial"), "until", json_object_get(item, until));
+
+        if (json_array_append_new(rows, row) < 0)
+            return false;
+    }
+    return true;
+}
+
+static void print_served(enum ctl_output output, const json_t *tls)
+{
+    static const struct ctl_column columns[] = {
+        {"SERVES WITH", "what"}, {"NAME", "name"}, {"SERIAL", "serial"}, {"UNTIL", "until"}};
+    CLEANUP(json_free_p) json_t *rows = json_array();
+    CLEANUP(json_free_p)
+    json_t *own = json_pack("[O?]", json_object_get(tls, "certificate"));
+
+    if (json_is_object(tls) && add_served(rows, own, "certificate", "identity", "not_after") &&
+        add_served(rows, json_object_get(tls, "authorities"), "authority", "subject",
+                   "not_after") &&
+        add_served(rows, json_object_get(tls, "lists"), "list", "issuer", "next_update"))
+        ctl_print_rows(output, tls, rows, columns, ARRAY_LEN(columns));
+}
+
 static void print_status(enum ctl_output output, json_t *status)
 {
     static const struct ctl_column group_columns[] = {
@@ -94,6 +128,7 @@ static void print_status(enum ctl_output output, json_t *status)
     const json_t *requests = json_object_get(status, "requests");
 
     ctl_print_object(output, status);
+    print_served(output, json_object_get(status, "tls"));
     ctl_print_rows(output, status, groups, group_columns, ARRAY_LEN(group_columns));
     if (json_array_size(requests) > 0)
         ctl_print_rows(output, status, requests, request_columns, ARRAY_LEN(request_columns));

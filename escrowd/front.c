@@ -28,6 +28,7 @@
 struct front {
     struct event_base *base;
     struct tls *tls;
+    int64_t loaded_ms; /* Unix time at which tls was loaded */
     struct evhttp *http;
     struct event *tell_timer;
     struct refusals *refusals; /* since the keeper was told the last time */
@@ -177,12 +178,22 @@ static enum escrow_err on_observed(const struct ipc_message *message, void *argu
     return front_pages_keeper(front->pages, message);
 }
 
+/* Again to each keeper: what the one before knew is gone with it. */
+static void tell_served(struct front *front)
+{
+    struct ipc_served served = {.loaded_ms = front->loaded_ms};
+
+    served.count = tls_describe(front->tls, served.items);
+    front_exchanges_tell_served(front->exchanges, &served);
+}
+
 static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
 {
     struct front *front = argument;
 
     if (peer->kind == IPC_PEER_KEEPER) {
         front_exchanges_connect(front->exchanges, fd);
+        tell_served(front);
         return;
     }
     log_error("a channel to a role that front must not talk to is closed");
@@ -223,8 +234,10 @@ static void on_reload(int fd, void *argument)
     front_connections_renew(front->connections, fresh);
     tls_free(front->tls);
     front->tls = fresh;
+    front->loaded_ms = clock_wall_ms();
     log_notice("new certificate, key, CAs and revocation lists are in use");
     role_reloaded(front->role, true);
+    tell_served(front);
     front_exchanges_recheck(front->exchanges, recheck, front);
 }
 
@@ -287,6 +300,7 @@ static enum escrow_err set_up(struct front *front, const struct escrowd_config *
     enum escrow_err err = credentials_read(descriptors->credentials, &front->tls);
 
     close(descriptors->credentials);
+    front->loaded_ms = clock_wall_ms();
     if (!err && descriptors->monitor >= 0)
         usage_init(IPC_PEER_FRONT, config, &usage); /* before the sandbox closes */
     if (!err)

@@ -256,6 +256,17 @@ enum escrow_err front_exchanges_tell(struct front_exchanges *exchanges,
     return ipc_channel_send(exchanges->keeper, IPC_REFUSED, 0, &writer);
 }
 
+void front_exchanges_tell_served(struct front_exchanges *exchanges, const struct ipc_served *served)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    if (!exchanges->keeper)
+        return;
+    ipc_put_served(&writer, served);
+    if (ipc_channel_send(exchanges->keeper, IPC_SERVED, 0, &writer) != ESCROW_OK)
+        log_warning("the keeper does not take messages");
+}
+
 void front_exchange_start(struct front_exchanges *exchanges, struct front_connection *connection,
                           struct evhttp_request *http, const struct ipc_request *request)
 {

@@ -36,6 +36,10 @@ void front_exchanges_free(struct front_exchanges *exchanges);
 /* The channel to a keeper that was just started (fd is taken); what waits for an older one ends. */
 void front_exchanges_connect(struct front_exchanges *exchanges, int fd);
 
+/* Tells the keeper what front serves with, if it is there. */
+void front_exchanges_tell_served(struct front_exchanges *exchanges,
+                                 const struct ipc_served *served);
+
 /* Sends the request to the keeper, or replies with the reason why not. */
 void front_exchange_start(struct front_exchanges *exchanges, struct front_connection *connection,
                           struct evhttp_request *http, const struct ipc_request *request);

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define TIME_MAX_S 253402300799 /* 9999-12-31T23:59:59Z */
+
 void ipc_put_request(struct ipc_writer *writer, const struct ipc_request *request)
 {
     ipc_put_u32(writer, request->route);
@@ -87,6 +89,68 @@ enum escrow_err ipc_get_refused(const struct ipc_message *message, struct ipc_re
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_refused = refused;
+    return err;
+}
+
+void ipc_put_served(struct ipc_writer *writer, const struct ipc_served *served)
+{
+    ipc_put_i64(writer, served->loaded_ms);
+    ipc_put_u32(writer, (uint32_t)served->count);
+    for (size_t i = 0; i < served->count; i++) {
+        const struct tls_item *item = &served->items[i];
+
+        ipc_put_u32(writer, item->kind);
+        ipc_put_string(writer, item->name);
+        ipc_put_string(writer, item->serial);
+        ipc_put_i64(writer, item->from_s);
+        ipc_put_i64(writer, item->until_s);
+    }
+}
+
+static void get_printable(struct ipc_reader *reader, size_t max, char *ret_text)
+{
+    const char *text = ipc_get_string(reader, max);
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < 0x20 || text[i] > 0x7e)
+            reader->is_bad = true;
+    }
+    memcpy(ret_text, text, len + 1);
+}
+
+static int64_t get_time(struct ipc_reader *reader, int64_t units)
+{
+    int64_t time = ipc_get_i64(reader);
+
+    if (time < 0 || time > TIME_MAX_S * units)
+        reader->is_bad = true;
+    return time;
+}
+
+enum escrow_err ipc_get_served(const struct ipc_message *message, struct ipc_served *ret_served)
+{
+    struct ipc_served served = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    served.loaded_ms = get_time(&reader, 1000);
+    served.count = ipc_get_enum(&reader, 1, TLS_ITEMS_MAX);
+    for (size_t i = 0; i < served.count; i++) {
+        struct tls_item *item = &served.items[i];
+
+        item->kind =
+            (enum tls_item_kind)ipc_get_enum(&reader, i == 0 ? TLS_ITEM_CERTIFICATE : TLS_ITEM_CA,
+                                             i == 0 ? TLS_ITEM_CERTIFICATE : TLS_ITEM_CRL);
+        get_printable(&reader, TLS_ITEM_NAME_MAX, item->name);
+        get_printable(&reader, sizeof(item->serial) - 1, item->serial);
+        item->from_s = get_time(&reader, 1);
+        item->until_s = get_time(&reader, 1);
+    }
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_served = served;
     return err;
 }
 

@@ -3,6 +3,7 @@
 
 #include "libescrow/ipc.h"
 #include "libescrow/reason.h"
+#include "libescrow/tls.h"
 
 /*
  * What the roles of escrowd say to each other. A number belongs to one pair of roles, so a message
@@ -36,6 +37,7 @@ enum ipc_front_type {
     IPC_REFUSED = 0x103,  /* to the keeper: what front refused by itself */
     IPC_OBSERVE = 0x104,  /* to the keeper: how are you? One at a time */
     IPC_OBSERVED = 0x105, /* its answer: check.h */
+    IPC_SERVED = 0x106,   /* to the keeper: what front serves with, whenever that has changed */
 };
 
 enum route {
@@ -103,6 +105,18 @@ MUST_CHECK enum escrow_err ipc_get_reply(const struct ipc_message *message,
 void ipc_put_refused(struct ipc_writer *writer, const struct ipc_refused *refused);
 MUST_CHECK enum escrow_err ipc_get_refused(const struct ipc_message *message,
                                            struct ipc_refused *ret_refused);
+
+/* IPC_SERVED: front's own certificate first, then CAs, then lists. */
+struct ipc_served {
+    int64_t loaded_ms; /* Unix time */
+    size_t count;      /* 1 ..= TLS_ITEMS_MAX */
+    struct tls_item items[TLS_ITEMS_MAX];
+};
+
+void ipc_put_served(struct ipc_writer *writer, const struct ipc_served *served);
+/* Every text is printable ASCII, every time one that can be written (years 1970 to 9999). */
+MUST_CHECK enum escrow_err ipc_get_served(const struct ipc_message *message,
+                                          struct ipc_served *ret_served);
 
 /* IPC_PEER: who is at the other end of the passed descriptor; instance is "" unless a prober. */
 struct ipc_peer {

@@ -6,6 +6,7 @@
 #include "libescrow/log.h"
 
 #define TICK_MS 1000
+#define SECOND_MS 1000
 #define TPM_CHECK_MS 5000 /* while it is well; every tick while it is not */
 /* Beyond login, query and once more a query of an instance: the driver hangs. */
 #define PROBER_OVERDUE_MS 15000
@@ -66,11 +67,25 @@ static enum escrow_err on_observe(struct ipc_channel *channel, const struct ipc_
     return ESCROW_OK;
 }
 
+static enum escrow_err on_served(struct ipc_channel *channel, const struct ipc_message *message,
+                                 void *argument)
+{
+    struct keeper *keeper = argument;
+    struct ipc_served served;
+    enum escrow_err err = ipc_get_served(message, &served);
+
+    (void)channel;
+    if (!err)
+        served_set(keeper->served, &served);
+    return err;
+}
+
 static const struct ipc_permit front_permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
     {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
     {.type = IPC_OBSERVE, .states = IPC_ANY_STATE, .handler = on_observe},
+    {.type = IPC_SERVED, .states = IPC_ANY_STATE, .handler = on_served},
 };
 
 static void drop_front(struct keeper *keeper)
@@ -169,6 +184,23 @@ static void on_summary(const struct refusal_summary *summary, void *argument)
                     summary->source);
 }
 
+/* A record that the log does not take now is tried again. */
+static bool on_expiry(const struct served_alert *alert, void *argument)
+{
+    struct keeper *keeper = argument;
+    struct audit_record record;
+    CLEANUP(json_decrefp) json_t *detail = served_alert_json(alert);
+
+    keeper_record(keeper, AUDIT_ALERT, &record);
+    record.reason = reason_code(alert->reason);
+    record.detail = detail;
+    if (!detail || keeper_append(keeper, &record, NULL, NULL))
+        return false;
+    log_warning("%s: %s Renew it: escrowd takes it over without a restart.", alert->item->name,
+                reason_text(alert->reason));
+    return true;
+}
+
 static void check_tpm(struct keeper *keeper)
 {
     int64_t now_ms = clock_boot_ms();
@@ -234,6 +266,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     probers_check(keeper->probers, PROBER_OVERDUE_MS);
     watch_tick(keeper->watch);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
+    served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))
         stop(keeper);
 }

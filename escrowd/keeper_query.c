@@ -134,13 +134,14 @@ static json_t *status_json(const struct keeper *keeper)
         store_list_requests(keeper->store, list_request, requests))
         return NULL;
     reasons = reasons_json(keeper, &count);
-    return json_pack("{s:s, s:o, s:b, s:o, s:s?, s:I, s:s, s:o, s:I, s:I, s:I, s:O, s:o}", "member",
-                     keeper->config->member, "key", json_tpm_name(&keeper->member->names.storage),
-                     "ready", (int)(count == 0), "reasons", reasons, "trouble", trouble, "roster",
-                     (json_int_t)(roster ? roster_version(roster) : 0), "rules", keeper->rules,
-                     "log", log_json(keeper), "versions", (json_int_t)versions, "unimported",
-                     (json_int_t)unimported, "unsettled", (json_int_t)unsettled, "requests",
-                     requests, "groups", watch_json(keeper->watch));
+    return json_pack(
+        "{s:s, s:o, s:b, s:o, s:s?, s:I, s:s, s:o, s:o, s:I, s:I, s:I, s:O, s:o}", "member",
+        keeper->config->member, "key", json_tpm_name(&keeper->member->names.storage), "ready",
+        (int)(count == 0), "reasons", reasons, "trouble", trouble, "roster",
+        (json_int_t)(roster ? roster_version(roster) : 0), "rules", keeper->rules, "log",
+        log_json(keeper), "tls", served_json(keeper->served), "versions", (json_int_t)versions,
+        "unimported", (json_int_t)unimported, "unsettled", (json_int_t)unsettled, "requests",
+        requests, "groups", watch_json(keeper->watch));
 }
 
 void query_status(struct request *request)

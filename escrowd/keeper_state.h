@@ -13,6 +13,7 @@
 #include "escrowd/nonce.h"
 #include "escrowd/refusals.h"
 #include "escrowd/role.h"
+#include "escrowd/served.h"
 #include "escrowd/usage.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/reason.h"
@@ -57,6 +58,7 @@ struct keeper {
 
     struct nonces *nonces;
     struct refusals *refusals;
+    struct served *served;
     struct probers *probers;
     struct watch *watch;
     struct ipc_channel *front;

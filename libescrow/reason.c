@@ -176,6 +176,8 @@ static const struct {
                               "The disk of the audit log is nearly full: without space nothing is "
                               "released."},
     [REASON_PROBER_AWAY] = {"prober_away", 503, "An instance of the policy has no prober now."},
+    [REASON_CA_EXPIRING] = {"ca_expiring", 503,
+                            "A CA in use expires within 30 days, or has expired."},
 };
 
 const char *reason_code(enum reason reason)

@@ -102,6 +102,7 @@ enum reason {
     REASON_OWN_CERTIFICATE_EXPIRING, /* within 30 days */
     REASON_LOG_SPACE_LOW,
     REASON_PROBER_AWAY, /* an instance has no prober now */
+    REASON_CA_EXPIRING, /* within 30 days, or has */
     REASON_COUNT,
 };
 

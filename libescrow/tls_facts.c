@@ -64,12 +64,20 @@ static void copy_name(const X509_NAME *name, char ret_text[static TLS_ITEM_NAME_
     ret_text[len > 0 ? len : 0] = '\0';
 }
 
+/* Before 1970 is as good as 1970. */
+static int64_t time_of(const ASN1_TIME *time)
+{
+    int64_t seconds = unix_time(time);
+
+    return seconds > 0 ? seconds : 0;
+}
+
 static void describe_certificate(const X509 *certificate, enum tls_item_kind kind,
                                  struct tls_item *item)
 {
     *item = (struct tls_item){.kind = kind,
-                              .from_s = unix_time(X509_get0_notBefore(certificate)),
-                              .until_s = unix_time(X509_get0_notAfter(certificate))};
+                              .from_s = time_of(X509_get0_notBefore(certificate)),
+                              .until_s = time_of(X509_get0_notAfter(certificate))};
     copy_name(X509_get_subject_name(certificate), item->name);
     put_serial(certificate, item->serial);
 }
@@ -87,8 +95,8 @@ size_t tls_describe(const struct tls *tls, struct tls_item ret_items[static TLS_
         struct tls_item *item = &ret_items[count++];
 
         *item = (struct tls_item){.kind = TLS_ITEM_CRL,
-                                  .from_s = unix_time(X509_CRL_get0_lastUpdate(list)),
-                                  .until_s = unix_time(X509_CRL_get0_nextUpdate(list))};
+                                  .from_s = time_of(X509_CRL_get0_lastUpdate(list)),
+                                  .until_s = time_of(X509_CRL_get0_nextUpdate(list))};
         copy_name(X509_CRL_get_issuer(list), item->name);
     }
     return count;

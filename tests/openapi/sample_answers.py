@@ -224,6 +224,19 @@ def status():
         "roster": 3,
         "rules": SHA256,
         "log": {"sequence": 12, "hash": SHA256, "time": TIME},
+        "tls": {
+            "loaded": TIME,
+            "certificate": {
+                "identity": "spiffe://corp.example/escrowd/e1",
+                "serial": "01ff",
+                "not_before": TIME,
+                "not_after": TIME,
+            },
+            "authorities": [
+                {"subject": "CN=escrow CA", "serial": "02", "not_before": TIME, "not_after": TIME}
+            ],
+            "lists": [{"issuer": "CN=escrow CA", "this_update": TIME, "next_update": TIME}],
+        },
         "versions": 1,
         "unimported": 0,
         "unsettled": 1,

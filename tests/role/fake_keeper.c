@@ -213,10 +213,21 @@ static enum escrow_err on_refused(struct ipc_channel *channel, const struct ipc_
     return ipc_get_refused(message, &refused);
 }
 
+static enum escrow_err on_served(struct ipc_channel *channel, const struct ipc_message *message,
+                                 void *argument)
+{
+    struct ipc_served served;
+
+    (void)channel;
+    (void)argument;
+    return ipc_get_served(message, &served);
+}
+
 static const struct ipc_permit permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
     {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
+    {.type = IPC_SERVED, .states = IPC_ANY_STATE, .handler = on_served},
 };
 
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
