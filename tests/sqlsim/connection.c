@@ -2,6 +2,7 @@
 #include "tests/sqlsim/connection.h"
 
 #include "libescrow/cleanup.h"
+#include "tests/sqlsim/garble.h"
 #include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/session.h"
 #include "tests/sqlsim/statements.h"
@@ -37,6 +38,7 @@ struct connection {
     size_t packet_size;
     size_t counted_clear; /* bytes of the input that clear_bytes has counted */
     struct session *session;
+    unsigned replies; /* sent so far */
 };
 
 static struct evbuffer *new_buffer(void)
@@ -76,6 +78,7 @@ static void send_reply(struct connection *connection, const struct reply *reply)
     struct evbuffer *tokens = new_buffer();
 
     tds_token_reply(tokens, reply, replica_of(connection)->name);
+    garble(tokens, connection->instance->simulator->model.switches.garble, connection->replies++);
     send_message(connection, TDS_TABULAR, tokens);
     evbuffer_free(tokens);
     if (reply->is_last)

@@ -33,6 +33,7 @@ static const struct switch_row rows[] = {
     {FIELD(readonly_open), {"ok", "3906"}, SWITCH_READONLY_OPEN_OK, "1.6, 10.6"},
     {FIELD(login_database_errors), {"all", "4060"}, SWITCH_LOGIN_ERRORS_ALL, "2.3, 10.9"},
     {FIELD(log_statements), {"redacted", "verbatim"}, SWITCH_LOG_REDACTED, "-"},
+    {FIELD(garble), {NULL}, 0, "-"},
     {FIELD(state_15581), {NULL}, 1, "2.1, 10.4"},
     {FIELD(resolving_ms), {NULL}, 20, "4.1"},
     {FIELD(pending_ms), {NULL}, 20, "4.1"},

@@ -37,6 +37,7 @@ struct switches {
     int64_t readonly_open;
     int64_t login_database_errors;
     int64_t log_statements;
+    int64_t garble;      /* seed: answers to logins and statements are altered; 0: they are not */
     int64_t state_15581; /* the state number of 15581 from ALTER MASTER KEY and SIGNBYCERT */
     int64_t resolving_ms;
     int64_t pending_ms;
