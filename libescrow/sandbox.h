@@ -36,9 +36,9 @@ struct sandbox_path {
 struct sandbox_rule {
     const char *calls; /* names with spaces between */
     int error;         /* 0: allowed; else it fails with this errno */
-    bool has_condition;
     unsigned argument; /* its index */
     unsigned long mask, value;
+    bool has_condition;
     bool is_kept; /* not seen when the lists were measured: the table says why it is there */
 };
 

@@ -152,8 +152,8 @@ enum escrow_err sandbox_files_prepare(const struct sandbox_plan *plan, int *ret_
 {
     int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct ruleset ruleset = ruleset_for(abi);
-    CLEANUP(cleanup_close) int fd = -1;
     enum escrow_err err;
+    int fd;
 
     log_missing(abi);
     if (abi < 1) {
@@ -167,11 +167,12 @@ enum escrow_err sandbox_files_prepare(const struct sandbox_plan *plan, int *ret_
         return ESCROW_ERR_SYSTEM;
     }
     err = grant_all(fd, &ruleset, plan);
-    if (err)
+    if (err) {
+        cleanup_close(&fd);
         return err;
+    }
     *ret_abi = abi;
     *ret_fd = fd;
-    fd = -1;
     return ESCROW_OK;
 }
 

@@ -55,7 +55,7 @@ static int link_file(const char *argument)
 static int connect_tcp(const char *argument)
 {
     const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((uint16_t)atoi(argument)),
+                                        .sin_port = htons((uint16_t)strtoul(argument, NULL, 10)),
                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

@@ -486,26 +486,26 @@ static void test_same_user(void **state)
 
 static const struct {
     const char *name;
-    enum ipc_peer_kind kind;
     const char *denied;
-    int error;
     const char *line;
     const char *attempt; /* shows that it really runs without */
+    enum ipc_peer_kind kind;
+    int error;
     enum target target;
 } lacking[] = {
-    {"no Landlock", IPC_PEER_KEEPER, "landlock_create_ruleset", ENOSYS, "has no Landlock", "read",
+    {"no Landlock", "landlock_create_ruleset", "has no Landlock", "read", IPC_PEER_KEEPER, ENOSYS,
      TARGET_PASSWD},
-    {"Landlock switched off", IPC_PEER_PROBER, "landlock_create_ruleset", EOPNOTSUPP,
-     "has no Landlock", "connect", TARGET_OTHER_PORT},
-    {"no seccomp", IPC_PEER_KEEPER, "seccomp prctl=22", EINVAL, "has no seccomp filters", "bind",
+    {"Landlock switched off", "landlock_create_ruleset", "has no Landlock", "connect",
+     IPC_PEER_PROBER, EOPNOTSUPP, TARGET_OTHER_PORT},
+    {"no seccomp", "seccomp prctl=22", "has no seccomp filters", "bind", IPC_PEER_KEEPER, EINVAL,
      TARGET_NONE},
-    {"no namespaces", IPC_PEER_KEEPER, "unshare", EPERM, "no network namespace of its own",
-     "nothing", TARGET_NONE},
+    {"no namespaces", "unshare", "no network namespace of its own", "nothing", IPC_PEER_KEEPER,
+     EPERM, TARGET_NONE},
     /* CLONE_NEWNET alone: the unit takes CAP_SYS_ADMIN away */
-    {"namespaces only for users", IPC_PEER_KEEPER, "unshare=0x40000000", EPERM, "network: none",
-     "write", TARGET_STATE},
-    {"none of them", IPC_PEER_FRONT, "landlock_create_ruleset seccomp prctl=22 unshare", ENOSYS,
-     "has no seccomp filters", "connect", TARGET_OTHER_PORT},
+    {"namespaces only for users", "unshare=0x40000000", "network: none", "write", IPC_PEER_KEEPER,
+     EPERM, TARGET_STATE},
+    {"none of them", "landlock_create_ruleset seccomp prctl=22 unshare", "has no seccomp filters",
+     "connect", IPC_PEER_FRONT, ENOSYS, TARGET_OTHER_PORT},
 };
 
 static void test_lacking(void **state)
