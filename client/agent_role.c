@@ -3,6 +3,7 @@
 
 #include "client/agent_child.h"
 #include "client/agent_config.h"
+#include "client/agent_sandbox.h"
 #include "client/worker.h"
 #include "libescrow/log.h"
 #include "libescrow/prober.h"
@@ -25,6 +26,8 @@ static enum escrow_err run_prober(const struct agent_instance *instance)
         targets[i] = (struct prober_target){.availability_group = instance->availability_group,
                                             .database = instance->databases[i]};
     err = sql_environment_new(&sql);
+    if (!err)
+        err = agent_sandbox_prober(instance);
     if (!err)
         err = prober_run(AGENT_CHANNEL_FD, &prober);
     sql_environment_free();

@@ -2,6 +2,7 @@
 #include "client/worker.h"
 
 #include "client/agent_harden.h"
+#include "client/agent_sandbox.h"
 #include "client/worker_choice.h"
 #include "client/worker_escrow.h"
 #include "client/worker_sql.h"
@@ -197,7 +198,8 @@ static enum escrow_err prepare(const struct worker_task *task)
         return err;
     if (setitimer(ITIMER_REAL, &deadline, NULL) != 0)
         return ESCROW_ERR_SYSTEM;
-    return sql_environment_new(&sql);
+    err = sql_environment_new(&sql);
+    return err ? err : agent_sandbox_worker(task->config, task->instance);
 }
 
 static enum escrow_err report(const struct worker_run *run)

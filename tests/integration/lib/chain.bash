@@ -161,7 +161,7 @@ sql_port() {
 chain_instance() {
     cat <<TEXT
   - name: $1
-    address: 127.0.0.1
+    address: ${CHAIN_ADDRESS:-127.0.0.1}
     port: $(sql_port "$1")
     tls_name: $1.test
     ca_file: $CHAIN/sqlca/ca.pem
@@ -290,7 +290,7 @@ chain_agent() {
     {
         cat <<TEXT
 escrowds:
-  - address: 127.0.0.1
+  - address: ${CHAIN_ADDRESS:-127.0.0.1}
     port: $CHAIN_PORT
     server_id: spiffe://test/escrowd/e1
     ca_file: $CHAIN/ca/ca.pem
