@@ -9,6 +9,7 @@
 #include "escrowd/target.h"
 #include "libescrow/log.h"
 #include "libescrow/prober.h"
+#include "libescrow/sandbox.h"
 #include "libescrow/secret.h"
 #include "policy/policy.h"
 
@@ -146,7 +147,9 @@ enum escrow_err roles_run(const char *name, const char *config_path, const char 
         signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    err = secret_heap_init();
+    err = sandbox_harden(); /* the rest of the sandbox comes where the role has what it needs */
+    if (!err)
+        err = secret_heap_init();
     if (!err)
         err = escrowd_config_load_fd(SPAWN_CONFIG_FD, config_path, &config);
     close(SPAWN_CONFIG_FD);

@@ -7,6 +7,7 @@
 #include "escrowd/watched.h"
 #include "libescrow/file_watch.h"
 #include "libescrow/log.h"
+#include "libescrow/sandbox.h"
 #include "libescrow/service.h"
 
 #include <signal.h>
@@ -531,8 +532,10 @@ enum escrow_err supervisor_run(const char *config_path)
                                     .monitor_fd = -1,
                                     .offered_fd = -1};
     struct process *process;
-    enum escrow_err err = set_up(&supervisor);
+    enum escrow_err err = sandbox_harden();
 
+    if (!err)
+        err = set_up(&supervisor);
     if (err)
         return err;
     for (size_t i = 0; (process = process_at(&supervisor, i)) != NULL; i++)

@@ -106,7 +106,8 @@ static enum escrow_err bind_to_parent(void)
 int __lsan_is_turned_off(void); /* NOLINT(readability-identifier-naming) */
 int __lsan_is_turned_off(void)  /* NOLINT(readability-identifier-naming) */
 {
-    return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2;
+    return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2 ||
+           (geteuid() != 0 && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
 }
 #endif
 

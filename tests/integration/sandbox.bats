@@ -8,6 +8,8 @@ bats_load_library bats-support
 bats_load_library bats-assert
 
 setup() {
+    # A name, so that it is looked up inside of the sandboxes.
+    CHAIN_ADDRESS=localhost
     CHAIN_ESCROWD=$BUILD/tests/plain/escrowd CHAIN_AGENT=$BUILD/tests/plain/escrow-agent
     load lib/chain
     CHAIN=$BATS_TEST_TMPDIR/chain

@@ -27,3 +27,11 @@ extern const struct attempt attempts[];
 extern const size_t attempt_count;
 extern const struct attempt process_attempts[];
 extern const size_t process_attempt_count;
+
+/* The kernel's wide doors: calls that are dead in every role, whatever their arguments. */
+struct dead_call {
+    const char *name;
+    long number;
+};
+extern const struct dead_call dead_calls[];
+extern const size_t dead_call_count;

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -139,4 +141,9 @@ void role_sibling_end(struct role_sibling *sibling)
     cleanup_close(&sibling->hold);
     assert_int_equal(waitpid(sibling->pid, &status, 0), sibling->pid);
     assert_int_equal(WEXITSTATUS(status), ATTEMPT_OK);
+}
+
+int role_process_landlock(void)
+{
+    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 }

@@ -36,3 +36,6 @@ struct role_sibling {
 /* Starts one that stays in its sandbox until role_sibling_end. */
 struct role_sibling role_sibling_start(const struct role_process *process);
 void role_sibling_end(struct role_sibling *sibling);
+
+/* The ABI of this kernel's Landlock; less than 1: it has none. */
+int role_process_landlock(void);

@@ -13,6 +13,7 @@
 #include "libescrow/log.h"
 #include "tests/plain/attempts.h"
 #include "tests/plain/role_process.h"
+#include "tests/plain/row_test.h"
 #include "tests/unit/certificates.h"
 
 #include <arpa/inet.h>
@@ -103,57 +104,6 @@ static const struct {
     {"call by the table of x32", "x32", TARGET_NONE, KILLED, KILLED, KILLED},
     {"call by the table of 32-bit programs", "i386", TARGET_NONE, KILLED, KILLED, KILLED},
 #endif
-};
-
-/* Whatever their arguments: the kernel's wide doors, dead in every role. */
-static const struct {
-    const char *name;
-    long number;
-} dead_calls[] = {
-    {"add_key", SYS_add_key},
-    {"bpf", SYS_bpf},
-    {"capset", SYS_capset},
-    {"chroot", SYS_chroot},
-    {"clone", SYS_clone},
-    {"delete_module", SYS_delete_module},
-    {"execveat", SYS_execveat},
-    {"finit_module", SYS_finit_module},
-    {"fsopen", SYS_fsopen},
-    {"init_module", SYS_init_module},
-    {"io_setup", SYS_io_setup},
-    {"io_uring_enter", SYS_io_uring_enter},
-    {"io_uring_register", SYS_io_uring_register},
-    {"io_uring_setup", SYS_io_uring_setup},
-    {"ioctl", SYS_ioctl},
-    {"kcmp", SYS_kcmp},
-    {"kexec_load", SYS_kexec_load},
-    {"keyctl", SYS_keyctl},
-    {"landlock_create_ruleset", SYS_landlock_create_ruleset},
-    {"linkat", SYS_linkat},
-    {"memfd_create", SYS_memfd_create},
-    {"mknodat", SYS_mknodat},
-    {"mount", SYS_mount},
-    {"move_mount", SYS_move_mount},
-    {"name_to_handle_at", SYS_name_to_handle_at},
-    {"open_by_handle_at", SYS_open_by_handle_at},
-    {"open_tree", SYS_open_tree},
-    {"perf_event_open", SYS_perf_event_open},
-    {"personality", SYS_personality},
-    {"pidfd_getfd", SYS_pidfd_getfd},
-    {"pidfd_send_signal", SYS_pidfd_send_signal},
-    {"pivot_root", SYS_pivot_root},
-    {"process_vm_writev", SYS_process_vm_writev},
-    {"request_key", SYS_request_key},
-    {"seccomp", SYS_seccomp},
-    {"setgroups", SYS_setgroups},
-    {"setns", SYS_setns},
-    {"setresuid", SYS_setresuid},
-    {"setuid", SYS_setuid},
-    {"shmget", SYS_shmget},
-    {"umount2", SYS_umount2},
-    {"unshare", SYS_unshare},
-    {"userfaultfd", SYS_userfaultfd},
-    {"vmsplice", SYS_vmsplice},
 };
 
 struct fixture {
@@ -406,22 +356,11 @@ static void assert_outcomes(struct fixture *fixture, size_t index)
     }
 }
 
-static int abi(void)
-{
-    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1U);
-}
-
-/* A test's initial state; cmocka hands it over as long as the group has none. */
-struct row_state {
-    struct fixture *fixture;
-    size_t index;
-};
-
 static void test_row(void **state)
 {
     const struct row_state *row = *state;
 
-    if (abi() < 6)
+    if (role_process_landlock() < 6)
         skip(); /* this kernel lacks a part, and the roles say so */
     assert_outcomes(row->fixture, row->index);
 }
@@ -511,6 +450,7 @@ static const struct {
 static void test_lacking(void **state)
 {
     const struct row_state *row = *state;
+    struct fixture *fixture = row->fixture;
     size_t index = row->index;
     const char *argv[8];
     struct role_process role = role_of(row->fixture, lacking[index].kind, argv);
@@ -520,7 +460,7 @@ static void test_lacking(void **state)
     role.denied = lacking[index].denied;
     role.denied_with = lacking[index].error;
     role.attempt = lacking[index].attempt;
-    role.argument = row->fixture->texts[lacking[index].target];
+    role.argument = fixture->texts[lacking[index].target];
     got = role_process_run(&role, text, sizeof(text));
     if (!strstr(text, lacking[index].line) || !strstr(text, "sandbox: user"))
         fail_msg("no line \"%s\": %s", lacking[index].line, text);
@@ -541,51 +481,6 @@ static void test_state_line(void **state)
     assert_non_null(strstr(text, "system calls: listed"));
 }
 
-/* ---- one test a row ---- */
-
-#define TESTS_MAX 128
-
-static struct row_state row_states[TESTS_MAX];
-static char names[TESTS_MAX][96];
-static struct CMUnitTest tests[TESTS_MAX];
-static size_t test_count;
-
-__attribute__((format(printf, 3, 4))) static void add_test(CMUnitTestFunction function,
-                                                           size_t index, const char *format, ...)
-{
-    va_list arguments;
-
-    if (test_count == TESTS_MAX)
-        abort();
-    va_start(arguments, format);
-    vsnprintf(names[test_count], sizeof(names[0]), format, arguments);
-    va_end(arguments);
-    row_states[test_count].index = index;
-    tests[test_count] = (struct CMUnitTest){
-        .name = names[test_count], .test_func = function, .initial_state = &row_states[test_count]};
-    test_count++;
-}
-
-static int setup_all(void **state)
-{
-    void *fixture = NULL;
-
-    (void)state;
-    if (setup(&fixture) != 0)
-        return -1;
-    for (size_t i = 0; i < test_count; i++)
-        row_states[i].fixture = fixture;
-    return 0;
-}
-
-static int teardown_all(void **state)
-{
-    void *fixture = row_states[0].fixture;
-
-    (void)state;
-    return teardown(&fixture);
-}
-
 int main(int argc, char **argv)
 {
     if (argc == 7 && strcmp(argv[1], "--role") == 0) {
@@ -593,12 +488,12 @@ int main(int argc, char **argv)
         return escrow_err_exit_code(roles_run(argv[2], argv[4], argv[6]));
     }
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        add_test(test_row, i, "in each role: %s", rows[i].name);
-    for (size_t i = 0; i < ARRAY_LEN(dead_calls); i++)
-        add_test(test_dead_call, i, "kills each role: %s", dead_calls[i].name);
+        row_test_add(test_row, i, "in each role: %s", rows[i].name);
+    for (size_t i = 0; i < dead_call_count; i++)
+        row_test_add(test_dead_call, i, "kills each role: %s", dead_calls[i].name);
     for (size_t i = 0; i < ARRAY_LEN(lacking); i++)
-        add_test(test_lacking, i, "a kernel with %s", lacking[i].name);
-    add_test(test_same_user, 0, "a process of its user cannot read or trace a role");
-    add_test(test_state_line, 0, "one line says what is on");
-    return _cmocka_run_group_tests("sandbox", tests, test_count, setup_all, teardown_all);
+        row_test_add(test_lacking, i, "a kernel with %s", lacking[i].name);
+    row_test_add(test_same_user, 0, "a process of its user cannot read or trace a role");
+    row_test_add(test_state_line, 0, "one line says what is on");
+    return row_test_run(setup, teardown);
 }
