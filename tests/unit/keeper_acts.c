@@ -260,13 +260,18 @@ static size_t read_page(struct keeper_fixture *fx, uint64_t from, json_t *record
     return json_array_size(records) - before;
 }
 
-json_t *fx_log(struct keeper_fixture *fx)
+json_t *fx_log_from(struct keeper_fixture *fx, uint64_t sequence)
 {
     json_t *records = json_array();
 
-    while (read_page(fx, json_array_size(records) + 1, records) > 0)
+    while (read_page(fx, sequence + json_array_size(records), records) > 0)
         continue;
     return records;
+}
+
+json_t *fx_log(struct keeper_fixture *fx)
+{
+    return fx_log_from(fx, 1);
 }
 
 unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason)

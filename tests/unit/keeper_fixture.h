@@ -116,6 +116,9 @@ bool fx_try_run(struct keeper_fixture *fx);
 void fx_shut_down(struct keeper_fixture *fx);
 void fx_kill(struct keeper_fixture *fx);
 
+/* The same keeper under a policy that has these lines more. */
+void fx_run_with(struct keeper_fixture *fx, const char *lines);
+
 /* A new front, after the keeper closed the channel to the old one. */
 void fx_attach_front(struct keeper_fixture *fx);
 void fx_attach_prober(struct keeper_fixture *fx, int replica);
@@ -195,8 +198,9 @@ struct answer *fx_release(struct keeper_fixture *fx, enum fx_who who, EVP_PKEY *
 /* The password in a grant's object. */
 struct secret *fx_open(const struct answer *grant, EVP_PKEY *recipient);
 
-/* The records of the log, an array, owned by the caller. */
+/* The records of the log, an array, owned by the caller; all, or from a sequence number on. */
 json_t *fx_log(struct keeper_fixture *fx);
+json_t *fx_log_from(struct keeper_fixture *fx, uint64_t sequence);
 /* How many records have this event, and this reason (NULL: any). */
 unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason);
 /* The reasons for which the keeper is not ready, as GET /v1/health has them. */

@@ -18,6 +18,17 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+void fx_run_with(struct keeper_fixture *fx, const char *lines)
+{
+    FILE *policy;
+
+    fx_shut_down(fx);
+    policy = fopen(fx->config.policy_file, "ae");
+    if (!policy || fputs(lines, policy) < 0 || fclose(policy) != 0)
+        fx_fail(fx->config.policy_file, strerror(errno));
+    fx_run(fx);
+}
+
 void fx_wait_front_closed(struct keeper_fixture *fx)
 {
     int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;

@@ -248,7 +248,8 @@ static void test_values_out_of_range(void **state)
     assert_healthy(fx);
 }
 
-/* ipc_messages.h: front says IPC_REQUEST and IPC_GONE, and passes no descriptor. */
+/* ipc_messages.h: front says IPC_REQUEST, IPC_GONE and IPC_REFUSED (which is never empty), and
+ * passes no descriptor. */
 static void test_every_type(void **state)
 {
     static const uint32_t huge[] = {0x1000,     0x1100,     0x10100,    0x01000000,
@@ -436,14 +437,8 @@ static void test_open_requests_are_bounded(void **state)
     struct keeper_fixture *fx = *state;
     CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
     CLEANUP(answer_free_p) struct answer *grant = NULL;
-    FILE *policy;
 
-    fx_shut_down(fx);
-    policy = fopen(fx->config.policy_file, "ae");
-    assert_non_null(policy);
-    fprintf(policy, "    rival_wait: 10s\n");
-    fclose(policy);
-    fx_run(fx);
+    fx_run_with(fx, "    rival_wait: 10s\n");
     fx_set_primary(fx, 1);
     fx->replicas[0].is_hung = true;
     assert_int_equal(fill(fx, 0), 64);
