@@ -497,6 +497,8 @@ static void serve_front(struct keeper_fixture *fx)
         lose_requests(fx);
         return;
     }
+    if (message.type == IPC_OBSERVED)
+        return;
     OK(ipc_get_reply(&message, &reply));
     if (fx->on_reply)
         fx->on_reply(fx, message.id, &reply);

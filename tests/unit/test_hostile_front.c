@@ -248,8 +248,10 @@ static void test_values_out_of_range(void **state)
     assert_healthy(fx);
 }
 
-/* ipc_messages.h: front says IPC_REQUEST, IPC_GONE and IPC_REFUSED (which is never empty), and
- * passes no descriptor. */
+/*
+ * ipc_messages.h: front says IPC_REQUEST, IPC_GONE, IPC_OBSERVE and IPC_REFUSED (which is never
+ * empty), and passes no descriptor.
+ */
 static void test_every_type(void **state)
 {
     static const uint32_t huge[] = {0x1000,     0x1100,     0x10100,    0x01000000,
@@ -267,7 +269,7 @@ static void test_every_type(void **state)
             else
                 make_packet(type, NULL);
             packet.fds = fds;
-            if (fds > 0 || (type != IPC_REQUEST && type != IPC_GONE)) {
+            if (fds > 0 || (type != IPC_REQUEST && type != IPC_GONE && type != IPC_OBSERVE)) {
                 assert_kills(fx);
                 continue;
             }
