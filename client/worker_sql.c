@@ -81,8 +81,11 @@ void worker_sql_deinit(struct worker_sql *sql)
 enum escrow_err worker_sql_opens(struct worker_sql *sql, bool *ret_opens)
 {
     int32_t error = 0;
+    /* The session of the batches ends when one of them has opened the master key. */
+    enum probe_opens opens = sql->connection ? probe_opens_over(sql->connection, &error)
+                                             : probe_ask_opens(sql->probe, &error);
 
-    switch (probe_ask_opens(sql->probe, &error)) {
+    switch (opens) {
     case PROBE_OPENS_YES:
         *ret_opens = true;
         return ESCROW_OK;

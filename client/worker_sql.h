@@ -8,16 +8,16 @@
 
 /*
  * The worker at SQL Server: is the master key closed, who are we (CONTEXT_INFO), open it with what
- * was granted and add the service master key, does it open by itself now. Two sessions: passwords
- * go through one, and the other, in which nothing was ever opened, is asked for the proof. A
- * password is wiped as soon as its batch is sent.
+ * was granted and add the service master key, does it open by itself now. Two sessions, one after
+ * the other: passwords go through the first, and the second, in which nothing was ever opened, is
+ * asked for the proof. A password is wiped as soon as its batch is sent.
  */
 
 struct worker_sql {
     struct worker_run *run;
     struct sql_instance instance;
     struct sql_connection *connection; /* for the batches; in the database */
-    struct probe *probe;               /* for the checks */
+    struct probe *probe;               /* for the proof, over a connection of its own */
 };
 
 /*

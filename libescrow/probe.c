@@ -295,8 +295,8 @@ static bool on_number(size_t columns, const char *const *values, void *argument)
 }
 
 /* A number from the database, -1 for NULL or none; sql_error as the server gave it. */
-static enum escrow_err ask_number(struct probe *probe, char *text, int32_t *ret_number,
-                                  int32_t *ret_sql_error)
+static enum escrow_err ask_number(struct sql_connection *connection, char *text,
+                                  int32_t *ret_number, int32_t *ret_sql_error)
 {
     CLEANUP(cleanup_free) char *owned = text;
     struct sql_error error = {0};
@@ -305,26 +305,24 @@ static enum escrow_err ask_number(struct probe *probe, char *text, int32_t *ret_
     *ret_number = -1;
     *ret_sql_error = 0;
     if (owned)
-        err = sql_batch(probe->connection, owned, on_number, ret_number, &error);
+        err = sql_batch(connection, owned, on_number, ret_number, &error);
     if (err == ESCROW_ERR_SQL)
         *ret_sql_error = error.number;
     return err;
 }
 
-/*
- * Inside the database, over the connection as it is: a new one would be in master. Any result but a
- * signature means "does not open", once it is sure that the certificate is there.
+/* Any result but a signature means "does not open", once it is sure that the certificate is there.
  */
-static enum probe_opens ask_signature(struct probe *probe, int32_t *ret_sql_error)
+enum probe_opens probe_opens_over(struct sql_connection *connection, int32_t *ret_sql_error)
 {
     int32_t bytes = 0, has_certificate = 0, error = 0;
-    enum escrow_err err = ask_number(probe, tsql_opens(), &bytes, ret_sql_error);
+    enum escrow_err err = ask_number(connection, tsql_opens(), &bytes, ret_sql_error);
 
     if (!err && bytes > 0)
         return PROBE_OPENS_YES;
     if (err && err != ESCROW_ERR_SQL)
         return PROBE_OPENS_UNKNOWN;
-    err = ask_number(probe, tsql_probe_certificate(), &has_certificate, &error);
+    err = ask_number(connection, tsql_probe_certificate(), &has_certificate, &error);
     if (err)
         return PROBE_OPENS_UNKNOWN;
     return has_certificate == 1 ? PROBE_OPENS_NO : PROBE_OPENS_NO_CERTIFICATE;
@@ -339,7 +337,8 @@ enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error)
     *ret_sql_error = answer.sql_error;
     if (err)
         return PROBE_OPENS_UNKNOWN;
-    opens = ask_signature(probe, ret_sql_error);
+    /* Over the connection as it is: a new one would be in master. */
+    opens = probe_opens_over(probe->connection, ret_sql_error);
     /* A role change ends the sessions inside the database: stay in master. */
     if (opens == PROBE_OPENS_UNKNOWN ||
         sql_batch(probe->connection, probe->master_text, NULL, NULL, &(struct sql_error){0}))

@@ -92,3 +92,8 @@ enum probe_opens {
  * *ret_sql_error: the error number of SQL Server that decided (976, 15581, ...), or 0.
  */
 enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error);
+/*
+ * The same over a connection of the caller's, which is in the database and in whose session no
+ * master key was ever opened.
+ */
+enum probe_opens probe_opens_over(struct sql_connection *connection, int32_t *ret_sql_error);
