@@ -8,8 +8,9 @@
  *        keepalive   for SECONDS: GETs over a kept connection for each thread
  *        idle        opens COUNT connections with a GET each, prints "ready", and keeps them until
  *                    its standard input ends
+ *        wait        the same, but does not wait for the replies: each GET is a long poll
  *        port        prints a free port of 127.0.0.1; the rest is not looked at
- * CERTIFICATES  NAME[,NAME...]: NAME.pem and NAME.key, taken in turn
+ * CERTIFICATES  NAME.pem and NAME.key; or FOLDER*N: FOLDER/1.pem to FOLDER/N.key, taken in turn
  *
  * TLS 1.3 only, P-256, no tickets. Any status but 5xx counts. Prints as stopwatch.h says.
  */
@@ -30,7 +31,7 @@
 #include <unistd.h>
 
 #define THREADS_MAX 64
-#define NAMES_MAX 16
+#define NAMES_MAX 512
 #define TIMES_MAX 2000000
 #define REPLY_MAX 16384
 
@@ -74,6 +75,21 @@ static SSL_CTX *new_context(const char *ca, const char *name)
     return context;
 }
 
+static void add_names(struct load *load, const char *ca, char *names)
+{
+    char *star = strchr(names, '*'), name[512];
+
+    if (!star) {
+        load->contexts[load->name_count++] = new_context(ca, names);
+        return;
+    }
+    *star = '\0';
+    while (load->name_count < strtoul(star + 1, NULL, 10) && load->name_count < NAMES_MAX) {
+        snprintf(name, sizeof(name), "%s/%zu", names, load->name_count + 1);
+        load->contexts[load->name_count++] = new_context(ca, name);
+    }
+}
+
 static SSL *dial(const struct load *load, size_t name)
 {
     const struct sockaddr_in address = {.sin_family = AF_INET,
@@ -112,15 +128,22 @@ static size_t reply_len(const char *reply)
     return (size_t)(body + 4 - reply) + strtoul(length + 17, NULL, 10);
 }
 
-static void get(SSL *ssl, const char *path)
+static void ask(SSL *ssl, const char *path)
 {
-    char request[512], reply[REPLY_MAX + 1];
+    char request[512];
     int len =
         snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
-    size_t have = 0, wanted = 0;
 
     if (SSL_write(ssl, request, len) != len)
         fail("a request cannot be sent");
+}
+
+static void get(SSL *ssl, const char *path)
+{
+    char reply[REPLY_MAX + 1];
+    size_t have = 0, wanted = 0;
+
+    ask(ssl, path);
     while (have == 0 || have < wanted || wanted == 0) {
         int got = SSL_read(ssl, reply + have, (int)(REPLY_MAX - have));
 
@@ -187,6 +210,7 @@ static void run_threads(struct load *load, double seconds)
 
 static void run_idle(const struct load *load, size_t count)
 {
+    bool is_waiting = strcmp(load->mode, "wait") == 0;
     const struct rlimit many = {count + 64, count + 64};
     SSL **open = calloc(count, sizeof(SSL *));
     char nothing;
@@ -195,7 +219,10 @@ static void run_idle(const struct load *load, size_t count)
         fail("not so many connections are allowed to this process");
     for (size_t i = 0; i < count; i++) {
         open[i] = dial(load, i);
-        get(open[i], load->path);
+        if (is_waiting)
+            ask(open[i], load->path);
+        else
+            get(open[i], load->path);
     }
     puts("ready");
     fflush(stdout);
@@ -231,12 +258,10 @@ int main(int argc, char **argv)
     load.port = (uint16_t)strtoul(argv[4], NULL, 10);
     load.path = argv[5];
     load.threads = strtoul(argv[6], NULL, 10);
-    for (char *name = strtok(argv[3], ","); name && load.name_count < NAMES_MAX;
-         name = strtok(NULL, ","))
-        load.contexts[load.name_count++] = new_context(argv[2], name);
+    add_names(&load, argv[2], argv[3]);
     if (load.name_count == 0 || load.threads == 0 || load.threads > THREADS_MAX)
         fail("see the head of its source");
-    if (strcmp(load.mode, "idle") == 0)
+    if (strcmp(load.mode, "idle") == 0 || strcmp(load.mode, "wait") == 0)
         run_idle(&load, strtoul(argv[7], NULL, 10));
     else
         run_threads(&load, strtod(argv[7], NULL));

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash: whether latencies grow with what escrowd holds.
 
+# A challenge names so many versions at most: with fewer of them there is less to say and to sign.
+VERSIONS_NAMED=8
+# A roster and its signature must fit into one request: 300 agents and their names do.
+CROWD=300
+
 # release_us ROUNDS: the median of medians.
 release_us() {
     local i values=()
@@ -13,8 +18,35 @@ release_us() {
 bench_growth_secrets() {
     local count before after
     count=$(choose 10000 500 3)
-    begin_releases && before=$(release_us "$ROUNDS") && acts deposit admin "$count" >/dev/null &&
+    begin_releases && acts deposit admin "$VERSIONS_NAMED" >/dev/null &&
+        before=$(release_us "$ROUNDS") && acts deposit admin "$count" >/dev/null &&
         after=$(release_us "$ROUNDS") || return
-    result growth_secrets ratio '<= 1.1' "a release with $count versions against one" \
+    result growth_secrets ratio '<= 1.1' \
+        "a release with $count versions stored, against $VERSIONS_NAMED" \
         "$(calculate "$after / $before")"
+}
+
+# with_crowd COUNT: the median of releases while so many agents wait for orders.
+with_crowd() {
+    LOAD_NAMES="crowd*$1" begin_load wait "$CHAIN_PORT" '/v1/orders?wait=60' 1 "$1" || return
+    releases 10 | jq .p50_us
+    end_load
+}
+
+# enroll_crowd: the authority takes the crowd into the roster.
+enroll_crowd() {
+    make_crowd "$CROWD" || return
+    ctl_offline roster add-key --key "$CHAIN/keys/authority" --roster "$CHAIN/docs/roster" \
+        "$CHAIN"/crowd/*.enroll >/dev/null && ctl publish "$CHAIN/docs/roster" >/dev/null
+}
+
+bench_growth_agents() {
+    local i few many values=()
+    begin_releases && enroll_crowd || return
+    for ((i = 0; i < ROUNDS; i++)); do
+        few=$(with_crowd 10) && many=$(with_crowd "$(choose $CROWD 100 20)") || return
+        values+=("$(calculate "$many / $few")")
+    done
+    result growth_agents ratio '<= 1.1' \
+        "a release while $(choose $CROWD 100 20) agents wait for orders, against 10" "${values[@]}"
 }

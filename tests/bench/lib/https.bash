@@ -65,26 +65,22 @@ bench_keepalive_over_nginx() {
 
 # idle_kib PORT PATH COUNT PID...: KiB a connection.
 idle_kib() {
-    local port=$1 path=$2 count=$3 before after client in
-    shift 3
-    before=$(pss_kib "$@") || return
-    rm -f "$CHAIN/log/idle"
-    exec {in}> >(load_exec idle "$port" "$path" 1 "$count" >"$CHAIN/log/idle")
-    client=$!
-    wait_log idle ready 1 120 || return
-    after=$(pss_kib "$@") || return
-    exec {in}>&-
-    wait "$client" || true
-    calculate "($after - $before) / $count"
+    local before after
+    before=$(pss_kib "${@:4}") && begin_load idle "$1" "$2" 1 "$3" && after=$(pss_kib "${@:4}") ||
+        return
+    end_load
+    calculate "($after - $before) / $3"
 }
 
 bench_idle_connection_over_nginx() {
     local i ours theirs values=() all_ours=() count nginx escrowd
     count=$(choose 2000 500 20)
+    # Each identity has a share of the connections.
+    local LOAD_NAMES='crowd*40'
     for ((i = 0; i < $(choose 3 1 1); i++)); do
         # Memory that was freed is not given back: each round needs new processes.
         end_nginx
-        begin_https || return
+        begin_https && make_crowd 300 || return
         mapfile -t nginx < <(pgrep -P "$NGINX_PID")
         mapfile -t escrowd < <(pgrep -P "${CHAIN_PIDS[escrowd]}")
         load handshakes "$NGINX_PORT" / 1 0.2 >/dev/null || return

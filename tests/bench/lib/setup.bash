@@ -105,6 +105,26 @@ acts() {
     (cd "$CHAIN" && "$BUILD/tests/bench/bench_acts" "$1" "$2" "$CHAIN_PORT" "$sql_port" "${@:3}")
 }
 
+# make_crowd COUNT: as many agents, in $CHAIN/crowd; not in the roster yet.
+make_crowd() {
+    [ ! -d "$CHAIN/crowd" ] || return 0
+    mkdir "$CHAIN/crowd"
+    "$BUILD/tests/bench/bench_crowd" "$CHAIN/ca" "$CHAIN/crowd" "$CHAIN_GROUP" sql1 "$1"
+}
+
+# begin_load ARGUMENT...: load in the background, until it says that it is ready; end_load ends it.
+begin_load() {
+    rm -f "$CHAIN/log/load"
+    exec {LOAD_IN}> >(load_exec "$@" >"$CHAIN/log/load")
+    LOAD_PID=$!
+    wait_log load ready 1 120
+}
+
+end_load() {
+    exec {LOAD_IN}>&-
+    wait "$LOAD_PID" || true
+}
+
 # load MODE PORT PATH THREADS SECONDS|COUNT: prints one JSON object; see load.c.
 load() {
     (load_exec "$@")
@@ -112,7 +132,7 @@ load() {
 
 # load_exec: in place of this shell, so that it can be ended by its process id.
 load_exec() {
-    local names=${LOAD_NAMES:-pki/agent-sql1,pki/agent-sql2,pki/agent-sql3}
+    local names=${LOAD_NAMES:-pki/agent-sql1}
     cd "$CHAIN" || exit
     exec "${ON_CLIENT[@]}" "$BUILD/tests/bench/bench_load" "$1" ca/ca.pem "$names" "${@:2}"
 }
