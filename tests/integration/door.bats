@@ -120,7 +120,8 @@ large() {
 @test "HTTP: CONNECT" { strict authority-form; }
 @test "HTTP: an unknown method" { strict unknown-method; }
 @test "HTTP: OPTIONS *" { strict asterisk-form; }
-@test "HTTP: the absolute form of a target" { strict absolute-form; }
+# To a proxy's request evhttp answers without a word on the connection, and closes it all the same.
+@test "HTTP: the absolute form of a target" { known absolute-form "400 malformed" malformed; }
 @test "HTTP: version 0.9" { strict http-0-9; }
 @test "HTTP: version 1.0" { strict http-1-0; }
 @test "HTTP: version 2" { strict http-2; }

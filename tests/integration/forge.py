@@ -14,8 +14,11 @@ import hashlib
 import hmac
 import http.client
 import json
+import os
+import signal
 import ssl
 import sys
+import time
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, padding, utils
@@ -448,6 +451,37 @@ def wrong_role(chain, port):
     return agent.post("/v1/orders", order(agent).body())
 
 
+def nonces_over_a_restart(chain, port):
+    """Many nonces, the keeper is killed, many more; then an act with one of before."""
+    nonces = []
+    admin = Client(chain, port, "admin")
+    act = order(admin)
+    for count in range(400):
+        if count == 200:
+            os.kill(int(os.environ["KEEPER_PID"]), signal.SIGKILL)
+            wait_until_served(admin)
+        nonces.append(unb64(admin.challenge("order", "drill")[0]["nonce"]))
+    # No byte is the same in all of them, and no half stands in two.
+    if any(len(set(column)) < 64 for column in zip(*nonces, strict=True)):
+        sys.exit("a byte that hardly changes")
+    for half in (slice(16), slice(16, 32)):
+        if len({nonce[half] for nonce in nonces}) != 400:
+            sys.exit("the half of a nonce stands there twice")
+    print(f"{len(nonces)} nonces of {set(map(len, nonces))} bytes")
+    return admin.post("/v1/orders", act.body())
+
+
+def wait_until_served(client):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        client.connection.request("GET", "/v1/health")
+        reply = client.connection.getresponse()
+        reply.read()
+        if reply.status == 200:
+            return
+    sys.exit("the keeper does not come back")
+
+
 TOGETHER = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -458,6 +492,7 @@ TOGETHER = {
         nonce_of_another_act,
         wrong_path,
         wrong_role,
+        nonces_over_a_restart,
     )
 }
 

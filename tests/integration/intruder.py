@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -51,7 +52,8 @@ class Door:
 
     # ---- certificates that nobody should have ----
 
-    def certificate(self, issuer=None, start=-DAY, end=DAY, usage=None, names=None):
+    def certificate(self, issuer=None, *, start=-DAY, end=DAY, usage=None, names=None, subject=None,
+                    serial=None):
         """A context with a new certificate; issuer is (certificate, key), by default the CA."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = issuer or self.authority()
@@ -59,10 +61,10 @@ class Door:
         names = names or ["spiffe://test/admin"]
         builder = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")]))
+            .subject_name(subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")]))
             .issuer_name(issuer[0].subject)
             .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(serial or x509.random_serial_number())
             .not_valid_before(now + start)
             .not_valid_after(now + end)
             .add_extension(x509.BasicConstraints(False, None), True)
@@ -158,17 +160,16 @@ def exchange(stream, data, has_body=True):
     words = [f"{status} {code}".strip()]
     if rest:
         words.append(f"{len(rest)} bytes more")
-    # To the absolute form evhttp answers as a proxy would, without a word on the connection.
-    if is_last or code == "malformed":
+    if is_last:
         words.append("closed" if ends(stream) else "not closed")
     return ", ".join(words)
 
 
-def ask(door, context):
-    """What a client with this context gets for a simple request."""
+def ask(door, context, request=HEALTH):
+    """What a client with this context gets for a request."""
     try:
         with door.tls(context=context) as stream:
-            return exchange(stream, HEALTH)
+            return exchange(stream, request)
     except (ConnectionError, ssl.SSLError):
         return NOTHING
 
@@ -337,6 +338,57 @@ raw_trick("line-without-end", b"GET /" + b"a" * 20000)
 raw_trick("headers-too-many", get(b"Host: x", *[b"X: a"] * 70))
 raw_trick("body-too-large", post(b" " * 200000))
 raw_trick("length-too-large", post(b"", length=b"999999999"))
+
+
+# ---- known failures of others ----
+
+
+def every_operation():
+    tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    with open(f"{tests}/../escrowd/openapi.yaml", encoding="utf-8") as file:
+        paths = yaml.safe_load(file)["paths"]
+    for path, item in paths.items():
+        for method in item:
+            body = b"{}" if method == "post" else b""
+            head = f"{method.upper()} {path} HTTP/1.1\r\nHost: x\r\n"
+            if body:
+                head += "Content-Type: application/json\r\nContent-Length: 2\r\n"
+            yield head.encode() + b"\r\n" + body
+
+
+@trick
+def every_path(door):
+    """Each method of each path: without a certificate, with one of another CA, without TLS."""
+    other = door.certificate(door.forged_authority())
+    tried = 0
+    answers = set()
+    for request in every_operation():
+        if not ask(door, door.context("admin"), request)[:3].isdigit():
+            return f"{request} is not answered to anybody"
+        answers.add(ask(door, door.context(), request))
+        answers.add(ask(door, other, request))
+        answers.add(plain(door, request))
+        tried += 1
+    return f"{tried} operations: {' '.join(sorted(answers))}"
+
+
+def status_of(door, context):
+    return ask(door, context, get(b"Host: x", target=b"/v1/status"))
+
+
+@trick
+def namesakes(door):
+    """Certificates with the admin's common name and serial number, and what each may see."""
+    with open(f"{door.chain}/pki/admin.pem", "rb") as file:
+        admin = x509.load_pem_x509_certificate(file.read())
+    same = {"subject": admin.subject, "serial": admin.serial_number}
+    name = admin.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    answers = [status_of(door, door.context("admin"))]
+    answers.append(status_of(door, door.certificate(door.forged_authority(), **same)))
+    answers.append(status_of(door, door.certificate(names=["spiffe://test/nobody"], **same)))
+    dns = name[0].value if name else "admin"
+    answers.append(status_of(door, door.certificate(names=[dns], **same)))
+    return "; ".join(answers)
 
 
 # ---- many ----
