@@ -281,7 +281,6 @@ static void on_retry(evutil_socket_t fd, short events, void *argument)
         prepare(owner);
 }
 
-/* The newest is a stranger too, so there is one. */
 static void give_way(struct front_connection *connection)
 {
     front_connection_refused(connection, REASON_OVERLOADED);
@@ -304,7 +303,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
     owner->config.counts->accepted++;
     front_connection_arm(connection, 0);
     if (owner->count > owner->config.limit)
-        give_way(oldest_stranger(owner));
+        give_way(oldest_stranger(owner)); /* this one is a stranger too, so there is one */
     prepare(owner);
     return connection->bufferevent;
 }
@@ -364,16 +363,39 @@ void front_connections_renew(struct front_connections *connections, struct tls *
     prepare(connections);
 }
 
-bool front_connection_identify(struct front_connection *connection, const char *identity)
+/* Between two requests, the last reply sent. */
+static bool is_idle(const struct front_connection *connection)
 {
-    const struct front_connection *other;
+    return !connection->pending &&
+           evbuffer_get_length(bufferevent_get_output(connection->bufferevent)) == 0;
+}
+
+/* Room for one more of this identity: its oldest one whose client waits for nothing gives way. */
+static bool make_room(struct front_connections *owner, const char *identity)
+{
+    struct front_connection *other, *oldest = NULL;
     size_t count = 0;
 
+    TAILQ_FOREACH(other, &owner->open, entries)
+    {
+        if (other->is_closing || strcmp(other->identity, identity) != 0)
+            continue;
+        count++;
+        if (is_idle(other))
+            oldest = other;
+    }
+    if (count < owner->config.limit_per_identity)
+        return true;
+    if (oldest)
+        give_way(oldest);
+    return oldest != NULL;
+}
+
+bool front_connection_identify(struct front_connection *connection, const char *identity)
+{
     if (connection->identity[0])
         return strcmp(connection->identity, identity) == 0;
-    TAILQ_FOREACH(other, &connection->owner->open, entries)
-    count += strcmp(other->identity, identity) == 0;
-    if (count >= connection->owner->config.limit_per_identity)
+    if (!make_room(connection->owner, identity))
         return false;
     snprintf(connection->identity, sizeof(connection->identity), "%s", identity);
     if (!connection->owner->is_stopping)
@@ -392,7 +414,7 @@ void front_connection_next(struct front_connection *connection)
 {
     connection->scan = FRONT_SCAN_FIRST;
     connection->head_len = 0;
-    if (connection->owner->is_stopping)
+    if (connection->owner->is_stopping || connection->is_ending)
         close_now(connection);
 }
 
@@ -424,9 +446,7 @@ void front_connections_stop(struct front_connections *connections)
     connections->spare = NULL;
     TAILQ_FOREACH(connection, &connections->open, entries)
     {
-        bool is_sending = evbuffer_get_length(bufferevent_get_output(connection->bufferevent)) > 0;
-
-        if (!connection->pending && !is_sending)
+        if (is_idle(connection))
             close_now(connection);
     }
     if (connections->count == 0)

@@ -20,7 +20,9 @@
  *
  * Strangers are connections that have made no request with a verified certificate yet. Where all
  * places are taken, the oldest stranger gives way to the next connection, so that those who connect
- * and say nothing keep nobody out; only where there is no stranger the next connection waits.
+ * and say nothing keep nobody out; only where there is no stranger the next connection waits. The
+ * same among the connections of one identity, which may be in two hands: where it has too many, the
+ * oldest one whose client waits for no reply gives way.
  *
  * evhttp answers what it cannot parse by a page of HTML. None leaves: a problem goes instead of it.
  */
@@ -44,6 +46,7 @@ struct front_connection {
     enum route route;                /* of the current request; 0: none of ours */
     int64_t began_us;                /* when it was there, by metric_now_us */
     bool is_open;
+    bool is_ending; /* with this reply; evhttp would go on after CONNECT */
     bool is_closing;
     bool is_refused;   /* and counted */
     bool is_answering; /* what is written now is ours, not evhttp's */
@@ -83,7 +86,10 @@ struct front_connection *front_connection_of(struct front_connections *connectio
 /* From now on connections are made from tls, which the owner may free then. */
 void front_connections_renew(struct front_connections *connections, struct tls *tls);
 
-/* False if this identity has too many connections, or this connection had another identity. */
+/*
+ * False if this identity has too many connections whose clients wait for replies, or this
+ * connection had another identity.
+ */
 bool front_connection_identify(struct front_connection *connection, const char *identity);
 
 /* Counts a refusal. */

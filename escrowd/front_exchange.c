@@ -71,6 +71,7 @@ static void send_answer(struct front_connection *connection, struct evhttp_reque
         snprintf(seconds, sizeof(seconds), "%u", answer->retry_after_s);
         add_header(http, "Retry-After", seconds);
     }
+    connection->is_ending = answer->is_last;
     if (answer->is_last)
         add_header(http, "Connection", "close");
     /* evhttp would send one to HEAD as well, and not always say how long it is. */

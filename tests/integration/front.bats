@@ -334,12 +334,31 @@ refused() {
     config_new "connections_per_identity: 1"
     escrowd_start
     coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
+    get '/v1/orders?wait=60' >&"${ONE[1]}"
+    overloaded() {
+        request agent1 /v1/health
+        [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
+    }
+    wait_for 10 overloaded
+    request agent2 /v1/health
+    [ "$HTTP" = 200 ]
+    close_fd "${ONE[1]}"
+    kill "$ONE_PID"
+    wait "$ONE_PID" || true
+}
+
+@test "an identity's connections in other hands lock it out of nothing: the oldest idle one gives way" {
+    config_new "connections_per_identity: 1"
+    escrowd_start
+    coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
     get /v1/health >&"${ONE[1]}"
     read -r -t 20 _ <&"${ONE[0]}"
     request agent1 /v1/health
-    [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
-    request agent2 /v1/health
     [ "$HTTP" = 200 ]
+    get /v1/health >&"${ONE[1]}"
+    read -r -t 20 answer <&"${ONE[0]}"
+    [ "$(jq .closed <<<"$answer")" = true ]
+    refused 'spiffe://test/agent1: overloaded'
     close_fd "${ONE[1]}"
     wait "$ONE_PID"
 }

@@ -433,10 +433,11 @@ def silence(door):
 def seventeen_of_one_identity(door):
     streams = [door.tls() for _ in range(17)]
     answers = [exchange(stream, HEALTH) for stream in streams]
+    first = "closed" if ends(streams[0]) else "open"
     other = ask(door, door.context("auditor"))
     for stream in streams:
         stream.close()
-    return f"{answers.count('200')} times 200, {answers[-1]}, {other} for another"
+    return f"{answers.count('200')} times 200, the first is {first}, {other} for another"
 
 
 @trick
