@@ -84,49 +84,44 @@ proof() {
     is "$(intrude namesakes)" "200; no answer; 403 identity_unknown; no answer, then 200"
 }
 
-# made COMMAND...: runs it with no umask, and looks at how it made the files with secrets in FOLDER.
+# made FOLDER COMMAND...: runs it with no umask, and looks at how it made the files with secrets there.
 made() {
+    local folder=$1
+    shift
     (
         umask 000
         ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 strace -f -y -s 4096 -e trace=%file,fchmod,umask \
             -o "$BATS_TEST_TMPDIR/trace" "$@" >"$BATS_TEST_TMPDIR/output" 2>&1
     ) || { cat "$BATS_TEST_TMPDIR/output" && false; }
-    proof created "$BATS_TEST_TMPDIR/trace" "$FOLDER"
+    proof created "$BATS_TEST_TMPDIR/trace" "$folder" | paste -s -d ' '
 }
 
 @test "Tang CVE-2023-1672: no private key is readable for an instant" {
-    FOLDER=$BATS_TEST_TMPDIR/made
-    mkdir "$FOLDER"
-    is "$(made "$BUILD/client/escrowctl" authority init "$FOLDER/authority" | paste -s -d ' ')" \
-        "authority/authority.key authority/recovery.key"
-    FOLDER=$BATS_TEST_TMPDIR/enrolled
-    mkdir "$FOLDER"
-    is "$(made "$BUILD/client/escrowctl" enroll --identity spiffe://test/eve --role admin \
-        --group '*' --act-key "$FOLDER/eve.act" --out "$FOLDER/eve.enroll")" eve.act
-    FOLDER=$BATS_TEST_TMPDIR/ca
-    is "$(made "$CHAIN_CERTS" init-ca "$FOLDER")" ca.key
-    mkdir "$FOLDER/out"
-    is "$(FOLDER=$FOLDER/out made "$CHAIN_CERTS" admin --id spiffe://test/eve --out "$FOLDER/out" \
-        "$FOLDER")" eve.key
-    is "$(FOLDER=$FOLDER/keys made_key act)" eve.act
+    cd "$BATS_TEST_TMPDIR"
+    mkdir authority enrolled people keys
+    is "$(made authority "$BUILD/client/escrowctl" authority init authority)" \
+        "authority.key recovery.key"
+    is "$(made enrolled "$BUILD/client/escrowctl" enroll --identity spiffe://test/eve --role admin \
+        --group '*' --act-key enrolled/eve.act --out enrolled/eve.enroll)" eve.act
+    is "$(made ca "$CHAIN_CERTS" init-ca ca)" ca.key
+    is "$(made people "$CHAIN_CERTS" admin --id spiffe://test/eve --out people ca)" eve.key
+    is "$(made keys "$CHAIN_CERTS" key act keys/eve.act)" eve.act
 }
 
-made_key() {
-    mkdir "$FOLDER"
-    made "$CHAIN_CERTS" key "$1" "$FOLDER/eve.$1"
+# init_made: the same of escrowd init, with a TPM of its own in $CHAIN.
+init_made() {
+    # shellcheck disable=SC2317 # chain_configuration calls it; there is no SQL Server
+    sql_port() { echo 1; }
+    mkdir "$CHAIN"
+    chain_prepare 1
+    chain_configuration
+    made "$CHAIN/escrowd" "$BUILD/escrowd/escrowd" init --config "$CHAIN/escrowd.yaml"
+    chain_swtpm_end
 }
 
 @test "Tang CVE-2023-1672: nor are those that escrowd init makes" {
-    CHAIN=$BATS_TEST_TMPDIR/init
     chmod 0755 "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
-    mkdir "$CHAIN"
-    sql_port() { echo 1; } # there is no SQL Server
-    chain_prepare 1
-    FOLDER=$CHAIN/escrowd
-    chain_configuration
-    is "$(made "$BUILD/escrowd/escrowd" init --config "$CHAIN/escrowd.yaml" | paste -s -d ' ')" \
-        "answer.key storage.auth"
-    chain_swtpm_end
+    is "$(CHAIN=$BATS_TEST_TMPDIR/init init_made)" "answer.key storage.auth"
 }
 
 @test "CVE-2025-62705: no password and no key is in any log or record" {
