@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/front_connection.h"
 
+#include "escrowd/clock.h"
 #include "escrowd/front_metrics.h"
 #include "escrowd/front_problem.h"
 #include "escrowd/front_route.h"
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 
 #define RETRY_MS 100
+#define GRACE_MS 250 /* less than a second */
 
 TAILQ_HEAD(connection_list, front_connection);
 
@@ -236,25 +238,40 @@ static struct front_connection *oldest_stranger(const struct front_connections *
     return connection;
 }
 
-/* One more than the limit only until the stranger that gave way for it is freed. */
-static bool may_accept(const struct front_connections *owner)
+static void try_again(struct front_connections *owner, int64_t after_ms)
 {
-    return owner->count < owner->config.limit ||
-           (owner->count == owner->config.limit && oldest_stranger(owner));
+    const struct timeval delay = {.tv_usec = after_ms * 1000};
+
+    if (event_add(owner->retry, &delay) < 0)
+        log_error("no timer");
+}
+
+/* Whether there may be a next one now. At most one is over the limit, until a stranger is freed. */
+static bool has_place(struct front_connections *owner)
+{
+    const struct front_connection *stranger = oldest_stranger(owner);
+    int64_t age_ms;
+
+    if (owner->count != owner->config.limit)
+        return owner->count < owner->config.limit;
+    if (!stranger) {
+        if (log_may(&owner->full_lines))
+            log_warning("%zu clients are connected: no more are accepted", owner->count);
+        owner->config.counts->full++;
+        return false;
+    }
+    age_ms = clock_boot_ms() - stranger->since_ms;
+    if (age_ms < GRACE_MS)
+        try_again(owner, GRACE_MS - age_ms);
+    return age_ms >= GRACE_MS;
 }
 
 /* Makes the next connection's TLS if there may be a next one, and lets it in, or tries again. */
 static void prepare(struct front_connections *owner)
 {
-    const struct timeval delay = {.tv_usec = RETRY_MS * 1000};
     struct evconnlistener *listener = evhttp_bound_socket_get_listener(owner->listener);
 
-    if (!may_accept(owner)) {
-        if (owner->count == owner->config.limit) {
-            if (log_may(&owner->full_lines))
-                log_warning("%zu clients are connected: no more are accepted", owner->count);
-            owner->config.counts->full++;
-        }
+    if (!has_place(owner)) {
         evconnlistener_disable(listener);
         return;
     }
@@ -267,8 +284,7 @@ static void prepare(struct front_connections *owner)
     log_openssl("TLS of the next connection");
     log_error("cannot make the TLS of the next connection: nothing is accepted until it is there");
     evconnlistener_disable(listener);
-    if (event_add(owner->retry, &delay) < 0)
-        log_error("no timer");
+    try_again(owner, RETRY_MS);
 }
 
 static void on_retry(evutil_socket_t fd, short events, void *argument)
@@ -298,6 +314,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
         return NULL; /* cannot be: the listener is off; its requests would get no answer */
     owner->spare = NULL;
     connection->is_open = true;
+    connection->since_ms = clock_boot_ms();
     TAILQ_INSERT_HEAD(&owner->open, connection, entries);
     owner->config.counts->open = ++owner->count;
     owner->config.counts->accepted++;

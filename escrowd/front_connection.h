@@ -20,7 +20,8 @@
  *
  * Strangers are connections that have made no request with a verified certificate yet. Where all
  * places are taken, the oldest stranger gives way to the next connection, so that those who connect
- * and say nothing keep nobody out; only where there is no stranger the next connection waits. The
+ * and say nothing keep nobody out. Each has a quarter of a second for its handshake before that;
+ * until then, and where there is no stranger, the next connection waits. The
  * same among the connections of one identity, which may be in two hands: where it has too many, the
  * oldest one whose client waits for no reply gives way.
  *
@@ -39,6 +40,7 @@ struct front_connection {
     struct tls *tls;              /* that the SSL was made from */
     struct tls_verified verified; /* the peer, by what came after that */
     struct event *deadline;
+    int64_t since_ms; /* CLOCK_BOOTTIME */
     enum front_scan_state scan;
     size_t head_len;                 /* bytes of the request's head so far */
     char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */

@@ -97,6 +97,13 @@ large() {
         "200, waiting 403 certificate_revoked, closed, 403 certificate_revoked, closed"
     printf '"spiffe://test/agent/sql3" certificate_revoked\n%.0s' 1 2 >>"$CHAIN/counted"
 }
+@test "TLS: an identity that is not in the roster" {
+    answered nobody "403 identity_unknown"
+    printf '"spiffe://test/nobody" identity_unknown\n' >>"$CHAIN/counted"
+}
+@test "TLS: an identity whose role may not" {
+    known role-that-may-not "403 role_not_allowed" role_not_allowed
+}
 @test "TLS: version 1.2" { unknown tls-1-2 "no answer" not_tls; }
 @test "TLS: plain HTTP" { unknown plain-http "no answer" not_tls; }
 @test "TLS: another protocol" { unknown garbage "no answer" not_tls; }

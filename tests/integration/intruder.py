@@ -329,6 +329,10 @@ raw_trick("http-0-9", b"GET /v1/health\r\n")
 raw_trick("http-2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 raw_trick("unknown-method", get(b"Host: x", first=b"BREW /v1/health HTTP/1.1"))
 raw_trick("expectation", post(b"{}", b"Expect: the-unexpected", length=b"2"))
+raw_trick("role-that-may-not", get(b"Host: x", target=b"/v1/orders"))
+TRICKS["nobody"] = lambda door: status_of(
+    door, door.certificate(names=["spiffe://test/nobody"])
+)
 raw_trick("head", get(b"Host: x", first=b"HEAD /v1/health HTTP/1.1"), has_body=False)
 raw_trick("options", get(b"Host: x", first=b"OPTIONS /v1/health HTTP/1.1"))
 raw_trick("trace", get(b"Host: x", first=b"TRACE /v1/health HTTP/1.1"))
@@ -401,9 +405,18 @@ def thousands_of_requests(door):
     return " ".join(sorted(answers))
 
 
+def ask_again(door):
+    """As clients do: until there is an answer, for at most the default of limits.request."""
+    deadline = time.monotonic() + 10
+    answer = NOTHING
+    while answer == NOTHING and time.monotonic() < deadline:
+        answer = ask(door, door.context("admin"))
+    return answer
+
+
 @trick
 def silence(door):
-    """5,000 connections that say nothing, the last 500 of them in the middle of a handshake."""
+    """5,000 connections that say nothing, the first 500 of them in the middle of a handshake."""
     hello = ssl.MemoryBIO()
     session = door.context().wrap_bio(ssl.MemoryBIO(), hello)
     try:
@@ -414,19 +427,18 @@ def silence(door):
     silent = []
     for count in range(5000):
         stream = socket.socket()
-        stream.setblocking(False)
-        stream.connect_ex(("127.0.0.1", door.port))
         silent.append(stream)
-        if count >= 4500:
-            stream.setblocking(True)
-            stream.settimeout(WAIT_S)
+        if count < 500:
+            stream.connect(("127.0.0.1", door.port))
             stream.sendall(first)
-    start = time.monotonic()
-    answer = ask(door, door.context("admin"))
-    took = time.monotonic() - start
+        else:
+            stream.setblocking(False)
+            stream.connect_ex(("127.0.0.1", door.port))
+    answer = ask_again(door)
     for stream in silent:
         stream.close()
-    return answer if took < 2 else f"{answer} after {took:.1f} s"
+    ask_again(door)
+    return answer
 
 
 @trick
