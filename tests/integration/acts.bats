@@ -100,6 +100,10 @@ counted() {
 }
 @test "act: with the nonce of another act" { recorded nonce-of-another-act "409 nonce_invalid"; }
 @test "act: with a nonce that nobody issued" { recorded nonce-foreign "409 nonce_invalid"; }
+@test "act: with a nonce that has expired" {
+    [ "${ESCROW_TEST_ALL:-0}" = 1 ] || skip "waits for a minute: ESCROW_TEST_ALL=1; test_nonce has it too"
+    recorded nonce-expired "409 nonce_invalid"
+}
 @test "act: with a short nonce" { counted nonce-short "400 malformed"; }
 @test "act: without a nonce" { counted nonce-empty "400 malformed"; }
 @test "act: for another member" { recorded aud "403 audience_mismatch"; }

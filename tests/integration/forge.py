@@ -471,6 +471,14 @@ def nonces_over_a_restart(chain, port):
     return admin.post("/v1/orders", act.body())
 
 
+def nonce_expired(chain, port):
+    admin = Client(chain, port, "admin")
+    act = order(admin)
+    body = act.body()
+    time.sleep(act.challenge["expires_in"] + 1)
+    return Client(chain, port, "admin").post("/v1/orders", body)
+
+
 def wait_until_served(client):
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
@@ -493,6 +501,7 @@ TOGETHER = {
         wrong_path,
         wrong_role,
         nonces_over_a_restart,
+        nonce_expired,
     )
 }
 
