@@ -20,7 +20,8 @@ struct shared {
 };
 
 static struct shared *shared;
-static bool is_here, is_held;
+static bool is_here;
+static unsigned held; /* a call may hold inside another that holds */
 
 void inject_init(void)
 {
@@ -83,7 +84,7 @@ static bool is_due(enum inject_class class, uint64_t call)
 
 unsigned inject_due(enum inject_class class, const char *call)
 {
-    if (!is_here || is_held || !atomic_load(&shared->is_armed))
+    if (!is_here || held || !atomic_load(&shared->is_armed))
         return 0;
     if (!is_due(class, ++shared->report.calls[class]))
         return 0;
@@ -95,7 +96,7 @@ unsigned inject_due(enum inject_class class, const char *call)
 
 void inject_hold(bool hold)
 {
-    is_held = hold;
+    held += hold ? 1U : -1U;
 }
 
 int64_t inject_synced(void)

@@ -51,6 +51,21 @@ int __wrap_asprintf(char **text, const char *format, ...)
     return len;
 }
 
+/* OpenSSL 3.0 itself dies where the context of a KDF cannot be allocated (kdf_sskdf_new). */
+EVP_KDF_CTX *__real_EVP_KDF_CTX_new(EVP_KDF *kdf);
+EVP_KDF_CTX *__wrap_EVP_KDF_CTX_new(EVP_KDF *kdf);
+EVP_KDF_CTX *__wrap_EVP_KDF_CTX_new(EVP_KDF *kdf)
+{
+    EVP_KDF_CTX *context;
+
+    if (inject_due(INJECT_CRYPTO, "EVP_KDF_CTX_new"))
+        return NULL;
+    inject_hold(true);
+    context = __real_EVP_KDF_CTX_new(kdf);
+    inject_hold(false);
+    return context;
+}
+
 /* OpenSSL allocates by our functions: the ones for itself are counted apart. */
 int __real_CRYPTO_set_mem_functions(CRYPTO_malloc_fn, CRYPTO_realloc_fn, CRYPTO_free_fn);
 int __wrap_CRYPTO_set_mem_functions(CRYPTO_malloc_fn, CRYPTO_realloc_fn, CRYPTO_free_fn);
