@@ -227,6 +227,10 @@ static void wait_well(struct fault_world *world)
     struct keeper_fixture *fx = &world->fx;
 
     for (int i = 0; i < 200; i++) {
+        if (!fx->pid) {
+            check_exit(world);
+            fx_run(fx);
+        }
         fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_AUDITOR].identity, "");
         if (fx->reply.status == 200)
             return;
@@ -240,10 +244,6 @@ static void recover(struct fault_world *world, fault_work work)
 {
     struct keeper_fixture *fx = &world->fx;
 
-    if (!fx->pid) {
-        check_exit(world);
-        fx_run(fx);
-    }
     wait_well(world);
     if (!work(world))
         fx_fail("honest work was refused", reason_code(fx->reply.reason));
