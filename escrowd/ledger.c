@@ -277,9 +277,11 @@ static enum escrow_err reload_roster(struct ledger *ledger)
 
 static void roll_back(struct ledger *ledger)
 {
-    store_rollback(ledger->store);
-    if (reload_roster(ledger))
-        log_error("ledger: no roster can be read from the store");
+    /* Inside a transaction that could not be undone, the store's roster is not in force. */
+    if (store_rollback(ledger->store) == ESCROW_OK && reload_roster(ledger) == ESCROW_OK)
+        return;
+    log_error("ledger: no roster can be read from the store");
+    roster_free(TAKE(ledger->roster));
 }
 
 enum escrow_err ledger_fold(const struct audit_line *lines, size_t count, void *argument)
@@ -340,11 +342,13 @@ enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
                               struct audit_reading *ret_reading)
 {
     struct replay replay = {.ledger = ledger};
-    /* An earlier rollback may not have been able to read it: who folds without the roster in force
-     * takes the next one for the first. */
-    enum escrow_err err = ledger->roster ? ESCROW_OK : reload_roster(ledger);
+    enum escrow_err err = store_rollback(ledger->store);
 
     memset(ret_reading, 0, sizeof(*ret_reading));
+    /* An earlier rollback may have failed, or could not read the roster: who folds without the one
+     * in force takes the next for the first. */
+    if (!err && !ledger->roster)
+        err = reload_roster(ledger);
     if (!err)
         err = store_folded(ledger->store, &replay.folded);
     if (err)

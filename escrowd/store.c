@@ -96,17 +96,17 @@ struct store_statements *store_statements(struct store *store)
     return &store->statements;
 }
 
-void store_rollback(struct store *store)
+enum escrow_err store_rollback(struct store *store)
 {
-    if (!sqlite3_get_autocommit(store->database))
-        (void)!run_sql(store, "ROLLBACK");
+    return sqlite3_get_autocommit(store->database) ? ESCROW_OK : run_sql(store, "ROLLBACK");
 }
 
 enum escrow_err store_begin(struct store *store)
 {
-    /* A rollback that failed, for want of memory, left its transaction open. */
-    store_rollback(store);
-    return run_sql(store, "BEGIN IMMEDIATE");
+    /* One that failed, for want of memory, left its transaction open. */
+    enum escrow_err err = store_rollback(store);
+
+    return err ? err : run_sql(store, "BEGIN IMMEDIATE");
 }
 
 enum escrow_err store_commit(struct store *store)
@@ -136,7 +136,7 @@ static enum escrow_err migrate_one(struct store *store, uint64_t from)
     if (!err)
         err = store_commit(store);
     if (err)
-        store_rollback(store);
+        (void)!store_rollback(store); /* the store is closed next */
     return err;
 }
 

@@ -29,8 +29,8 @@ CLEANUP_FUNCTION(store_close_p, struct store, store_close)
 /* One transaction at a time. Without a commit nothing of it happened. */
 MUST_CHECK enum escrow_err store_begin(struct store *store);
 MUST_CHECK enum escrow_err store_commit(struct store *store);
-/* After a failure; safe where none is open. */
-void store_rollback(struct store *store);
+/* After a failure; safe where none is open. ESCROW_ERR_STORE: it is open still. */
+MUST_CHECK enum escrow_err store_rollback(struct store *store);
 
 /* The last record of the log whose meaning is in the tables; all zero in a new store. */
 MUST_CHECK enum escrow_err store_folded(struct store *store, struct audit_chain *ret_folded);
