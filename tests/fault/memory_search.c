@@ -37,17 +37,21 @@ size_t memory_search(const void *bytes, size_t len, const void *secret)
     /* Of its own mapping, so that what is read is not found again. */
     uint8_t *copy = mmap(NULL, REGION_MAX, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    char line[512], rights[5];
+    char line[512];
     size_t count = 0;
     uintptr_t from, to;
 
     if (memory < 0 || !maps || copy == MAP_FAILED)
         err(1, "memory_search");
     while (fgets(line, sizeof(line), maps)) {
+        char *rest = line;
         ssize_t got;
 
-        if (sscanf(line, "%lx-%lx %4s", &from, &to, rights) != 3 || rights[1] != 'w' ||
-            to - from >= REGION_MAX || ((uintptr_t)copy >= from && (uintptr_t)copy < to))
+        /* FROM-TO rwxp ... (proc(5)) */
+        from = strtoul(rest, &rest, 16);
+        to = strtoul(rest + 1, &rest, 16);
+        if (rest[2] != 'w' || to - from >= REGION_MAX ||
+            ((uintptr_t)copy >= from && (uintptr_t)copy < to))
             continue;
         got = pread(memory, copy, to - from, (off_t)from);
         if (got > 0)
