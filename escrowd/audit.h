@@ -70,8 +70,8 @@ void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers)
 const char *audit_trouble(const struct audit *audit);
 /*
  * In trouble: cuts what was never acknowledged and commits a record of the interruption.
- * ESCROW_ERR_STORE if the log still cannot be written; the error of on_batch, with the trouble over,
- * if it can, but the record was not taken there. Call it once a second.
+ * ESCROW_ERR_STORE if the log still cannot be written; the error of on_batch, with the trouble
+ * over, if it can, but the record was not taken there. Call it once a second.
  */
 MUST_CHECK enum escrow_err audit_recover(struct audit *audit);
 

@@ -132,10 +132,9 @@ static void refuse(struct connection *connection, int status)
 
 void front_monitor_answer(struct front_monitor *monitor)
 {
-    struct connection *connection;
+    struct connection *connection = LIST_FIRST(&monitor->open);
 
-    LIST_FOREACH(connection, &monitor->open, entries)
-    {
+    for (; connection; connection = LIST_NEXT(connection, entries)) {
         if (connection->page)
             send_page(connection);
     }

@@ -62,7 +62,7 @@ struct keeper {
     struct probers *probers;
     struct watch *watch;
     struct ipc_channel *front;
-    int64_t front_lost_ms; /* since when there is none; CLOCK_BOOTTIME */
+    int64_t front_lost_ms;   /* since when there is none; CLOCK_BOOTTIME */
     struct ipc_writer sorry; /* the reply where none can be made: ready, for want of memory */
     struct request_list requests;
     char status[IPC_STATUS_MAX]; /* as last told to the supervisor */

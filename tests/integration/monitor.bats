@@ -49,7 +49,7 @@ failing() {
     watch /livez
     [ "$HTTP" = 200 ] || return 1
     watch /readyz
-    [ "$HTTP" = "${1:-503}" ] || return 1
+    [ "$HTTP" = 503 ] || return 1
     jq -r '[.checks[] | select(.status == "fail") | .name] | join(" ")' <<<"$BODY"
 }
 
