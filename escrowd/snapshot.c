@@ -8,47 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
-
-static bool write_and_seal(int fd, const char *text, size_t len)
-{
-    size_t done = 0;
-
-    while (done < len) {
-        ssize_t written = write(fd, text + done, len - done);
-
-        if (written < 0 && errno != EINTR)
-            return false;
-        done += written > 0 ? (size_t)written : 0;
-    }
-    return fcntl(fd, F_ADD_SEALS, SEALS) == 0;
-}
-
-static enum escrow_err seal(const char *path, const char *name, int *ret_fd)
-{
-    CLEANUP(cleanup_free) char *text = NULL;
-    size_t len;
-    int fd;
-    enum escrow_err err = file_read(path, CONFIG_BYTES_MAX, &text, &len);
-
-    if (err == ESCROW_ERR_NOT_FOUND) {
-        log_error("%s: there is no such file", path);
-        return ESCROW_ERR_CONFIG;
-    }
-    if (err)
-        return err;
-    fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || !write_and_seal(fd, text, len)) {
-        log_error("%s: no copy in memory: %s", path, strerror(errno));
-        cleanup_close(&fd);
-        return ESCROW_ERR_SYSTEM;
-    }
-    *ret_fd = fd;
-    return ESCROW_OK;
-}
 
 enum escrow_err snapshot_open(int sealed_fd, int *ret_fd)
 {
@@ -69,7 +29,7 @@ enum escrow_err snapshot_open(int sealed_fd, int *ret_fd)
 static enum escrow_err load_config(const char *path, struct snapshot *snapshot)
 {
     CLEANUP(cleanup_close) int fd = -1;
-    enum escrow_err err = seal(path, "escrowd.yaml", &snapshot->config_fd);
+    enum escrow_err err = file_seal(path, CONFIG_BYTES_MAX, "escrowd.yaml", &snapshot->config_fd);
 
     if (!err)
         err = snapshot_open(snapshot->config_fd, &fd);
@@ -81,7 +41,7 @@ static enum escrow_err load_policy(struct snapshot *snapshot)
     CLEANUP(config_report_deinit) struct config_report report = {0};
     CLEANUP(cleanup_close) int fd = -1;
     const char *path = snapshot->config->policy_file;
-    enum escrow_err err = seal(path, "policy.yaml", &snapshot->policy_fd);
+    enum escrow_err err = file_seal(path, CONFIG_BYTES_MAX, "policy.yaml", &snapshot->policy_fd);
 
     if (!err)
         err = snapshot_open(snapshot->policy_fd, &fd);

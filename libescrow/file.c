@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -146,6 +148,45 @@ enum escrow_err file_open(const char *path, size_t max, bool is_secret, int *ret
         return ESCROW_ERR_CONFIG;
     *ret_size = (size_t)status.st_size;
     *ret_fd = take_fd(&fd);
+    return ESCROW_OK;
+}
+
+/* size bytes, or fewer where the file shrank meanwhile. */
+static bool copy_and_seal(int from, int to, size_t size)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t copied = sendfile(to, from, NULL, size - done);
+
+        if (copied == 0)
+            break;
+        if (copied < 0 && errno != EINTR)
+            return false;
+        done += copied > 0 ? (size_t)copied : 0;
+    }
+    return fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0;
+}
+
+enum escrow_err file_seal(const char *path, size_t max, const char *name, int *ret_fd)
+{
+    CLEANUP(cleanup_close) int file = -1;
+    CLEANUP(cleanup_close) int copy = -1;
+    size_t size;
+    enum escrow_err err = file_open(path, max, false, &file, &size);
+
+    if (err == ESCROW_ERR_NOT_FOUND) {
+        log_error("%s: there is no such file", path);
+        return ESCROW_ERR_CONFIG;
+    }
+    if (err)
+        return err;
+    copy = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (copy < 0 || !copy_and_seal(file, copy, size)) {
+        log_error("%s: no copy in memory: %s", path, strerror(errno));
+        return ESCROW_ERR_SYSTEM;
+    }
+    *ret_fd = take_fd(&copy);
     return ESCROW_OK;
 }
 

@@ -34,6 +34,13 @@ MUST_CHECK enum escrow_err file_open(const char *path, size_t max, bool is_secre
                                      size_t *ret_size);
 
 /*
+ * A sealed copy of a file in memory, made by the kernel: for processes that are to see it as it was
+ * now; close-on-exec, the caller's to close. name is for /proc. Errors as of file_open, but a
+ * missing file is ESCROW_ERR_CONFIG with a log line.
+ */
+MUST_CHECK enum escrow_err file_seal(const char *path, size_t max, const char *name, int *ret_fd);
+
+/*
  * Reads a file of at most max bytes; a NUL follows the bytes; owned by the caller.
  * ESCROW_ERR_NOT_FOUND (no log line), ESCROW_ERR_CONFIG (larger, or not a regular file),
  * ESCROW_ERR_SYSTEM.
