@@ -2,11 +2,14 @@
 #include "client/agent.h"
 
 #include "client/agent_child.h"
+#include "client/agent_config.h"
 #include "client/agent_hook.h"
 #include "client/agent_notify.h"
 #include "client/agent_prober.h"
 #include "client/agent_watch.h"
 #include "libescrow/cleanup.h"
+#include "libescrow/file.h"
+#include "libescrow/file_watch.h"
 #include "libescrow/log.h"
 #include "libescrow/service.h"
 
@@ -14,6 +17,8 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* A service manager, and a test, may count on the agent being gone after 5 s. */
 #define STOP_S 4
@@ -23,6 +28,10 @@
  * that takes longer than all of them hangs.
  */
 #define PROBER_OVERDUE_MS 20000
+
+/* Standard input of parent and children: the copy of the configuration that is in force. */
+#define CONFIG_COPY "/proc/self/fd/0"
+#define FILES_OF_INSTANCE 3
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -34,14 +43,49 @@ struct node {
     struct agent_child *rehearsal; /* while it runs */
 };
 
+/* A configuration, and the copy that it was read from. */
+struct loaded {
+    int fd; /* -1: there is none */
+    struct config *file;
+    const struct agent_config *root;
+};
+
 struct agent {
-    const struct agent_config *config;
+    const char *config_path;
+    struct loaded in_force, next;      /* next: takes its place when the workers have ended */
+    const struct agent_config *config; /* in_force.root */
     struct event_base *base;
     struct event *signals[ARRAY_LEN(signals)];
+    struct file_watch *files;
+    bool is_stopping;
+    /* Of the configuration in force: */
     struct agent_notify *notify;
     struct agent_hooks *hooks;
     struct node *nodes;
 };
+
+static void loaded_deinit(struct loaded *loaded)
+{
+    cleanup_close(&loaded->fd);
+    config_free(loaded->file);
+    *loaded = (struct loaded){.fd = -1};
+}
+
+static enum escrow_err load(const char *path, struct loaded *ret_loaded)
+{
+    struct loaded loaded = {.fd = -1};
+    enum escrow_err err = file_seal(path, CONFIG_BYTES_MAX, "agent.yaml", &loaded.fd);
+
+    if (!err && lseek(loaded.fd, 0, SEEK_SET) < 0)
+        err = ESCROW_ERR_SYSTEM;
+    if (!err)
+        err = agent_config_load_fd(loaded.fd, path, &loaded.file, &loaded.root);
+    if (err)
+        loaded_deinit(&loaded);
+    else
+        *ret_loaded = loaded;
+    return err;
+}
 
 static void on_up(bool is_up, void *argument)
 {
@@ -103,26 +147,107 @@ static void on_idle(void *argument)
         event_base_loopexit(agent->base, NULL);
 }
 
-static void on_signal(evutil_socket_t number, short what, void *argument)
+/* Leaves the loop when no worker runs any more, or after STOP_S. */
+static void wind_down(struct agent *agent)
 {
     const struct timeval at_most = {.tv_sec = STOP_S};
-    struct agent *agent = argument;
-    bool is_working;
+    bool is_working = any_watch(agent, stop_watch);
 
-    (void)what;
-    if (number == SIGHUP) {
-        log_notice("SIGHUP: the configuration is read at start only; restart the agent instead");
-        return;
-    }
-    service_notify("STOPPING=1");
-    is_working = any_watch(agent, stop_watch);
-    log_notice("stopping%s", is_working ? ": a worker in flight has 4 s to end" : "");
+    if (is_working)
+        log_notice("a worker in flight has 4 s to end");
     event_base_loopexit(agent->base, is_working ? &at_most : NULL);
 }
 
-static void discard(struct agent *agent)
+/* ---- files that change ---- */
+
+static void take_config(struct agent *agent)
 {
-    agent_notify_free(agent->notify);
+    struct loaded fresh;
+
+    if (load(agent->config_path, &fresh) != ESCROW_OK) {
+        log_error("the configuration in use stays");
+        return;
+    }
+    if (memcmp(config_digest(fresh.file), config_digest(agent->in_force.file),
+               CONFIG_DIGEST_BYTES) == 0) {
+        log_info("the configuration has not changed");
+        loaded_deinit(&fresh);
+        return;
+    }
+    log_notice("the configuration has changed: every instance is watched anew");
+    loaded_deinit(&agent->next);
+    agent->next = fresh;
+    wind_down(agent);
+}
+
+static void restart_probers(struct agent *agent)
+{
+    for (size_t i = 0; i < agent->config->instance_count; i++) {
+        const struct agent_instance *instance = agent->nodes[i].instance;
+
+        if (!file_watch_has_changed(agent->files, instance->ca_file) &&
+            !file_watch_has_changed(agent->files, instance->password_file) &&
+            !file_watch_has_changed(agent->files, instance->keytab))
+            continue;
+        log_notice("%s: its CA, password or keytab file has changed: the prober starts anew",
+                   instance->name);
+        agent_prober_restart(agent->nodes[i].prober);
+    }
+}
+
+static void on_change(void *argument)
+{
+    struct agent *agent = argument;
+
+    if (agent->is_stopping)
+        return;
+    restart_probers(agent);
+    if (file_watch_has_changed(agent->files, agent->config_path))
+        take_config(agent);
+}
+
+/* What workers use (certificates, keys, CAs of escrowds, the roster) each reads when it starts. */
+static enum escrow_err watch_files(struct agent *agent)
+{
+    const struct agent_config *config = agent->config;
+    size_t count = 0;
+    CLEANUP(cleanup_free)
+    const char **paths = calloc(1 + FILES_OF_INSTANCE * config->instance_count, sizeof(*paths));
+
+    if (!paths)
+        return ESCROW_ERR_NO_MEMORY;
+    paths[count++] = agent->config_path;
+    for (size_t i = 0; i < config->instance_count; i++) {
+        paths[count++] = config->instances[i].ca_file;
+        paths[count++] = config->instances[i].password_file;
+        paths[count++] = config->instances[i].keytab;
+    }
+    return file_watch_set(agent->files, paths, count);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *argument)
+{
+    struct agent *agent = argument;
+
+    (void)what;
+    if (agent->is_stopping)
+        return;
+    if (number == SIGHUP) {
+        file_watch_look(agent->files);
+        restart_probers(agent);
+        take_config(agent);
+        return;
+    }
+    agent->is_stopping = true;
+    service_notify("STOPPING=1");
+    log_notice("stopping");
+    wind_down(agent);
+}
+
+/* What belongs to the configuration in force. */
+static void discard_nodes(struct agent *agent)
+{
+    agent_notify_free(TAKE(agent->notify));
     for (size_t i = 0; agent->nodes && i < agent->config->instance_count; i++) {
         struct node *node = &agent->nodes[i];
 
@@ -132,13 +257,21 @@ static void discard(struct agent *agent)
         agent_child_free(node->rehearsal);
         free(node->watches);
     }
-    free(agent->nodes);
-    agent_hooks_free(agent->hooks);
+    free(TAKE(agent->nodes));
+    agent_hooks_free(TAKE(agent->hooks));
+}
+
+static void discard(struct agent *agent)
+{
+    discard_nodes(agent);
+    file_watch_free(agent->files);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         if (agent->signals[i])
             event_free(agent->signals[i]);
     if (agent->base)
         event_base_free(agent->base);
+    loaded_deinit(&agent->next);
+    loaded_deinit(&agent->in_force);
 }
 
 static void on_rehearsed(int status, void *argument)
@@ -156,14 +289,14 @@ static void on_rehearsed(int status, void *argument)
 }
 
 /* What is not in order here should be known before the failover. */
-static enum escrow_err rehearse(struct agent *agent, const char *config_path, struct node *node)
+static enum escrow_err rehearse(struct agent *agent, struct node *node)
 {
     const char *const argv[] = {"escrow-agent", "--role",     "rehearsal",          "--config",
-                                config_path,    "--instance", node->instance->name, NULL};
+                                CONFIG_COPY,    "--instance", node->instance->name, NULL};
     const struct agent_child_config child = {.base = agent->base,
                                              .path = AGENT_SELF,
                                              .argv = argv,
-                                             .stdin_fd = -1,
+                                             .stdin_fd = STDIN_FILENO,
                                              .channel_fd = -1,
                                              .on_exit = on_rehearsed,
                                              .argument = node};
@@ -171,11 +304,11 @@ static enum escrow_err rehearse(struct agent *agent, const char *config_path, st
     return agent_child_start(&child, &node->rehearsal);
 }
 
-static enum escrow_err set_up_node(struct agent *agent, const char *config_path,
-                                   const struct agent_instance *instance, struct node *node)
+static enum escrow_err set_up_node(struct agent *agent, const struct agent_instance *instance,
+                                   struct node *node)
 {
     const struct agent_prober_config prober = {.base = agent->base,
-                                               .config_path = config_path,
+                                               .config_path = CONFIG_COPY,
                                                .instance = instance,
                                                .overdue_ms = PROBER_OVERDUE_MS,
                                                .on_up = on_up,
@@ -188,12 +321,12 @@ static enum escrow_err set_up_node(struct agent *agent, const char *config_path,
     node->watches = calloc(instance->database_count, sizeof(struct agent_watch *));
     if (!node->watches)
         return ESCROW_ERR_NO_MEMORY;
-    err = rehearse(agent, config_path, node);
+    err = rehearse(agent, node);
     if (!err)
         err = agent_prober_new(&prober, &node->prober);
     for (size_t i = 0; i < instance->database_count && !err; i++) {
         const struct agent_watch_config watch = {.base = agent->base,
-                                                 .config_path = config_path,
+                                                 .config_path = CONFIG_COPY,
                                                  .agent = agent->config,
                                                  .instance = instance,
                                                  .database = i,
@@ -219,39 +352,89 @@ static enum escrow_err set_up_signals(struct agent *agent)
     return ESCROW_OK;
 }
 
-static enum escrow_err set_up(struct agent *agent, const char *config_path)
+/* Takes loaded: from now on it is in force. */
+static enum escrow_err set_up_nodes(struct agent *agent, const struct loaded *loaded)
 {
-    const struct agent_config *config = agent->config;
+    const struct agent_config *config = loaded->root;
     enum escrow_err err;
 
-    agent->base = event_base_new();
+    agent->in_force = *loaded;
+    agent->config = config;
     agent->nodes = calloc(config->instance_count, sizeof(*agent->nodes));
-    if (!agent->base || !agent->nodes)
+    if (!agent->nodes)
         return ESCROW_ERR_NO_MEMORY;
-    err = set_up_signals(agent);
+    if (dup2(loaded->fd, STDIN_FILENO) < 0)
+        return ESCROW_ERR_SYSTEM;
+    err = watch_files(agent);
     if (!err)
         err = agent_hooks_new(agent->base, config, &agent->hooks);
     for (size_t i = 0; i < config->instance_count && !err; i++)
-        err = set_up_node(agent, config_path, &config->instances[i], &agent->nodes[i]);
+        err = set_up_node(agent, &config->instances[i], &agent->nodes[i]);
     if (!err)
         err =
             agent_notify_new(agent->base, config->notify_socket, on_notify, agent, &agent->notify);
     return err;
 }
 
-enum escrow_err agent_run(const char *config_path, const struct agent_config *config)
+static enum escrow_err set_up(struct agent *agent)
 {
-    struct agent agent = {.config = config};
-    enum escrow_err err = set_up(&agent, config_path);
+    struct loaded first;
+    enum escrow_err err = load(agent->config_path, &first);
 
-    if (!err) {
-        log_notice("ready: %zu instances, asked every %.1f s", config->instance_count,
-                   (double)config->poll_ms / 1000);
-        service_notify("READY=1");
+    if (err)
+        return err;
+    agent->base = event_base_new();
+    err = agent->base ? set_up_signals(agent) : ESCROW_ERR_NO_MEMORY;
+    if (!err)
+        err = file_watch_new(agent->base, on_change, agent, &agent->files);
+    if (err) {
+        loaded_deinit(&first);
+        return err;
+    }
+    return set_up_nodes(agent, &first);
+}
+
+/* The configuration before is used again where the next one cannot be (its socket is taken). */
+static enum escrow_err change_config(struct agent *agent)
+{
+    struct loaded before = agent->in_force, next = agent->next;
+
+    agent->next = (struct loaded){.fd = -1};
+    discard_nodes(agent);
+    if (set_up_nodes(agent, &next) == ESCROW_OK) {
+        loaded_deinit(&before);
+        return ESCROW_OK;
+    }
+    log_error("the new configuration cannot be used: the one before stays");
+    discard_nodes(agent);
+    loaded_deinit(&next);
+    return set_up_nodes(agent, &before);
+}
+
+static void log_ready(const struct agent *agent)
+{
+    log_notice("ready: %zu instances, asked every %.1f s", agent->config->instance_count,
+               (double)agent->config->poll_ms / 1000);
+}
+
+enum escrow_err agent_run(const char *config_path)
+{
+    CLEANUP(discard)
+    struct agent agent = {.config_path = config_path, .in_force = {.fd = -1}, .next = {.fd = -1}};
+    enum escrow_err err = set_up(&agent);
+
+    if (err)
+        return err;
+    log_ready(&agent);
+    service_notify("READY=1");
+    while (!agent.is_stopping && !err) {
         if (event_base_dispatch(agent.base) != 0)
             err = ESCROW_ERR_SYSTEM;
+        else if (agent.next.file && !agent.is_stopping) {
+            err = change_config(&agent);
+            log_ready(&agent);
+        }
     }
-    discard(&agent);
     if (!err)
         log_notice("stopped");
     return err;

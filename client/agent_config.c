@@ -105,19 +105,14 @@ static void check_instance(const struct config *config, const struct agent_confi
                         instance->name);
 }
 
-enum escrow_err agent_config_load(const char *path, struct config **ret_config,
-                                  const struct agent_config **ret_root)
+/* Takes file. */
+static enum escrow_err from_file(struct config *file, struct config **ret_config,
+                                 const struct agent_config **ret_root)
 {
     CLEANUP(config_report_deinit) struct config_report report = {0};
-    CLEANUP(config_free_p) struct config *config = NULL;
-    const struct agent_config *root;
-    enum escrow_err err = config_load(path, &agent_schema, &report, &config);
+    CLEANUP(config_free_p) struct config *config = file;
+    const struct agent_config *root = config_root(config);
 
-    if (err) {
-        config_report_log(&report);
-        return err;
-    }
-    root = config_root(config);
     for (size_t i = 0; i < root->instance_count; i++)
         check_instance(config, root, &root->instances[i], &report);
     if (report.total > 0) {
@@ -127,6 +122,28 @@ enum escrow_err agent_config_load(const char *path, struct config **ret_config,
     *ret_config = TAKE(config);
     *ret_root = root;
     return ESCROW_OK;
+}
+
+enum escrow_err agent_config_load(const char *path, struct config **ret_config,
+                                  const struct agent_config **ret_root)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    struct config *file = NULL;
+    enum escrow_err err = config_load(path, &agent_schema, &report, &file);
+
+    config_report_log(&report);
+    return err ? err : from_file(file, ret_config, ret_root);
+}
+
+enum escrow_err agent_config_load_fd(int fd, const char *path, struct config **ret_config,
+                                     const struct agent_config **ret_root)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    struct config *file = NULL;
+    enum escrow_err err = config_load_fd(fd, path, &agent_schema, &report, &file);
+
+    config_report_log(&report);
+    return err ? err : from_file(file, ret_config, ret_root);
 }
 
 const struct agent_instance *agent_config_instance(const struct agent_config *config,

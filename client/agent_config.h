@@ -62,6 +62,11 @@ struct agent_config {
 MUST_CHECK enum escrow_err agent_config_load(const char *path, struct config **ret_config,
                                              const struct agent_config **ret_root);
 
+/* The same from a descriptor, which stays the caller's; path is only a name for messages. */
+MUST_CHECK enum escrow_err agent_config_load_fd(int fd, const char *path,
+                                                struct config **ret_config,
+                                                const struct agent_config **ret_root);
+
 /* The instance with this name; NULL if there is none. */
 const struct agent_instance *agent_config_instance(const struct agent_config *config,
                                                    const char *name);

@@ -94,18 +94,13 @@ static enum escrow_err parse(int argc, char **argv, struct arguments *ret_argume
 
 static enum escrow_err run(const char *given_path)
 {
-    CLEANUP(config_free_p) struct config *config = NULL;
-    const struct agent_config *root;
     char path[PATH_MAX];
-    enum escrow_err err;
 
-    /* The children read it too, whatever folder they are in. */
     if (!realpath(given_path, path)) {
         log_error("%s: %m", given_path);
         return ESCROW_ERR_CONFIG;
     }
-    err = agent_config_load(path, &config, &root);
-    return err ? err : agent_run(path, root);
+    return agent_run(path);
 }
 
 static enum escrow_err print(const char *text)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STATE_ONLY 1U
 
@@ -170,7 +171,7 @@ static enum escrow_err start_child(struct agent_prober *prober, int fds[static 2
     const struct agent_child_config child = {.base = prober->config.base,
                                              .path = AGENT_SELF,
                                              .argv = argv,
-                                             .stdin_fd = -1,
+                                             .stdin_fd = STDIN_FILENO, /* the configuration */
                                              .channel_fd = fds[1],
                                              .on_exit = on_child_ended,
                                              .argument = prober};
@@ -234,6 +235,11 @@ enum escrow_err agent_prober_new(const struct agent_prober_config *config,
     add_timer(prober->start, 0);
     *ret_prober = prober;
     return ESCROW_OK;
+}
+
+void agent_prober_restart(struct agent_prober *prober)
+{
+    end_child(prober);
 }
 
 void agent_prober_free(struct agent_prober *prober)

@@ -33,6 +33,8 @@ struct agent_prober_config {
  */
 MUST_CHECK enum escrow_err agent_prober_new(const struct agent_prober_config *config,
                                             struct agent_prober **ret_prober);
+/* Ends the child; another one, with what its files hold by then, is started after a pause. */
+void agent_prober_restart(struct agent_prober *prober);
 /* Ends the child. NULL is allowed. */
 void agent_prober_free(struct agent_prober *prober);
 

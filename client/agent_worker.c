@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* Bits of the channel's state. */
 #define STATE_RUNNING 1U
@@ -119,7 +120,7 @@ static enum escrow_err start_child(struct agent_worker *worker, int fds[static 2
     const struct agent_child_config child = {.base = config->base,
                                              .path = AGENT_SELF,
                                              .argv = argv,
-                                             .stdin_fd = -1,
+                                             .stdin_fd = STDIN_FILENO, /* the configuration */
                                              .channel_fd = fds[1],
                                              .on_exit = on_child_ended,
                                              .argument = worker};

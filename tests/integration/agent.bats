@@ -184,14 +184,14 @@ child_of() {
     wait_log agent 'the master key opens by itself' 2
 }
 
-@test "SIGHUP is explained, SIGTERM ends everything" {
+@test "SIGHUP without a change changes nothing, SIGTERM ends everything" {
     local prober
     simulate
     agent_start SQL1
     wait_log agent 'the master key opens by itself'
     prober=$(child_of "${CHAIN_PIDS[agent]}" prober)
     kill -HUP "${CHAIN_PIDS[agent]}"
-    wait_log agent 'SIGHUP: the configuration is read at start only'
+    wait_log agent 'the configuration has not changed'
     end agent
     wait_log agent ': stopped$'
     [ ! -e "/proc/$prober" ]

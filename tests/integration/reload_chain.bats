@@ -83,3 +83,37 @@ alerts() {
     run alerts own_certificate_expiring
     assert_output 1
 }
+
+# failover NODE: its agent opens the master key.
+failover() {
+    sim failover "${1^^}"
+    sim wait opens "${1^^}" --timeout 60000
+    wait_log "agent-$1" "$1/SSISDB: the master key opens by itself again"
+}
+
+@test "agent: a new certificate, password file and configuration count; a wrong one does not" {
+    local yaml=$CHAIN/run/sql2/agent.yaml
+    start
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    # What is wrong is no hindrance: workers and probers use what was right.
+    cp "$yaml" "$yaml.good"
+    echo "unknown: 1" >>"$yaml"
+    wait_log agent-sql2 'the configuration in use stays'
+    wait_log agent-sql2 "agent.yaml:[0-9]+:[0-9]+: "
+    failover sql2
+    sed 's/^poll: .*/poll: 150ms/' "$yaml.good" >"$yaml"
+    wait_log agent-sql2 'every instance is watched anew'
+    wait_log agent-sql2 "ready: 1 instances, asked every 0\.[12] s" 2
+
+    rm "$CHAIN"/pki/agent-sql1.*
+    "$CHAIN_CERTS" agent --id spiffe://test/agent/sql1 --out "$CHAIN/pki" "$CHAIN/ca" \
+        >>"$CHAIN/log/certificates" 2>&1
+    cp -p "$CHAIN/keys/sql-agent" "$CHAIN/keys/sql-agent.new"
+    mv "$CHAIN/keys/sql-agent.new" "$CHAIN/keys/sql-agent"
+    wait_log agent-sql1 'its CA, password or keytab file has changed'
+    failover sql1
+    kill -HUP "${CHAIN_PIDS[agent-sql1]}"
+    wait_log agent-sql1 'the configuration has not changed'
+    end agent-sql2
+}
