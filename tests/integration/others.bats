@@ -152,9 +152,11 @@ init_made() {
     [ "$(id -u)" -eq 0 ] || skip "needs root to look at the sockets of others"
     exec 8<>"/dev/tcp/127.0.0.1/$CHAIN_PORT" 9<>"/dev/tcp/127.0.0.1/$CHAIN_PORT"
     accepted() {
-        run -0 proof nodelay "$(role_pid front)"
+        run proof nodelay "$(role_pid front)"
         [ "${output%% *}" -ge 2 ]
     }
     wait_until accepted
     exec 8>&- 9>&-
+    echo "$output"
+    [ "$status" -eq 0 ]
 }
