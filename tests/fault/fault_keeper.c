@@ -187,6 +187,7 @@ void fault_world_start(struct fault_world *world)
     };
 
     memset(world, 0, sizeof(*world));
+    inject_forget_synced();
     fx_start_with(&world->fx, &options);
     world->oracle = oracle_new(world->fx.config.audit_folder);
     world->rosters = 1;

@@ -31,7 +31,6 @@ void inject_init(void)
     if (shared == MAP_FAILED)
         err(1, "mmap");
     shared->written_fd = -1;
-    shared->synced = -1;
     inject_libraries();
 }
 
@@ -97,6 +96,11 @@ unsigned inject_due(enum inject_class class, const char *call)
 void inject_hold(bool hold)
 {
     held += hold ? 1U : -1U;
+}
+
+void inject_forget_synced(void)
+{
+    shared->synced = 0;
 }
 
 int64_t inject_synced(void)

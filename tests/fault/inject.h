@@ -54,9 +54,10 @@ uint64_t inject_draw(uint64_t *seed);
 
 /*
  * How far the file that was written last by pwrite is on disk: the end of what fdatasync or fsync
- * confirmed. -1: not known.
+ * confirmed since it was forgotten.
  */
 int64_t inject_synced(void);
+void inject_forget_synced(void);
 
 /* For the wrapped calls: 0, or 1 + the variant of the failure that is due. */
 unsigned inject_due(enum inject_class class, const char *call);

@@ -168,7 +168,7 @@ static bool check_one(struct oracle *oracle, const struct acknowledged *acknowle
 
     if (!record)
         return wrong(oracle, "acknowledged, but not in the log", acknowledged->sequence);
-    if (acknowledged->synced >= 0 && record->end > acknowledged->synced)
+    if (record->end > acknowledged->synced)
         return wrong(oracle, "acknowledged before it was on disk", acknowledged->sequence);
     if (strcmp(text_of(record, "event"), acknowledged->event) != 0)
         return wrong(oracle, "acknowledged as another event", acknowledged->sequence);

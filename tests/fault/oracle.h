@@ -22,7 +22,7 @@ void oracle_free(struct oracle *oracle);
 
 /*
  * A reply acknowledged the signed act (compact form) by a record of this event. synced: how much of
- * the segment was on disk when it came, -1 if that is not known.
+ * the segment was on disk when it came.
  */
 void oracle_acknowledge(struct oracle *oracle, uint64_t sequence, const char *event,
                         const char *act, int64_t synced);
