@@ -118,6 +118,31 @@ gone() {
     wait_for 10 served
 }
 
+@test "whatever else a keeper may not say to front costs front, which comes back" {
+    config_new
+    escrowd_start
+    for word in unknown-id no-id request unknown-type; do
+        front=$(role_pid front)
+        keeper=$(role_pid keeper)
+        post agent1 /v1/release "{\"test\": \"$word\"}"
+        wait_for 10 is_other front "$front"
+        wait_for 10 served
+        [ "$(role_pid keeper)" = "$keeper" ]
+    done
+}
+
+@test "replies that nobody waits for cost nothing" {
+    config_new
+    escrowd_start
+    front=$(role_pid front)
+    request agent1 /v1/roster
+    post agent1 /v1/release '{"test": "flood"}'
+    [ "$HTTP" = 200 ]
+    [ "$(jq .flood <<<"$BODY")" = true ]
+    served
+    [ "$(role_pid front)" = "$front" ]
+}
+
 @test "the keeper may have front started again" {
     config_new
     escrowd_start

@@ -120,6 +120,28 @@ static void malformed(struct keeper *keeper)
         abort();
 }
 
+/* A reply to a request that front has never made. */
+static void reply_to_nobody(struct keeper *keeper, uint64_t id)
+{
+    reply_json(keeper, id, "{}");
+}
+
+/* What belongs on another channel, or on none. */
+static void say_type(struct keeper *keeper, uint32_t type)
+{
+    if (ipc_channel_send(keeper->front, type, 1, NULL) != ESCROW_OK)
+        abort();
+}
+
+/* More replies than anybody waits for, the same one twice, and the right one among them. */
+static void reply_in_a_flood(struct keeper *keeper, uint64_t id)
+{
+    for (int i = 0; i < 300; i++)
+        reply_to_nobody(keeper, 1);
+    reply_json(keeper, id, "{\"flood\": true}");
+    reply_json(keeper, id, "{\"flood\": false}");
+}
+
 /* What its sandbox must refuse. */
 static void try_to_open(struct keeper *keeper, uint64_t id)
 {
@@ -149,6 +171,16 @@ static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *r
         reply_later(keeper, id, 300);
     else if (strcmp(word, "malformed") == 0)
         malformed(keeper);
+    else if (strcmp(word, "unknown-id") == 0)
+        reply_to_nobody(keeper, id + 1000);
+    else if (strcmp(word, "no-id") == 0)
+        reply_to_nobody(keeper, 0);
+    else if (strcmp(word, "request") == 0)
+        say_type(keeper, IPC_REQUEST);
+    else if (strcmp(word, "unknown-type") == 0)
+        say_type(keeper, 0x7fffffff);
+    else if (strcmp(word, "flood") == 0)
+        reply_in_a_flood(keeper, id);
     else if (strcmp(word, "restart-front") == 0)
         role_restart_peer(keeper->role, &(struct ipc_peer){IPC_PEER_FRONT, ""});
     else if (strcmp(word, "problem") == 0)
