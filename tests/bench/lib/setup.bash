@@ -186,6 +186,7 @@ http {
         ssl_ecdh_curve prime256v1;
         ssl_session_tickets off;
         ssl_session_cache off;
+        ssl_conf_command NumTickets 0;
         location / {
             default_type application/json;
             return 200 '{"ready":true,"reasons":[]}';
