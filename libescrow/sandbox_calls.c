@@ -17,24 +17,26 @@
 CLEANUP_FUNCTION(seccomp_release_p, void, seccomp_release)
 
 /* Without this condition a process could make code of data. */
-#define NO_EXEC(name)                                                                              \
+#define NO_EXEC(name, kept)                                                                        \
     {                                                                                              \
-        .calls = (name), .has_condition = true, .argument = 2, .mask = PROT_EXEC, .value = 0       \
+        .calls = (name), .has_condition = true, .argument = 2, .mask = PROT_EXEC, .value = 0,      \
+        .is_kept = (kept)                                                                          \
     }
 
 const struct sandbox_rule sandbox_common_rules[] = {
-    SANDBOX_CALLS("brk close exit_group futex getpid newfstatat munmap poll read recvmsg sendmsg "
-                  "write"),
-    /* malloc and stdio by the size of what they hold; OpenSSL by its version and build */
-    SANDBOX_KEPT("fstat getegid geteuid getgid getrandom getuid lseek madvise mremap readv writev"),
+    SANDBOX_CALLS("brk close exit_group futex getegid geteuid getgid getpid getrandom getuid lseek "
+                  "munmap newfstatat poll read recvmsg sendmsg write"),
+    /* malloc and stdio by the size of what they hold; arm64's name of newfstatat */
+    SANDBOX_KEPT("fstat madvise mremap readv writev"),
     /* where the kernel's clock cannot be read without it (no vDSO, another clock source) */
     SANDBOX_KEPT("clock_gettime gettimeofday time"),
     /* signals: their handlers, a call that goes on after one, and abort() */
     SANDBOX_KEPT("exit gettid restart_syscall rt_sigaction rt_sigprocmask rt_sigreturn tgkill"),
-    /* arm64 and newer glibc: the other form of what is allowed */
-    SANDBOX_KEPT("epoll_pwait epoll_wait ppoll"),
-    NO_EXEC("mmap"),
-    NO_EXEC("mprotect"),
+    /* arm64 has only these of poll and epoll_wait */
+    SANDBOX_KEPT("epoll_pwait ppoll"),
+    NO_EXEC("mmap", false),
+    /* malloc of a thread, or where brk fails */
+    NO_EXEC("mprotect", true),
     /* libraries try these and do without */
     SANDBOX_REFUSED("access faccessat faccessat2 readlink sysinfo uname", EACCES),
     SANDBOX_REFUSED("clone3 rseq", ENOSYS),

@@ -8,9 +8,13 @@ bats_load_library bats-support
 bats_load_library bats-assert
 
 setup() {
+    # shellcheck disable=SC2034 # for lib/chain
     # A name, so that it is looked up inside of the sandboxes.
     CHAIN_ADDRESS=localhost
-    CHAIN_ESCROWD=$BUILD/tests/plain/escrowd CHAIN_AGENT=$BUILD/tests/plain/escrow-agent
+    # shellcheck disable=SC2034
+    CHAIN_ESCROWD=${CHAIN_ESCROWD:-$BUILD/tests/plain/escrowd}
+    # shellcheck disable=SC2034
+    CHAIN_AGENT=${CHAIN_AGENT:-$BUILD/tests/plain/escrow-agent}
     load lib/chain
     CHAIN=$BATS_TEST_TMPDIR/chain
     chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
