@@ -27,9 +27,9 @@ const struct sandbox_rule agent_worker_rules[] = {
     SANDBOX_IF("fcntl", 1, F_SETFL),
     SANDBOX_IF("fcntl", 1, F_GETFD),
     SANDBOX_IF("fcntl", 1, F_SETFD),
-    /* libcurl looks a name up in a thread of its own */
+    /* libcurl looks a name up in a thread of its own, which glibc ends where it gets no rseq */
     THREADS_ONLY("clone"),
-    SANDBOX_KEPT("set_robust_list"),
+    SANDBOX_KEPT("rseq set_robust_list"),
     SANDBOX_REFUSED("prctl sched_getaffinity", EACCES),
 };
 const size_t agent_worker_rule_count = ARRAY_LEN(agent_worker_rules);

@@ -26,7 +26,7 @@ CLEANUP_FUNCTION(seccomp_release_p, void, seccomp_release)
 const struct sandbox_rule sandbox_common_rules[] = {
     SANDBOX_CALLS("brk close exit_group futex getegid geteuid getgid getpid getrandom getuid lseek "
                   "munmap newfstatat poll read recvmsg sendmsg write"),
-    /* malloc and stdio by the size of what they hold; arm64's name of newfstatat */
+    /* malloc and stdio by the size of what they hold; fstat where it is a call of its own */
     SANDBOX_KEPT("fstat madvise mremap readv writev"),
     /* where the kernel's clock cannot be read without it (no vDSO, another clock source) */
     SANDBOX_KEPT("clock_gettime gettimeofday time"),
@@ -39,7 +39,7 @@ const struct sandbox_rule sandbox_common_rules[] = {
     NO_EXEC("mprotect", true),
     /* libraries try these and do without */
     SANDBOX_REFUSED("access faccessat faccessat2 readlink sysinfo uname", EACCES),
-    SANDBOX_REFUSED("clone3 rseq", ENOSYS),
+    SANDBOX_REFUSED("clone3", ENOSYS),
 };
 const size_t sandbox_common_rule_count = ARRAY_LEN(sandbox_common_rules);
 

@@ -57,9 +57,11 @@ static void *run_thread(void *argument)
 static int thread(const char *argument)
 {
     pthread_t id;
+    int error;
 
     (void)argument;
-    return pthread_create(&id, NULL, run_thread, NULL);
+    error = pthread_create(&id, NULL, run_thread, NULL);
+    return error ? error : pthread_join(id, NULL);
 }
 
 static int attach(const char *argument)
