@@ -97,7 +97,7 @@ static void run_line(struct client *client, const char *line)
     if (client->deadline)
         reply = control_error("already waiting");
     else if (!words.count || words.count != json_array_size(array))
-        reply = control_error("not a JSON array of at most 8 words");
+        reply = control_error("not a JSON array of at most 24 words");
     else
         reply = control_run(simulator, &words, &condition);
     json_decref(array);

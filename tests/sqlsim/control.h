@@ -18,10 +18,12 @@ void control_close(struct control *control); /* removes the socket; NULL is allo
 /* Answers those whose condition has become true. NULL is allowed. */
 void control_check_waiters(struct control *control);
 
+#define CONTROL_WORDS_MAX 24
+
 /* What a command does (control_commands.c). */
 struct control_words {
     size_t count;
-    const char *words[8]; /* words[0] is the command */
+    const char *words[CONTROL_WORDS_MAX]; /* words[0] is the command */
 };
 
 /* A condition of `wait`; text and index as it was asked for. */
@@ -42,6 +44,10 @@ json_t *control_run(struct simulator *simulator, const struct control_words *wor
 
 /* {"ok": false, "error": text} */
 json_t *control_error(const char *text);
+
+/* control_trouble.c: `trouble NODE ...`, and the rules of an instance. */
+json_t *control_trouble(struct simulator *simulator, const struct control_words *words);
+json_t *control_troubles_json(const struct troubles *troubles);
 
 /* control_state.c: the answer of `state`. */
 json_t *control_state(struct simulator *simulator);

@@ -287,6 +287,11 @@ static bool has_statement(struct simulator *simulator, const struct control_cond
            condition->count;
 }
 
+static bool has_troubles(struct simulator *simulator, const struct control_condition *condition)
+{
+    return simulator->instances[condition->replica].troubles.hits >= condition->count;
+}
+
 static bool has_connections(struct simulator *simulator, const struct control_condition *condition)
 {
     return simulator->instances[condition->replica].connection_count >= condition->count;
@@ -303,6 +308,7 @@ static const struct {
     {"login", has_login, true, false},
     {"statement", has_statement, true, true},
     {"connections", has_connections, false, true},
+    {"trouble", has_troubles, false, true},
 };
 
 static bool parse_count(const char *text, uint64_t *ret_count)
@@ -362,11 +368,17 @@ static const struct {
     size_t least, most; /* words, the command counted */
     json_t *(*run)(struct simulator *simulator, const struct control_words *words);
 } commands[] = {
-    {"failover", 2, 3, command_failover}, {"kill", 2, 3, command_kill},
-    {"start", 2, 2, command_start},       {"hang", 2, 2, command_hang},
-    {"resume", 2, 2, command_resume},     {"state", 1, 1, command_state},
-    {"log", 2, 2, command_log},           {"set", 3, 3, command_set},
-    {"dmk", 2, 3, command_dmk},           {"quit", 1, 1, command_quit},
+    {"failover", 2, 3, command_failover},
+    {"kill", 2, 3, command_kill},
+    {"start", 2, 2, command_start},
+    {"hang", 2, 2, command_hang},
+    {"resume", 2, 2, command_resume},
+    {"state", 1, 1, command_state},
+    {"log", 2, 2, command_log},
+    {"set", 3, 3, command_set},
+    {"dmk", 2, 3, command_dmk},
+    {"quit", 1, 1, command_quit},
+    {"trouble", 3, CONTROL_WORDS_MAX, control_trouble},
 };
 
 json_t *control_run(struct simulator *simulator, const struct control_words *words,

@@ -56,8 +56,9 @@ static json_t *instance_json(const struct simulator *simulator, size_t index)
         opened = json_pack("{s:I, s:s}", "at_ms", (json_int_t)replica->opened_ms, "login",
                            replica->opened_by);
     return json_pack(
-        "{s:i, s:b, s:b, s:s, s:I, s:b, s:b, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "port",
-        instance->port, "alive", replica->is_alive, "hung", replica->is_hung, "phase",
+        "{s:i, s:b, s:b, s:s, s:I, s:b, s:b, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I, s:o}",
+        "port", instance->port, "alive", replica->is_alive, "hung", replica->is_hung, "phase",
         phase_names[replica->phase], "primary_since_ms", (json_int_t)replica->primary_since_ms,
         "opens", model_opens(&simulator->model, index), "flag", replica->flag, "opened", opened,
         "service_master_key", replica->service_key, "view", view_json(&simulator->model, index),
@@ -65,7 +66,9 @@ static json_t *instance_json(const struct simulator *simulator, size_t index)
         (json_int_t)instance->connection_count, "clear_bytes", (json_int_t)instance->clear_bytes,
         "statements", (json_int_t)instance->journal.count + (json_int_t)instance->journal.dropped,
         "dropped", (json_int_t)instance->journal.dropped, "unknown_statements",
-        (json_int_t)instance->journal.unknown);
+        (json_int_t)instance->journal.unknown, "attentions", (json_int_t)instance->attentions,
+        "trouble_hits", (json_int_t)instance->troubles.hits, "troubles",
+        control_troubles_json(&instance->troubles));
 }
 
 static json_t *switches_json(const struct switches *switches)

@@ -49,3 +49,13 @@ void garble(struct evbuffer *tokens, int64_t seed, unsigned number)
     evbuffer_add_buffer(tokens, head);
     evbuffer_free(head);
 }
+
+void garbage(struct evbuffer *bytes, int64_t seed)
+{
+    const size_t len = evbuffer_get_length(bytes);
+    uint64_t state = (uint64_t)seed;
+    uint8_t *at = evbuffer_pullup(bytes, -1);
+
+    for (size_t i = 0; i < len; i++)
+        at[i] = (uint8_t)next(&state);
+}

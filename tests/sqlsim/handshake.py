@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""TLS inside TDS without a login: handshake.py PORT prints the TLS version and the certificate."""
+"""TLS inside TDS without a login: handshake.py PORT [SOURCE-ADDRESS] prints the TLS version and the
+certificate."""
 import socket
 import ssl
 import struct
@@ -21,7 +22,8 @@ def receive(stream):
 
 
 def main():
-    stream = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=10)
+    source = (sys.argv[2], 0) if len(sys.argv) > 2 else None
+    stream = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10, source)
     send(stream, ENCRYPT_ON)
     receive(stream)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -110,6 +110,7 @@ void instance_close(struct instance *instance)
         close(instance->reserved_fd);
     SSL_CTX_free(instance->tls);
     journal_deinit(&instance->journal);
+    troubles_deinit(&instance->troubles);
     free(instance->certificate_file);
     free(instance->key_file);
 }

@@ -14,6 +14,7 @@ static const char usage[] =
     "\n"
     "Commands: failover [--force] NODE, kill [--auto] NODE, start NODE, hang NODE, resume NODE,\n"
     "state, log NODE, set SWITCH VALUE, set NODE.PROPERTY VALUE, dmk ACTION [PASSWORD],\n"
+    "trouble NODE KIND [ARGUMENT...] [OPTION VALUE...], trouble NODE off,\n"
     "wait CONDITION NODE [TEXT] [COUNT] [--timeout MS], quit. See tests/sqlsim/README.md.\n";
 
 static void on_signal(evutil_socket_t number, short what, void *argument)

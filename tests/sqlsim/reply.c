@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define LEVEL_ERROR 11
+#define LEVEL_DEFAULT 16
 
 void reply_deinit(struct reply *reply)
 {
@@ -38,18 +39,35 @@ void reply_number(struct reply *reply, int64_t number)
     reply->values[reply->value_count++] = memory_format("%" PRId64, number);
 }
 
-void reply_message(struct reply *reply, int32_t number, const char *first, const char *second)
+static void add_message(struct reply *reply, const struct server_error *error, const char *first,
+                        const char *second)
 {
-    const struct server_error *error = server_error_find(number);
-
     if (reply->message_count == REPLY_MESSAGES_MAX)
         abort();
     reply->messages[reply->message_count++] = (struct reply_message){
-        .number = number,
+        .number = error->number,
         .level = error->level,
         .state = error->state,
         .text = server_error_text(error, first, second),
     };
+}
+
+void reply_message(struct reply *reply, int32_t number, const char *first, const char *second)
+{
+    add_message(reply, server_error_find(number), first, second);
+}
+
+void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t state)
+{
+    struct server_error error = {number, LEVEL_DEFAULT, 1, "An error that the test asked for."};
+
+    if (server_error_is_known(number))
+        error = *server_error_find(number);
+    if (level)
+        error.level = level;
+    if (state)
+        error.state = state;
+    add_message(reply, &error, NULL, NULL);
 }
 
 void reply_message_state(struct reply *reply, int32_t number, uint8_t state)

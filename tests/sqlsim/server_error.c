@@ -61,18 +61,35 @@ static const struct server_error errors[] = {
     {27219, 16, 1, "The caller has no right to run this procedure of the SSIS catalog."},
     /* not in sqlserver-facts: common knowledge, M */
     {596, 21, 1, "Cannot continue the execution because the session is in the kill state."},
+    {1205, 13, 51, "Transaction was deadlocked on lock resources with another process and has been "
+        "chosen as the deadlock victim. Rerun the transaction."},
+    {1222, 16, 51, "Lock request time out period exceeded."},
     {2812, 16, 62, "Could not find stored procedure '%1'."},
     {5701, 0, 2, "Changed database context to '%1'."},
     {5703, 0, 1, "Changed language setting to %1."},
 };
 /* clang-format on */
 
-const struct server_error *server_error_find(int32_t number)
+static const struct server_error *find(int32_t number)
 {
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
         if (errors[i].number == number)
             return &errors[i];
     }
+    return NULL;
+}
+
+bool server_error_is_known(int32_t number)
+{
+    return find(number) != NULL;
+}
+
+const struct server_error *server_error_find(int32_t number)
+{
+    const struct server_error *error = find(number);
+
+    if (error)
+        return error;
     fprintf(stderr, "sqlsim: error %d has no text\n", number);
     abort();
 }

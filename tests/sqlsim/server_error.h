@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -16,6 +17,8 @@ struct server_error {
 
 /* The row of a number; ends the process for a number that the table does not have. */
 const struct server_error *server_error_find(int32_t number);
+
+bool server_error_is_known(int32_t number);
 
 /* Its text with the arguments in place (NULL: empty), owned by the caller. */
 char *server_error_text(const struct server_error *error, const char *first, const char *second);

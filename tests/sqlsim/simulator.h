@@ -4,6 +4,7 @@
 #include "tests/sqlsim/journal.h"
 #include "tests/sqlsim/model.h"
 #include "tests/sqlsim/tds_login.h"
+#include "tests/sqlsim/trouble.h"
 
 #include <event2/event.h>
 #include <event2/listener.h>
@@ -34,6 +35,8 @@ struct instance {
     struct journal journal;
     uint64_t connection_count; /* since the start */
     uint64_t clear_bytes;      /* received without TLS after a login */
+    uint64_t attentions;
+    struct troubles troubles;
 };
 
 struct simulator {

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/connection_parts.h"
+#include "tests/sqlsim/memory.h"
+#include "tests/sqlsim/statements.h"
+#include "tests/sqlsim/tds_text.h"
+#include "tests/sqlsim/tds_token.h"
+
+#include <openssl/crypto.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+static void record(struct connection *connection, const char *text, bool is_known, int32_t error)
+{
+    struct session *session = connection->session;
+    struct model *model = session->model;
+    bool is_verbatim = model->switches.log_statements == SWITCH_LOG_VERBATIM;
+    struct journal_entry entry = {
+        .at_ms = model->now_ms,
+        .session_id = session->id,
+        .is_tls = connection->is_encrypted,
+        .is_known = is_known,
+        .packet = tds_packet_name(connection->message.type),
+        .bytes = evbuffer_get_length(connection->message.payload),
+        .login = memory_copy(session->login->name),
+        .database = memory_copy(session->is_in_database ? model->database : "master"),
+        .statement = is_verbatim ? memory_copy(text) : lexer_redact(text),
+        .error = error,
+    };
+
+    journal_add(&connection->instance->journal, &entry);
+}
+
+static int32_t first_error(const struct reply *reply)
+{
+    return reply_failed(reply) ? reply->messages[0].number : 0;
+}
+
+/* The text after ALL_HEADERS (MS-TDS 2.2.5.3), owned by the caller, or NULL. */
+static char *batch_text(const uint8_t *payload, size_t len)
+{
+    uint32_t headers;
+
+    if (len < sizeof(headers))
+        return NULL;
+    headers = (uint32_t)payload[0] | (uint32_t)payload[1] << 8 | (uint32_t)payload[2] << 16 |
+              (uint32_t)payload[3] << 24;
+    if (headers < sizeof(headers) || headers > len)
+        return NULL;
+    return tds_text_decode(payload + headers, len - headers);
+}
+
+/* Whether the batch is to be executed; else the trouble has answered, silenced or ended it. */
+static bool is_executed(struct connection *connection, const char *text, struct reply *reply)
+{
+    const char *login = connection->session->login->name;
+
+    switch (connection_meet(connection, TROUBLE_QUERY, login, text)) {
+    case TROUBLE_NONE:
+        return true;
+    case TROUBLE_ERROR:
+        connection_trouble_error(connection, reply);
+        break;
+    case TROUBLE_BLOCK:
+        connection->is_blocked = true;
+        break;
+    default:
+        connection_stop(connection);
+        break;
+    }
+    return false;
+}
+
+/* Runs the batch; false: the model does not know it. */
+static bool execute(struct connection *connection, const char *text, struct reply *reply)
+{
+    bool is_known;
+
+    if (connection->session->is_killed) {
+        reply_message(reply, 596, NULL, NULL);
+        reply->is_last = true;
+        return true;
+    }
+    is_known = statements_run(connection->session, text, reply);
+    if (connection_meet(connection, TROUBLE_ANSWER, connection->session->login->name, text) ==
+        TROUBLE_ERROR)
+        connection_trouble_error(connection, reply);
+    return is_known;
+}
+
+static void run_batch(struct connection *connection, const char *text)
+{
+    struct reply reply = {0};
+    bool is_answered = true, is_known = true;
+
+    if (is_executed(connection, text, &reply))
+        is_known = execute(connection, text, &reply);
+    else
+        is_answered = reply.message_count > 0;
+    record(connection, text, is_known, first_error(&reply));
+    if (is_answered)
+        connection_send_reply(connection, &reply);
+    reply_deinit(&reply);
+    simulator_changed(connection->instance->simulator);
+}
+
+static void handle_batch(struct connection *connection, const uint8_t *payload, size_t len)
+{
+    char *text = batch_text(payload, len);
+
+    if (!text) {
+        connection->is_closing = true;
+        return;
+    }
+    run_batch(connection, text);
+    OPENSSL_cleanse(text, strlen(text));
+    free(text);
+}
+
+/* RPC and the like: recorded, never understood. */
+static void handle_other(struct connection *connection)
+{
+    struct reply reply = {0};
+
+    reply_message(&reply, 102, tds_packet_name(connection->message.type), NULL);
+    record(connection, "", false, first_error(&reply));
+    connection_send_reply(connection, &reply);
+    reply_deinit(&reply);
+    simulator_changed(connection->instance->simulator);
+}
+
+/* MS-TDS 2.2.1.7: a DONE with the attention bit, whether or not something was running. */
+static void handle_attention(struct connection *connection)
+{
+    struct evbuffer *tokens = connection_buffer();
+
+    connection->is_blocked = false;
+    connection->instance->attentions++;
+    tds_token_attention(tokens);
+    (void)connection_meet(connection, TROUBLE_ATTENTION, connection->session->login->name, NULL);
+    connection_send(connection, TDS_TABULAR, tokens);
+    evbuffer_free(tokens);
+    simulator_changed(connection->instance->simulator);
+}
+
+void connection_request(struct connection *connection, const uint8_t *payload, size_t len)
+{
+    if (connection->message.is_reset)
+        session_reset(connection->session);
+    if (connection->message.type == TDS_ATTENTION)
+        handle_attention(connection);
+    else if (connection->message.type == TDS_SQL_BATCH)
+        handle_batch(connection, payload, len);
+    else
+        handle_other(connection);
+}
