@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -140,6 +141,8 @@ void agent_notify_free(struct agent_notify *notify)
 
 enum escrow_err agent_notify_send(const char *path, int timeout_ms)
 {
+    /* connect(2) to a listener whose backlog is full waits for this long: unix(7). */
+    const struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
     CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address;
     struct pollfd answer = {.fd = fd, .events = POLLIN};
@@ -148,7 +151,8 @@ enum escrow_err agent_notify_send(const char *path, int timeout_ms)
 
     if (err)
         return err;
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         log_error("no agent listens at %s: %s", path, strerror(errno));
         return ESCROW_ERR_UNAVAILABLE;
     }

@@ -148,6 +148,15 @@ void agent_state_on_prober(struct agent_state *state, bool is_up, int64_t now_ms
     state->local_due_ms = now_ms;
 }
 
+/* Who asked while a question or a worker was out wants to know of the time after that. */
+static void take_notice(struct agent_state *state, int64_t now_ms)
+{
+    if (!state->is_notified || state->is_asking || state->is_working)
+        return;
+    state->is_notified = false;
+    state->local_due_ms = state->check_due_ms = state->worker_not_before_ms = now_ms;
+}
+
 static void hold_back_instance(struct agent_state *state, int64_t now_ms)
 {
     state->instance_not_before_ms =
@@ -189,13 +198,11 @@ void agent_state_on_local(struct agent_state *state, const struct probe_state *a
         state->last_known = role;
     }
     state->role = role;
+    take_notice(state, now_ms);
 }
 
-void agent_state_on_opens(struct agent_state *state, enum probe_opens answer, int64_t now_ms)
+static void judge(struct agent_state *state, enum probe_opens answer, int64_t now_ms)
 {
-    state->is_asking = false;
-    if (state->role != AGENT_ROLE_PRIMARY)
-        return;
     state->opens = answer;
     switch (answer) {
     case PROBE_OPENS_YES:
@@ -219,6 +226,14 @@ void agent_state_on_opens(struct agent_state *state, enum probe_opens answer, in
     }
 }
 
+void agent_state_on_opens(struct agent_state *state, enum probe_opens answer, int64_t now_ms)
+{
+    state->is_asking = false;
+    if (state->role == AGENT_ROLE_PRIMARY)
+        judge(state, answer, now_ms);
+    take_notice(state, now_ms);
+}
+
 void agent_state_on_worker(struct agent_state *state, const struct worker_result *result,
                            int64_t now_ms)
 {
@@ -231,15 +246,18 @@ void agent_state_on_worker(struct agent_state *state, const struct worker_result
     if (state->is_outrun) {
         start_afresh(state, now_ms);
         state->check_due_ms = now_ms;
+        take_notice(state, now_ms);
         return;
     }
     state->attempts++;
     state->worker_not_before_ms = now_ms + later_of(wait_ms, (int64_t)result->retry_after_s * 1000);
     /* A success is confirmed at once by the instance itself. */
     state->check_due_ms = has_opened ? now_ms : state->worker_not_before_ms;
+    take_notice(state, now_ms);
 }
 
 void agent_state_on_notify(struct agent_state *state, int64_t now_ms)
 {
-    state->local_due_ms = state->check_due_ms = state->worker_not_before_ms = now_ms;
+    state->is_notified = true;
+    take_notice(state, now_ms);
 }

@@ -47,6 +47,7 @@ struct agent_state {
     bool is_asking;       /* a question is out */
     bool is_working;      /* a worker runs */
     bool is_outrun;       /* the role changed under the worker: its end says nothing about now */
+    bool is_notified;     /* a check was asked for while one of both was out */
     enum agent_role role; /* now */
     enum agent_role last_known; /* the last that was not unknown */
     enum probe_opens opens;     /* last answer; unknown after a change */
@@ -82,6 +83,6 @@ void agent_state_on_worker(struct agent_state *state, const struct worker_result
 
 /*
  * Somebody asks for an immediate check (escrow-agent notify). The spacing of attempts gives way;
- * that of refused logins does not.
+ * that of refused logins does not. While a question or a worker is out, the check follows its end.
  */
 void agent_state_on_notify(struct agent_state *state, int64_t now_ms);

@@ -6,34 +6,15 @@
 bats_load_library bats-support
 bats_load_library bats-assert
 load ../sqlsim/sqlsim
-load lib/processes
+load lib/agent
 
 setup_file() {
-    local certs=$BATS_TEST_DIRNAME/../../certs/escrow-certs
-    cd "$BATS_FILE_TMPDIR" || return 1
-    {
-        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-            -subj "/CN=SQL1" -addext "subjectAltName=DNS:sql.test.invalid" \
-            -keyout sql.key -out sql.pem
-        "$certs" init-ca ca
-        "$certs" agent --id spiffe://test/agent/sql --out . ca
-        "$certs" key act act.key
-        "$certs" key authority authority
-    } >certificates.log 2>&1
+    agent_certificates
 }
 
 setup() {
     CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir -p "$CHAIN"
-    printf 'agent-password\n' >"$CHAIN/password"
-    chmod 0600 "$CHAIN/password"
-    # A port where nothing listens for the time of the test: bound, and not listened on.
-    python3 -c '
-import socket, sys
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True)
-sys.stdin.read()' < <(exec tail -f /dev/null) >"$CHAIN/port" 3>&- &
-    CHAIN_PIDS[port]=$!
-    until [ -s "$CHAIN/port" ]; do :; done
+    agent_prepare
 }
 
 teardown() {
@@ -42,57 +23,6 @@ teardown() {
     sqlsim_stop || status=1
     sanitizer_reports || status=1
     return "$status"
-}
-
-# simulate [JQ-FILTER]
-simulate() {
-    sqlsim_start < <(jq "${1:-.}" <<TEXT
-{"database": {"master_key_passwords": ["S3cret"]},
- "instances": [
-   {"name": "SQL1", "certificate": "$BATS_FILE_TMPDIR/sql.pem", "key": "$BATS_FILE_TMPDIR/sql.key"},
-   {"name": "SQL2", "certificate": "$BATS_FILE_TMPDIR/sql.pem", "key": "$BATS_FILE_TMPDIR/sql.key"}],
- "logins": [{"name": "agent", "password": "agent-password", "rights":
-   ["VIEW SERVER STATE", "VIEW ANY DEFINITION", "CONTROL", "CONTROL ON CERTIFICATE"]}]}
-TEXT
-    )
-}
-
-# agent_start NODE [LINE...]: lines are added to the configuration.
-agent_start() {
-    local node=$1
-    shift
-    cat >"$CHAIN/agent.yaml" <<TEXT
-escrowds:
-  - address: 127.0.0.1
-    port: $(cat "$CHAIN/port")
-    server_id: spiffe://test/escrowd/e1
-    ca_file: $BATS_FILE_TMPDIR/ca/ca.pem
-authority_file: $BATS_FILE_TMPDIR/authority.pub
-state_file: $CHAIN/roster-version
-notify_socket: $CHAIN/notify.sock
-poll: 100ms
-instances:
-  - name: $node
-    group: g
-    certificate_file: $BATS_FILE_TMPDIR/agent-sql.pem
-    key_file: $BATS_FILE_TMPDIR/agent-sql.key
-    act_key_file: $BATS_FILE_TMPDIR/act.key
-    address: 127.0.0.1
-    port: $(sqlsim_port "$node")
-    tls_name: sql.test.invalid
-    ca_file: $BATS_FILE_TMPDIR/sql.pem
-    login: agent
-    password_file: $CHAIN/password
-    availability_group: AG1
-    databases: [SSISDB]
-TEXT
-    printf '%s\n' "$@" >>"$CHAIN/agent.yaml"
-    spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
-    wait_log agent 'ready: 1 instances'
-}
-
-notify() {
-    "$BUILD/client/escrow-agent" notify --socket "$CHAIN/notify.sock"
 }
 
 # child_of PID ROLE
@@ -130,6 +60,37 @@ child_of() {
     sqlsim_ctl dmk drop-service-key
     notify
     wait_log agent 'the master key does not open by itself'
+}
+
+@test "notify is a check at once, however seldom the agent looks" {
+    local start_ms
+    simulate
+    AGENT_POLL=60s agent_start SQL2
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait primary SQL2
+    start_ms=$(date +%s%3N)
+    notify
+    wait_log agent 'the master key does not open by itself'
+    [ $(($(date +%s%3N) - start_ms)) -lt 3000 ]
+}
+
+@test "an agent that hangs keeps nobody who notifies it: not the first, not one behind a full queue" {
+    local i start_ms
+    simulate
+    agent_start SQL1
+    wait_log agent 'the master key opens by itself'
+    kill -STOP "${CHAIN_PIDS[agent]}"
+    for i in {1..20}; do
+        spawn "notify$i" "$BUILD/client/escrow-agent" notify --socket "$CHAIN/agent.sock"
+    done
+    for i in {1..20}; do
+        # Every one gives up for itself, within its 5 s and a little.
+        timeout 8 tail --pid="${CHAIN_PIDS[notify$i]}" -f /dev/null
+        run end "notify$i"
+        assert_failure
+    done
+    kill -CONT "${CHAIN_PIDS[agent]}"
 }
 
 @test "a refused login is not tried again before 30 s, even if asked" {
@@ -195,7 +156,7 @@ child_of() {
     end agent
     wait_log agent ': stopped$'
     [ ! -e "/proc/$prober" ]
-    [ ! -e "$CHAIN/notify.sock" ]
+    [ ! -e "$CHAIN/agent.sock" ]
     run notify
     assert_failure
 }

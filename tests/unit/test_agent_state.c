@@ -281,6 +281,32 @@ static void test_notify_ends_the_spacing(void **state)
     RUN(&agent, rows);
 }
 
+/* A question or a worker that is out may have begun before what the caller knows of. */
+static void test_notify_while_something_is_out(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {10, NOTIFY, AGENT_WAIT, NEVER},
+        {20, SECONDARY, AGENT_ASK_LOCAL, 0, 0},
+        {20, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {30, NOTIFY, AGENT_WAIT, NEVER},
+        {40, OPENS, AGENT_ASK_OPENS, 0, 0},
+        {40, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {40, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {40, PRIMARY, AGENT_WAIT, 1040, 1040},
+        {50, NOTIFY, AGENT_WAIT, 1040, 1040},
+        {60, DENIED, AGENT_ASK_OPENS, 0, 0},
+        {60, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {60, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {60, PRIMARY, AGENT_WAIT, 1060, 1060},
+        {70, DENIED, AGENT_WAIT, 1060, 1060}, /* one notice, one attempt */
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+}
+
 static void test_no_certificate(void **state)
 {
     static const struct row rows[] = {
@@ -406,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_silence_is_no_role_change),
         cmocka_unit_test(test_refused_login_holds_everything_back),
         cmocka_unit_test(test_notify_ends_the_spacing),
+        cmocka_unit_test(test_notify_while_something_is_out),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_demoted_while_asked),
         cmocka_unit_test(test_spacing_of_each_outcome),
