@@ -74,16 +74,22 @@ struct user *principals_add_user(struct principals *principals, const char *name
     return user;
 }
 
-const struct login *principals_find_login(const struct principals *principals, size_t instance,
-                                          const char *name)
+static struct login *find_login(const struct principals *principals, size_t instance,
+                                const char *name)
 {
     for (size_t i = 0; i < principals->login_count; i++) {
-        const struct login *login = &principals->logins[i];
+        struct login *login = &principals->logins[i];
 
         if (login->instances >> instance & 1 && strcasecmp(login->name, name) == 0)
             return login;
     }
     return NULL;
+}
+
+const struct login *principals_find_login(const struct principals *principals, size_t instance,
+                                          const char *name)
+{
+    return find_login(principals, instance, name);
 }
 
 unsigned principals_rights(const struct principals *principals, const struct login *login)
@@ -100,4 +106,58 @@ unsigned principals_rights(const struct principals *principals, const struct log
             rights |= user->rights;
     }
     return rights;
+}
+
+static int32_t check_password(struct login *login, const struct login_gate *gate,
+                              const char *password)
+{
+    uint64_t here = UINT64_C(1) << gate->instance;
+    uint32_t *bad = &login->bad_passwords[gate->instance];
+    bool is_right = login->password && strcmp(login->password, password) == 0;
+
+    if (login->locked & here && (is_right || !gate->locked_needs_password))
+        return 18486;
+    if (is_right) {
+        *bad = 0;
+        return 0;
+    }
+    if (gate->lockout_threshold && ++*bad >= gate->lockout_threshold)
+        login->locked |= here;
+    return 18456;
+}
+
+/* Who knows the password learns why it does not help; the order of these is inferred. */
+static int32_t check_account(const struct login *login, const struct login_gate *gate)
+{
+    uint64_t here = UINT64_C(1) << gate->instance;
+    bool is_administrator = login->rights & RIGHT_SYSADMIN;
+
+    if (login->is_disabled)
+        return 18470;
+    if (login->must_change & here)
+        return 18488;
+    if (login->expired & here)
+        return 18487;
+    if (gate->is_upgrading && !is_administrator)
+        return 18401;
+    if (gate->is_single_user && (!is_administrator || gate->has_sessions))
+        return 18461;
+    return 0;
+}
+
+int32_t principals_log_in(struct principals *principals, const struct login_gate *gate,
+                          const char *name, const char *password, const struct login **ret_login)
+{
+    struct login *login = find_login(principals, gate->instance, name);
+    int32_t number;
+
+    /* One text for an unknown login and a wrong password: the client always sees state 1 (2.2). */
+    if (!login)
+        return 18456;
+    number = check_password(login, gate, password);
+    if (!number)
+        number = check_account(login, gate);
+    if (!number)
+        *ret_login = login;
+    return number;
 }

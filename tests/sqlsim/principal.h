@@ -12,7 +12,8 @@
  * database that the group replicates; they meet by SID, never by name, so a login whose SID differs
  * on one instance cannot enter the database there (916).
  */
-#define PRINCIPAL_SID_MAX 85 /* bytes, as in sys.server_principals */
+#define PRINCIPAL_SID_MAX 85       /* bytes, as in sys.server_principals */
+#define PRINCIPAL_INSTANCES_MAX 64 /* one bit each */
 
 enum principal_right {
     /* of a login */
@@ -44,6 +45,19 @@ struct login {
     unsigned rights;    /* server rights only */
     uint64_t instances; /* bit n: exists on instance n */
     bool is_disabled;
+    /* On instance n, since passwords and what is counted of them are not replicated. */
+    uint64_t locked, expired, must_change;           /* bit n */
+    uint32_t bad_passwords[PRINCIPAL_INSTANCES_MAX]; /* since the last good one */
+};
+
+/* What an instance asks of a login apart from its password. */
+struct login_gate {
+    size_t instance;
+    uint32_t lockout_threshold; /* bad passwords that lock; 0: never */
+    bool locked_needs_password; /* who gives a wrong password is not told of the lock */
+    bool is_upgrading;          /* script upgrade: administrators only */
+    bool is_single_user;        /* one administrator only */
+    bool has_sessions;
 };
 
 struct user {
@@ -67,3 +81,10 @@ const struct login *principals_find_login(const struct principals *principals, s
                                           const char *name);
 /* Server rights of the login and, by its SID, database rights; a sysadmin has every right. */
 unsigned principals_rights(const struct principals *principals, const struct login *login);
+
+/*
+ * A login by name and password: 0 and the login, or SQL Server's error (2.2): 18456, 18470, 18486,
+ * 18487, 18488, 18401, 18461. Counts bad passwords.
+ */
+int32_t principals_log_in(struct principals *principals, const struct login_gate *gate,
+                          const char *name, const char *password, const struct login **ret_login);
