@@ -319,6 +319,30 @@ teardown() {
     SQLSIM_PID=
 }
 
+@test "several groups and databases live on the instances, each with its own role and key" {
+    sqlsim_start < <(config 'del(.database) | .groups = [
+        {name: "AG1", databases: [{master_key_passwords: ["one"]}, {name: "Orders"}],
+         replicas: ["SQL1", "SQL2"]},
+        {name: "AG2", cluster_type: "EXTERNAL", primary: "SQL2", databases: [{name: "Sales"}],
+         replicas: [{instance: "SQL2", name: "OTHER"}, {instance: "SQL3", readable: "all"}]}] |
+        .databases = [{name: "Alone", instance: "SQL3"}]')
+    run witness SQL2 agent "${LOCAL//AG1/AG2}" "USE [Sales]" "$OPENS" "USE [SSISDB]" "USE [Alone]"
+    assert_line --index 0 --partial '[[1, null]]'
+    assert_line --index 2 --partial '[[256]]'
+    assert_line --index 3 --partial '"error": 976'
+    assert_line --index 4 --partial '"error": 911'
+    run witness SQL1 agent "${LOCAL//AG1/AG2}" "USE [Sales]"
+    assert_line --index 0 --partial '"rows": []'
+    assert_line --index 1 --partial '"error": 911'
+    sqlsim_ctl failover --group AG2 SQL3
+    sqlsim_ctl wait primary --group AG2 SQL3
+    printf 'two\n' | sqlsim_ctl dmk add-password --database Sales -
+    run sqlsim_ctl failover --group AG2 SQL1
+    assert_failure
+    assert_equal "$(of_state '[.groups[].primary, .databases[].opens_on, .databases[2].passwords]')" \
+        '["SQL1","SQL3",["SQL1"],["SQL1"],["SQL2"],["SQL3"],1]'
+}
+
 @test "lies: a secondary claims to be primary, another names it" {
     sqlsim_start < <(config)
     sqlsim_ctl set SQL2.role PRIMARY
@@ -370,7 +394,9 @@ teardown() {
         '.instances[0].encryption = "maybe":encryption' '.logins[0].rights = ["FLY"]:rights' \
         '.logins[0].sid = "xyz":sid' '.switches.colour = "red":colour' '.instances = []:instances' \
         '.instances[1].name = "SQL1":name of its own' '.primary = "SQL9":primary' \
-        '.group.cluster_type = "MOSIX":cluster_type' '.logins[0].instances = ["SQL9"]:instances'; do
+        '.group.cluster_type = "MOSIX":cluster_type' \
+        '.groups = []:groups' 'del(.database) | .groups = [{replicas: ["SQL9"]}]:replicas' \
+        '.databases = [{name: "SSISDB", instance: "SQL1"}]:one name' '.logins[0].instances = ["SQL9"]:instances'; do
         run bash -c "'$sim' - 2>&1" < <(config "${filter%:*}")
         assert_failure
         assert_output --partial "${filter##*:}"

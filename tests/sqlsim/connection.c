@@ -21,11 +21,11 @@ struct evbuffer *connection_buffer(void)
     return buffer;
 }
 
-const struct model_replica *connection_replica(const struct connection *connection)
+const struct model_instance *connection_model(const struct connection *connection)
 {
     const struct instance *instance = connection->instance;
 
-    return &instance->simulator->model.replicas[instance->replica];
+    return &instance->simulator->model.instances[instance->index];
 }
 
 static void handle_prelogin(struct connection *connection, const uint8_t *payload, size_t len)
@@ -39,7 +39,7 @@ static void handle_prelogin(struct connection *connection, const uint8_t *payloa
     }
     connection->encryption = tds_prelogin_negotiate(connection->instance->encryption, client);
     answer = connection_buffer();
-    tds_prelogin_put(answer, connection_replica(connection)->version, connection->encryption);
+    tds_prelogin_put(answer, connection_model(connection)->version, connection->encryption);
     (void)connection_meet(connection, TROUBLE_PRELOGIN, NULL, NULL);
     connection_send(connection, TDS_TABULAR, answer);
     evbuffer_free(answer);
@@ -90,8 +90,8 @@ static void send_login_ack(struct connection *connection, const struct reply *re
     struct evbuffer *tokens = connection_buffer();
     struct tds_login_ack ack = {
         .tds_version = client_version < TDS_VERSION_74 ? client_version : TDS_VERSION_74,
-        .server_name = connection_replica(connection)->name,
-        .version = connection_replica(connection)->version,
+        .server_name = connection_model(connection)->name,
+        .version = connection_model(connection)->version,
         .packet_size = connection->packet_size,
     };
 
@@ -128,7 +128,7 @@ static void log_in(struct connection *connection, const struct tds_login *login)
     if (is_refused(connection, login->user))
         return;
     connection->session =
-        session_new(&instance->simulator->model, instance->replica, &wanted, &reply);
+        session_new(&instance->simulator->model, instance->index, &wanted, &reply);
     if (connection->session) {
         connection->session->on_kill = on_kill;
         connection->session->argument = connection;
@@ -303,7 +303,7 @@ void connection_new(struct instance *instance, evutil_socket_t fd)
     connection_stop(connection);
     if (connection->is_closing)
         connection_free(connection, connection->is_reset);
-    else if (connection_replica(connection)->is_hung)
+    else if (connection_model(connection)->is_hung)
         connection_hang(connection);
     else
         bufferevent_enable(connection->stream, EV_READ | EV_WRITE);

@@ -44,7 +44,7 @@ struct connection {
 };
 
 struct evbuffer *connection_buffer(void); /* a new one */
-const struct model_replica *connection_replica(const struct connection *connection);
+const struct model_instance *connection_model(const struct connection *connection);
 
 /* Ends the connection when what was answered is on its way. */
 void connection_finish(struct connection *connection);

@@ -23,7 +23,7 @@ static void record(struct connection *connection, const char *text, bool is_know
         .packet = tds_packet_name(connection->message.type),
         .bytes = evbuffer_get_length(connection->message.payload),
         .login = memory_copy(session->login->name),
-        .database = memory_copy(session->is_in_database ? model->database : "master"),
+        .database = memory_copy(session_database_name(session)),
         .statement = is_verbatim ? memory_copy(text) : lexer_redact(text),
         .error = error,
     };

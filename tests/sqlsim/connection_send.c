@@ -152,7 +152,7 @@ void connection_send_reply(struct connection *connection, const struct reply *re
 {
     struct evbuffer *tokens = connection_buffer();
 
-    tds_token_reply(tokens, reply, connection_replica(connection)->name);
+    tds_token_reply(tokens, reply, connection_model(connection)->name);
     garble(tokens, connection->instance->simulator->model.switches.garble, connection->replies++);
     connection_send(connection, TDS_TABULAR, tokens);
     evbuffer_free(tokens);

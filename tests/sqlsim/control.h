@@ -26,28 +26,46 @@ struct control_words {
     const char *words[CONTROL_WORDS_MAX]; /* words[0] is the command */
 };
 
-/* A condition of `wait`; text and index as it was asked for. */
+/* A condition of `wait`; what it asks for. */
 struct control_condition {
     bool (*is_true)(struct simulator *simulator, const struct control_condition *condition);
-    size_t replica;
+    struct model_group *group;
+    struct model_database *database; /* NULL: the group has none */
+    size_t instance;
     char *text;
     uint64_t count;
     int64_t timeout_ms;
 };
 
 /*
- * Runs a command. Its answer, owned by the caller; or NULL if it is a `wait` whose condition is not
- * true yet, and then *ret_condition.
+ * Runs a command, which takes options from the words. Its answer, owned by the caller; or NULL if
+ * it is a `wait` whose condition is not true yet, and then *ret_condition.
  */
-json_t *control_run(struct simulator *simulator, const struct control_words *words,
+json_t *control_run(struct simulator *simulator, struct control_words *words,
                     struct control_condition *ret_condition);
 
-/* {"ok": false, "error": text} */
-json_t *control_error(const char *text);
+/* For the commands: answers, all owned by the caller. */
+json_t *control_error(const char *text); /* {"ok": false, "error": text} */
+json_t *control_no_scope(void);          /* --group or --database names none */
+json_t *control_done(const struct simulator *simulator);
+json_t *control_no_instance(const char *name);
 
 /* control_trouble.c: `trouble NODE ...`, and the rules of an instance. */
-json_t *control_trouble(struct simulator *simulator, const struct control_words *words);
+json_t *control_trouble(struct simulator *simulator, struct control_words *words);
 json_t *control_troubles_json(const struct troubles *troubles);
 
-/* control_state.c: the answer of `state`. */
+/* Takes an option and its value, or a flag, out of the words wherever it stands. NULL: not there.
+ */
+const char *control_option(struct control_words *words, const char *name);
+bool control_flag(struct control_words *words, const char *name);
+/* Takes --group and --database; without: the first group, its first database (NULL: it has none).
+ * false: there is no such. */
+MUST_CHECK bool control_find_scope(struct simulator *simulator, struct control_words *words,
+                                   struct model_group **ret_group,
+                                   struct model_database **ret_database);
+
+/* control_set.c, control_wait.c, control_state.c: the commands of those names. */
+json_t *control_set(struct simulator *simulator, struct control_words *words);
+json_t *control_wait(struct simulator *simulator, struct control_words *words,
+                     struct control_condition *ret_condition);
 json_t *control_state(struct simulator *simulator);

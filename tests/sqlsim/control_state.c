@@ -14,10 +14,10 @@ static const char *const phase_names[] = {
     [MODEL_PRIMARY] = "PRIMARY",
 };
 
-static json_t *sessions_json(const struct model *model, const struct model_replica *replica)
+static json_t *sessions_json(const struct model_instance *instance)
 {
     json_t *list = json_array();
-    const struct session *session = LIST_FIRST(&replica->sessions);
+    const struct session *session = LIST_FIRST(&instance->sessions);
 
     for (; session; session = LIST_NEXT(session, entry)) {
         char context[2 * SESSION_CONTEXT_MAX + 1];
@@ -25,17 +25,16 @@ static json_t *sessions_json(const struct model *model, const struct model_repli
         hex_encode(session->context, session->context_len, context);
         json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:b, s:s}", "session", session->id,
                                               "login", session->login->name, "database",
-                                              session->is_in_database ? model->database : "master",
-                                              "key_open", session->has_open_key, "context_info",
-                                              context));
+                                              session_database_name(session), "key_open",
+                                              session->open_keys != 0, "context_info", context));
     }
     return list;
 }
 
 /* What the instance says when it is asked, lies included. */
-static json_t *view_json(const struct model *model, size_t index)
+static json_t *view_json(const struct model *model, const struct model_group *group, size_t index)
 {
-    struct model_view view = model_view(model, index);
+    struct model_view view = model_view(model, group, index);
 
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s?, s:s?, s:s, s:s, s:i}", "role", view.role,
                      "operational_state", view.operational_state, "recovery_health",
@@ -46,29 +45,102 @@ static json_t *view_json(const struct model *model, size_t index)
                      view.recovery_lsn, "quorum_state", model_view_quorum(model, index));
 }
 
+/* Its part in a group. */
+static json_t *replica_json(const struct model *model, const struct model_group *group,
+                            size_t index)
+{
+    const struct model_replica *replica = &group->replicas[index];
+
+    return json_pack("{s:s, s:I, s:o}", "phase", phase_names[replica->phase], "primary_since_ms",
+                     (json_int_t)replica->primary_since_ms, "view", view_json(model, group, index));
+}
+
+/* Its copy of a database. */
+static json_t *copy_json(const struct model *model, const struct model_database *database,
+                         size_t index)
+{
+    const struct model_copy *copy = &database->copies[index];
+    json_t *opened = json_null();
+
+    if (copy->opened_by)
+        opened =
+            json_pack("{s:I, s:s}", "at_ms", (json_int_t)copy->opened_ms, "login", copy->opened_by);
+    return json_pack("{s:b, s:b, s:o}", "opens", model_opens(model, database, index), "flag",
+                     copy->flag, "opened", opened);
+}
+
 static json_t *instance_json(const struct simulator *simulator, size_t index)
 {
     const struct instance *instance = &simulator->instances[index];
-    const struct model_replica *replica = &simulator->model.replicas[index];
-    json_t *opened = json_null();
-
-    if (replica->opened_by)
-        opened = json_pack("{s:I, s:s}", "at_ms", (json_int_t)replica->opened_ms, "login",
-                           replica->opened_by);
-    return json_pack(
-        "{s:i, s:b, s:b, s:s, s:I, s:b, s:b, s:o, s:s, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, "
-        "s:I, s:o}",
-        "port", instance->port, "alive", replica->is_alive, "hung", replica->is_hung, "phase",
-        phase_names[replica->phase], "primary_since_ms", (json_int_t)replica->primary_since_ms,
-        "opens", model_opens(&simulator->model, index), "flag", replica->flag, "opened", opened,
-        "service_master_key", replica->service_key, "view", view_json(&simulator->model, index),
-        "sessions", sessions_json(&simulator->model, replica), "connections",
-        (json_int_t)instance->connection_count, "clear_bytes", (json_int_t)instance->clear_bytes,
-        "statements", (json_int_t)instance->journal.count + (json_int_t)instance->journal.dropped,
-        "dropped", (json_int_t)instance->journal.dropped, "unknown_statements",
+    const struct model *model = &simulator->model;
+    const struct model_instance *own = &model->instances[index];
+    const struct model_group *group = &model->groups[0];
+    json_t *object = json_pack(
+        "{s:i, s:b, s:b, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "port", instance->port,
+        "alive", own->is_alive, "hung", own->is_hung, "service_master_key", own->service_key,
+        "sessions", sessions_json(own), "connections", (json_int_t)instance->connection_count,
+        "clear_bytes", (json_int_t)instance->clear_bytes, "statements",
+        (json_int_t)instance->journal.count + (json_int_t)instance->journal.dropped, "dropped",
+        (json_int_t)instance->journal.dropped, "unknown_statements",
         (json_int_t)instance->journal.unknown, "attentions", (json_int_t)instance->attentions,
         "trouble_hits", (json_int_t)instance->troubles.hits, "troubles",
         control_troubles_json(&instance->troubles));
+
+    if (group->replicas[index].is_member)
+        json_object_update_new(object, replica_json(model, group, index));
+    if (model->database_count && model_has_database(&model->databases[0], index))
+        json_object_update_new(object, copy_json(model, &model->databases[0], index));
+    return object;
+}
+
+static json_t *database_json(const struct model *model, const struct model_database *database)
+{
+    json_t *copies = json_object(), *opening = json_array();
+
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (!model_has_database(database, i))
+            continue;
+        json_object_set_new(copies, model->instances[i].name, copy_json(model, database, i));
+        if (model_opens(model, database, i))
+            json_array_append_new(opening, json_string(model->instances[i].name));
+    }
+    return json_pack("{s:s, s:s?, s:i, s:o, s:o}", "database", database->name, "group",
+                     database->group ? database->group->name : NULL, "passwords",
+                     (int)database->content.key.password_count, "opens_on", opening, "copies",
+                     copies);
+}
+
+static json_t *databases_json(const struct model *model)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < model->database_count; i++)
+        json_array_append_new(list, database_json(model, &model->databases[i]));
+    return list;
+}
+
+static json_t *group_json(const struct model *model, const struct model_group *group)
+{
+    const struct model_replica *primary =
+        group->primary == MODEL_NONE ? NULL : &group->replicas[group->primary];
+    json_t *replicas = json_object();
+
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (group->replicas[i].is_member)
+            json_object_set_new(replicas, model->instances[i].name, replica_json(model, group, i));
+    }
+    return json_pack("{s:s, s:s?, s:I, s:I, s:o}", "group", group->name, "primary",
+                     primary ? primary->name : NULL, "promotions", (json_int_t)group->promotions,
+                     "sequence_number", (json_int_t)group->sequence_number, "replicas", replicas);
+}
+
+static json_t *groups_json(const struct model *model)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < model->group_count; i++)
+        json_array_append_new(list, group_json(model, &model->groups[i]));
+    return list;
 }
 
 static json_t *switches_json(const struct switches *switches)
@@ -86,25 +158,28 @@ static json_t *switches_json(const struct switches *switches)
 json_t *control_state(struct simulator *simulator)
 {
     const struct model *model = &simulator->model;
-    json_t *instances = json_object(), *opening = json_array(), *unknown = json_array();
+    json_t *instances = json_object(), *unknown = json_array();
+    json_t *groups = groups_json(model), *databases = databases_json(model), *state;
     uint64_t unknown_count = 0;
 
-    for (size_t i = 0; i < model->count; i++) {
+    for (size_t i = 0; i < model->instance_count; i++) {
         json_t *part = journal_json(&simulator->instances[i].journal, true);
 
-        json_object_set_new(instances, model->replicas[i].name, instance_json(simulator, i));
-        if (model_opens(model, i))
-            json_array_append_new(opening, json_string(model->replicas[i].name));
+        json_object_set_new(instances, model->instances[i].name, instance_json(simulator, i));
         json_array_extend(unknown, part);
         json_decref(part);
         unknown_count += simulator->instances[i].journal.unknown;
     }
-    return json_pack(
-        "{s:b, s:I, s:s, s:s, s:s?, s:I, s:I, s:i, s:o, s:I, s:o, s:o, s:o}", "ok", 1, "now_ms",
-        (json_int_t)model->now_ms, "group", model->group_name, "database", model->database,
-        "primary", model->primary == MODEL_NONE ? NULL : model->replicas[model->primary].name,
-        "promotions", (json_int_t)model->promotions, "sequence_number",
-        (json_int_t)model->sequence_number, "passwords", (int)model->key.password_count, "opens_on",
-        opening, "unknown_statements", (json_int_t)unknown_count, "unknown", unknown, "switches",
-        switches_json(&model->switches), "instances", instances);
+    state = json_pack("{s:b, s:I, s:I, s:o, s:o, s:O, s:O, s:o}", "ok", 1, "now_ms",
+                      (json_int_t)model->now_ms, "unknown_statements", (json_int_t)unknown_count,
+                      "unknown", unknown, "switches", switches_json(&model->switches), "groups",
+                      groups, "databases", databases, "instances", instances);
+    /* Those of the first group and its first database, also at the top. */
+    json_object_update_missing(state, json_array_get(groups, 0));
+    json_object_update_missing(state, json_array_get(databases, 0));
+    json_object_del(state, "replicas");
+    json_object_del(state, "copies");
+    json_decref(groups);
+    json_decref(databases);
+    return state;
 }

@@ -26,15 +26,15 @@ json_t *control_troubles_json(const struct troubles *troubles)
     return list;
 }
 
-json_t *control_trouble(struct simulator *simulator, const struct control_words *words)
+json_t *control_trouble(struct simulator *simulator, struct control_words *words)
 {
-    size_t replica = model_find(&simulator->model, words->words[1]);
+    size_t instance = model_find_instance(&simulator->model, words->words[1]);
     struct troubles *troubles;
     const char *problem;
 
-    if (replica == MODEL_NONE)
+    if (instance == MODEL_NONE)
         return control_error("no such instance");
-    troubles = &simulator->instances[replica].troubles;
+    troubles = &simulator->instances[instance].troubles;
     if (words->count == 3 && strcmp(words->words[2], "off") == 0)
         troubles_clear(troubles);
     else if (troubles_add(troubles, words->words + 2, words->count - 2, &problem))

@@ -12,10 +12,11 @@ static const char usage[] =
     "usage: sqlsim CONFIG                        run; CONFIG is a JSON file, or - for stdin\n"
     "       sqlsim ctl SOCKET COMMAND [WORD...]  steer one that runs\n"
     "\n"
-    "Commands: failover [--force] NODE, kill [--auto] NODE, start NODE, hang NODE, resume NODE,\n"
-    "state, log NODE, set SWITCH VALUE, set NODE.PROPERTY VALUE, dmk ACTION [PASSWORD],\n"
-    "trouble NODE KIND [ARGUMENT...] [OPTION VALUE...], trouble NODE off,\n"
-    "wait CONDITION NODE [TEXT] [COUNT] [--timeout MS], quit. See tests/sqlsim/README.md.\n";
+    "Commands: failover [--group G] [--force] NODE, kill [--auto] NODE, start NODE, hang NODE,\n"
+    "resume NODE, state, log NODE, set SWITCH VALUE, set NODE.PROPERTY VALUE,\n"
+    "dmk [--database D] ACTION [PASSWORD], wait CONDITION NODE [TEXT] [COUNT] [--timeout MS],\n"
+    "trouble NODE KIND [ARGUMENT...] [OPTION VALUE...], trouble NODE off, quit.\n"
+    "See tests/sqlsim/README.md.\n";
 
 static void on_signal(evutil_socket_t number, short what, void *argument)
 {
@@ -30,8 +31,8 @@ static void print_ready(const struct simulator *simulator)
 {
     json_t *ports = json_object(), *ready;
 
-    for (size_t i = 0; i < simulator->model.count; i++)
-        json_object_set_new(ports, simulator->model.replicas[i].name,
+    for (size_t i = 0; i < simulator->model.instance_count; i++)
+        json_object_set_new(ports, simulator->model.instances[i].name,
                             json_integer(simulator->instances[i].port));
     ready = json_pack("{s:b, s:o}", "ready", 1, "ports", ports);
     json_dumpf(ready, stdout, JSON_COMPACT);

@@ -11,11 +11,17 @@
 #include <sys/queue.h>
 
 /*
- * One availability group with one database on N replicas. Pure: it knows no socket and no clock;
- * the caller hands in the time (milliseconds, never backwards) and asks when to come again.
- * What a replica would answer about itself and the group is in model_view.h.
+ * Instances of SQL Server, the availability groups whose replicas they hold, and the databases in
+ * those groups or beside them. Pure: it knows no socket and no clock; the caller hands in the time
+ * (milliseconds, never backwards) and asks when to come again. What an instance would answer about
+ * itself and a group is in model_view.h.
+ *
+ * One number, the index of the instance, names an instance, its replica in any group and its copy
+ * of any database. Instances, groups and databases are never moved in memory or taken away.
  */
-#define MODEL_REPLICAS_MAX 16
+#define MODEL_INSTANCES_MAX 16
+#define MODEL_GROUPS_MAX 8
+#define MODEL_DATABASES_MAX 32 /* session.h has a bit for each */
 #define MODEL_NONE SIZE_MAX
 
 enum model_cluster { MODEL_CLUSTER_WSFC, MODEL_CLUSTER_EXTERNAL, MODEL_CLUSTER_NONE };
@@ -26,12 +32,22 @@ enum model_readable { MODEL_READABLE_NO, MODEL_READABLE_INTENT, MODEL_READABLE_A
 enum model_phase {
     MODEL_SECONDARY,
     MODEL_RESOLVING,
-    MODEL_PRIMARY_PENDING,    /* PRIMARY, operational state PENDING, database RECOVERING */
+    MODEL_PRIMARY_PENDING,    /* PRIMARY, operational state PENDING, databases RECOVERING */
     MODEL_PRIMARY_RECOVERING, /* PRIMARY, ONLINE, its databases not yet */
-    MODEL_PRIMARY,            /* PRIMARY, ONLINE, database ONLINE and READ_WRITE */
+    MODEL_PRIMARY,            /* PRIMARY, ONLINE, databases ONLINE and READ_WRITE */
 };
 
 struct session;
+
+/* What is not replicated: it stays on its machine whatever the groups do. */
+struct model_instance {
+    char *name;        /* @@SERVERNAME */
+    char *service_key; /* id of its service master key */
+    char *version;     /* "16.0.4165.4" */
+    enum model_quorum quorum;
+    bool is_alive, is_hung;
+    LIST_HEAD(model_sessions, session) sessions;
+};
 
 /* What a test makes a replica say although it is not so; MODEL_NONE and NULL: the truth. */
 struct model_lies {
@@ -40,56 +56,103 @@ struct model_lies {
     char *sequence_number; /* decimal, or "NULL" */
 };
 
+/* The part of one instance in one group. */
 struct model_replica {
-    char *name;
-    char *service_key; /* id of its service master key */
-    char *version;     /* "16.0.4165.4" */
+    bool is_member;
+    char *name; /* replica_server_name */
     bool is_asynchronous;
     enum model_readable readable;
-    enum model_quorum quorum;
-    bool is_alive, is_hung;
     enum model_phase phase;
     bool is_promoting;        /* the next phases lead to PRIMARY, else to SECONDARY */
     int64_t due_ms;           /* when the next phase begins; 0: none is due */
     int64_t primary_since_ms; /* start of MODEL_PRIMARY */
     int64_t sequence_number;  /* the group's, as this replica last learnt it */
     char recovery_lsn[48];    /* of its last promotion */
-    uint32_t master_copy;     /* generation of the DMK that its own master holds, or 0 */
-    bool flag;                /* is_master_key_encrypted_by_server: instance-local */
-    int64_t opened_ms;        /* the last ADD ENCRYPTION BY SERVICE MASTER KEY here, or 0 */
-    char *opened_by;          /* its login */
     struct model_lies lies;
-    LIST_HEAD(model_sessions, session) sessions;
+};
+
+struct model_group {
+    char *name;
+    enum model_cluster cluster;
+    struct model_replica replicas[MODEL_INSTANCES_MAX]; /* by instance */
+    size_t primary;                                     /* as the cluster knows it, or MODEL_NONE */
+    int64_t sequence_number;
+    uint64_t lsn_counter;
+    int64_t auto_failover_ms; /* when the cluster promotes by itself, 0: not */
+    size_t promotions;
+};
+
+/* What lies in the database files, so goes wherever the database goes. */
+struct model_content {
+    struct master_key key;
+};
+
+/* What one instance knows of a database and does not replicate. */
+struct model_copy {
+    uint32_t master_copy; /* generation of the DMK that its own master holds, or 0 */
+    bool flag;            /* is_master_key_encrypted_by_server */
+    int64_t opened_ms;    /* the last ADD ENCRYPTION BY SERVICE MASTER KEY here, or 0 */
+    char *opened_by;      /* its login */
+};
+
+struct model_database {
+    char *name;
+    struct model_group *group; /* NULL: of one instance only */
+    size_t instance;           /* that one, else MODEL_NONE */
+    struct model_content content;
+    struct model_copy copies[MODEL_INSTANCES_MAX]; /* by instance */
 };
 
 struct model {
     struct switches switches;
-    char *group_name;
-    char *database;
-    enum model_cluster cluster;
-    struct master_key key;
     struct principals principals;
-    size_t count;
-    struct model_replica replicas[MODEL_REPLICAS_MAX];
-    size_t primary; /* as the cluster knows it, or MODEL_NONE */
-    int64_t sequence_number;
-    uint64_t lsn_counter;
+    size_t instance_count, group_count, database_count;
+    struct model_instance instances[MODEL_INSTANCES_MAX];
+    struct model_group groups[MODEL_GROUPS_MAX];
+    struct model_database databases[MODEL_DATABASES_MAX];
     int32_t next_session_id;
     int64_t now_ms;
-    int64_t auto_failover_ms; /* when the cluster promotes by itself, 0: not */
-    size_t promotions;
-    /* The database of this replica is taken from its sessions; may be NULL. */
-    void (*on_role_change)(struct model *model, size_t replica, void *argument);
+    /* Databases of the group on this instance are taken from their sessions; may be NULL. */
+    void (*on_role_change)(struct model *model, const struct model_group *group, size_t instance,
+                           void *argument);
     void *argument;
 };
 
-void model_init(struct model *model, const char *group_name, const char *database);
+void model_init(struct model *model);
 void model_deinit(struct model *model);
-/* A secondary with its own SMK; its index. At most MODEL_REPLICAS_MAX. */
-size_t model_add_replica(struct model *model, const char *name);
-size_t model_find(const struct model *model, const char *name); /* or MODEL_NONE */
-/* The primary of the start: everything on-line, its SMK wraps the DMK. */
-void model_set_initial_primary(struct model *model, size_t replica);
+
+/* Each at most its _MAX times; more end the process. Names ignore case. */
+/* With its own SMK; its index. */
+size_t model_add_instance(struct model *model, const char *name);
+size_t model_find_instance(const struct model *model, const char *name); /* or MODEL_NONE */
+bool model_answers(const struct model *model, size_t instance);          /* alive, not hung */
+/* Without replicas. */
+struct model_group *model_add_group(struct model *model, const char *name);
+struct model_group *model_find_group(struct model *model, const char *name); /* or NULL */
+/* The instance becomes a secondary of the group. */
+struct model_replica *model_add_replica(struct model *model, struct model_group *group,
+                                        size_t instance);
+/* With a DMK without passwords. group NULL: of that instance only; else instance is MODEL_NONE. */
+struct model_database *model_add_database(struct model *model, const char *name,
+                                          struct model_group *group, size_t instance);
+/* The database of that name on the instance, or NULL. */
+struct model_database *model_find_database(struct model *model, size_t instance, const char *name);
+size_t model_database_index(const struct model *model, const struct model_database *database);
+bool model_has_database(const struct model_database *database, size_t instance);
+/* The primary of the start: everything on-line, its SMK wraps the DMKs of the group. */
+void model_set_initial_primary(struct model *model, struct model_group *group, size_t instance);
+/* The DMK was made on this instance: its SMK wraps both copies, in the database and in master. */
+void model_set_initial_owner(struct model *model, struct model_database *database, size_t instance);
+
+/* The content as this instance has it; writes to it are the caller's to allow. */
+struct model_content *model_content(struct model_database *database, size_t instance);
+/* Whether the DMK opens by itself with what this instance has (1.9). */
+bool model_opens(const struct model *model, const struct model_database *database, size_t instance);
+/* Records ADD ENCRYPTION BY SERVICE MASTER KEY by a login on this instance. */
+void model_add_service_key(struct model *model, struct model_database *database, size_t instance,
+                           const char *login);
+
+/* model_role.c: changes of role */
 
 /* Carries out what is due at now_ms. */
 void model_advance(struct model *model, int64_t now_ms);
@@ -97,22 +160,19 @@ void model_advance(struct model *model, int64_t now_ms);
 int64_t model_next_due(const struct model *model);
 
 /*
- * ALTER AVAILABILITY GROUP FAILOVER (forced: FORCE_FAILOVER_ALLOW_DATA_LOSS) on this replica, which
- * must be alive and answer. Returns before the role change ends (4.3). 0, or SQL Server's error:
- * 41122 already primary, 41113 one is on its way, 41142 not synchronised (planned only).
+ * ALTER AVAILABILITY GROUP FAILOVER (forced: FORCE_FAILOVER_ALLOW_DATA_LOSS) on a replica of the
+ * group, which must be alive and answer. Returns before the role change ends (4.3). 0, or SQL
+ * Server's error: 41122 already primary, 41113 one is on its way, 41142 not synchronised (planned
+ * only).
  */
-int32_t model_failover(struct model *model, size_t replica, bool is_forced);
+int32_t model_failover(struct model *model, struct model_group *group, size_t instance,
+                       bool is_forced);
 /*
  * The instance dies. is_automatic: the cluster promotes the first healthy synchronous secondary
- * after the switch auto_failover_ms.
+ * of each group that it was primary of, after the switch auto_failover_ms.
  */
-void model_kill(struct model *model, size_t replica, bool is_automatic);
-/* The instance starts again: primary if the group has not chosen another, else secondary. */
-void model_start(struct model *model, size_t replica);
-void model_hang(struct model *model, size_t replica);
-void model_resume(struct model *model, size_t replica);
-
-/* Whether the DMK opens by itself with what this instance has (1.9). */
-bool model_opens(const struct model *model, size_t replica);
-/* Records ADD ENCRYPTION BY SERVICE MASTER KEY by a login on this replica. */
-void model_add_service_key(struct model *model, size_t replica, const char *login);
+void model_kill(struct model *model, size_t instance, bool is_automatic);
+/* The instance starts again: primary of groups that have not chosen another, else secondary. */
+void model_start(struct model *model, size_t instance);
+void model_hang(struct model *model, size_t instance);
+void model_resume(struct model *model, size_t instance);

@@ -22,35 +22,35 @@ static const struct {
     [MODEL_PRIMARY] = {ROLE_PRIMARY, 2, 1, 2, 2, 0, "READ_WRITE"},
 };
 
-static bool has_quorum(const struct model *model, size_t replica)
+static bool has_quorum(const struct model *model, const struct model_group *group, size_t instance)
 {
-    return model->cluster != MODEL_CLUSTER_WSFC ||
-           model->replicas[replica].quorum != MODEL_QUORUM_LOST;
+    return group->cluster != MODEL_CLUSTER_WSFC ||
+           model->instances[instance].quorum != MODEL_QUORUM_LOST;
 }
 
-static bool has_live_primary(const struct model *model)
+static bool has_live_primary(const struct model *model, const struct model_group *group)
 {
-    return model->primary != MODEL_NONE && model->replicas[model->primary].is_alive &&
-           !model->replicas[model->primary].is_hung;
+    return group->primary != MODEL_NONE && model_answers(model, group->primary);
 }
 
-static const char *seen_primary(const struct model *model, size_t viewer)
+static const char *seen_primary(const struct model *model, const struct model_group *group,
+                                size_t viewer)
 {
-    const struct model_replica *replica = &model->replicas[viewer];
+    const struct model_replica *replica = &group->replicas[viewer];
 
     if (replica->lies.primary_replica)
         return strcmp(replica->lies.primary_replica, "NULL") == 0 ? NULL
                                                                   : replica->lies.primary_replica;
-    if (!has_quorum(model, viewer) || replica->phase == MODEL_RESOLVING)
+    if (!has_quorum(model, group, viewer) || replica->phase == MODEL_RESOLVING)
         return NULL;
     if (replica->phase == MODEL_PRIMARY)
         return replica->name; /* a stale one too */
-    if (model->primary == MODEL_NONE)
+    if (group->primary == MODEL_NONE)
         return NULL;
-    if (!model->replicas[model->primary].is_alive &&
+    if (!model->instances[group->primary].is_alive &&
         model->switches.dead_primary_name == SWITCH_DEAD_PRIMARY_NULL)
         return NULL;
-    return model->replicas[model->primary].name;
+    return group->replicas[group->primary].name;
 }
 
 static void view_recovery_lsn(const struct model *model, const struct model_replica *replica,
@@ -68,8 +68,8 @@ static void view_recovery_lsn(const struct model *model, const struct model_repl
         memcpy(view->recovery_lsn, replica->recovery_lsn, sizeof(view->recovery_lsn));
 }
 
-static void view_sequence_number(const struct model *model, const struct model_replica *replica,
-                                 struct model_view *view)
+static void view_sequence_number(const struct model *model, const struct model_group *group,
+                                 const struct model_replica *replica, struct model_view *view)
 {
     int64_t number = replica->sequence_number;
 
@@ -79,7 +79,7 @@ static void view_sequence_number(const struct model *model, const struct model_r
                      replica->lies.sequence_number);
         return;
     }
-    if (model->cluster == MODEL_CLUSTER_WSFC &&
+    if (group->cluster == MODEL_CLUSTER_WSFC &&
         model->switches.wsfc_sequence_number == SWITCH_SEQUENCE_ZERO)
         number = 0;
     snprintf(view->sequence_number, sizeof(view->sequence_number), "%" PRId64, number);
@@ -95,11 +95,12 @@ static void view_orphan(const struct model *model, struct model_view *view)
         view->role = ROLE_RESOLVING;
 }
 
-struct model_view model_view(const struct model *model, size_t index)
+struct model_view model_view(const struct model *model, const struct model_group *group,
+                             size_t instance)
 {
-    const struct model_replica *replica = &model->replicas[index];
+    const struct model_replica *replica = &group->replicas[instance];
     struct model_view view = {
-        .cluster_type = (int)model->cluster,
+        .cluster_type = (int)group->cluster,
         .role = phases[replica->phase].role,
         .operational_state = phases[replica->phase].operational_state,
         .recovery_health = phases[replica->phase].recovery_health,
@@ -108,14 +109,14 @@ struct model_view model_view(const struct model *model, size_t index)
         .connected_state = 1,
         .database_state = phases[replica->phase].database_state,
         .updateability = phases[replica->phase].updateability,
-        .primary_replica = seen_primary(model, index),
+        .primary_replica = seen_primary(model, group, instance),
     };
 
     if (replica->phase == MODEL_SECONDARY && replica->is_asynchronous)
         view.synchronization_state = 1;
-    if (replica->phase == MODEL_SECONDARY && !has_live_primary(model))
+    if (replica->phase == MODEL_SECONDARY && !has_live_primary(model, group))
         view_orphan(model, &view);
-    if (!has_quorum(model, index)) {
+    if (!has_quorum(model, group, instance)) {
         view.role = ROLE_RESOLVING;
         view.operational_state = 5;
     }
@@ -130,24 +131,31 @@ struct model_view model_view(const struct model *model, size_t index)
         }
     }
     view_recovery_lsn(model, replica, &view);
-    view_sequence_number(model, replica, &view);
+    view_sequence_number(model, group, replica, &view);
     return view;
 }
 
-int model_view_quorum(const struct model *model, size_t replica)
+/* An instance that is in a WSFC has the row, whatever its other groups are. */
+int model_view_quorum(const struct model *model, size_t instance)
 {
-    if (model->cluster != MODEL_CLUSTER_WSFC)
-        return 0;
-    return (int)model->replicas[replica].quorum;
+    for (size_t i = 0; i < model->group_count; i++) {
+        if (model->groups[i].replicas[instance].is_member &&
+            model->groups[i].cluster == MODEL_CLUSTER_WSFC)
+            return (int)model->instances[instance].quorum;
+    }
+    return 0;
 }
 
-int32_t model_view_access(const struct model *model, size_t index, bool has_read_intent)
+int32_t model_view_access(const struct model *model, const struct model_database *database,
+                          size_t instance, bool has_read_intent)
 {
-    const struct model_replica *replica = &model->replicas[index];
+    const struct model_group *group = database->group;
 
-    if (!has_quorum(model, index))
+    if (!group)
+        return 0;
+    if (!has_quorum(model, group, instance))
         return 988;
-    switch (replica->phase) {
+    switch (group->replicas[instance].phase) {
     case MODEL_PRIMARY:
         return 0;
     case MODEL_PRIMARY_PENDING:
@@ -158,14 +166,18 @@ int32_t model_view_access(const struct model *model, size_t index, bool has_read
     case MODEL_SECONDARY:
         break;
     }
-    if (replica->readable == MODEL_READABLE_NO)
+    if (group->replicas[instance].readable == MODEL_READABLE_NO)
         return 976;
-    if (replica->readable == MODEL_READABLE_INTENT && !has_read_intent)
+    if (group->replicas[instance].readable == MODEL_READABLE_INTENT && !has_read_intent)
         return 978;
     return 0;
 }
 
-bool model_view_is_writable(const struct model *model, size_t replica)
+bool model_view_is_writable(const struct model *model, const struct model_database *database,
+                            size_t instance)
 {
-    return model->replicas[replica].phase == MODEL_PRIMARY && has_quorum(model, replica);
+    const struct model_group *group = database->group;
+
+    return !group ||
+           (group->replicas[instance].phase == MODEL_PRIMARY && has_quorum(model, group, instance));
 }

@@ -4,8 +4,8 @@
 #include "tests/sqlsim/model.h"
 
 /*
- * What one replica answers when it is asked about itself, its database and its group: the system
- * views of sqlserver-facts 4.1, lies included. Nothing here changes the model.
+ * What one instance answers when it is asked about a group, its replica there and a database: the
+ * system views of sqlserver-facts 4.1, lies included. Nothing here changes the model.
  */
 struct model_view {
     int cluster_type;
@@ -22,11 +22,15 @@ struct model_view {
     char recovery_lsn[48];       /* empty for NULL */
 };
 
-struct model_view model_view(const struct model *model, size_t replica);
+/* Of an instance that is a member of the group. */
+struct model_view model_view(const struct model *model, const struct model_group *group,
+                             size_t instance);
 
 /* quorum_state of sys.dm_hadr_cluster, or 0 for no row (no quorum, or no WSFC). */
-int model_view_quorum(const struct model *model, size_t replica);
+int model_view_quorum(const struct model *model, size_t instance);
 
 /* 0, or why the database cannot be entered here: 976, 978, 983, 922, 988 (2.3). */
-int32_t model_view_access(const struct model *model, size_t replica, bool has_read_intent);
-bool model_view_is_writable(const struct model *model, size_t replica);
+int32_t model_view_access(const struct model *model, const struct model_database *database,
+                          size_t instance, bool has_read_intent);
+bool model_view_is_writable(const struct model *model, const struct model_database *database,
+                            size_t instance);

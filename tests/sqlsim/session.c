@@ -15,67 +15,101 @@ unsigned session_rights(const struct session *session)
     return principals_rights(&session->model->principals, session->login);
 }
 
-static int32_t database_error(const struct session *session)
+const char *session_database_name(const struct session *session)
 {
-    int32_t number = model_view_access(session->model, session->replica, session->has_read_intent);
+    return session->database ? session->database->name : "master";
+}
+
+struct model_database *session_find_database(const struct session *session, const char *name)
+{
+    return model_find_database(session->model, session->instance, name);
+}
+
+struct master_key *session_key(const struct session *session)
+{
+    return &model_content(session->database, session->instance)->key;
+}
+
+static uint32_t key_bit(const struct session *session)
+{
+    return UINT32_C(1) << model_database_index(session->model, session->database);
+}
+
+bool session_has_open_key(const struct session *session)
+{
+    return session->database && session->open_keys & key_bit(session);
+}
+
+void session_set_open_key(struct session *session, bool is_open)
+{
+    if (session->database && is_open)
+        session->open_keys |= key_bit(session);
+    else if (session->database)
+        session->open_keys &= ~key_bit(session);
+}
+
+static int32_t database_error(const struct session *session, const struct model_database *database)
+{
+    int32_t number =
+        model_view_access(session->model, database, session->instance, session->has_read_intent);
 
     if (!number && !(session_rights(session) & RIGHT_CONNECT))
         number = 916;
     return number;
 }
 
-int32_t session_check_database(const struct session *session, struct reply *reply)
+int32_t session_check_database(const struct session *session, const struct model_database *database,
+                               struct reply *reply)
 {
-    int32_t number = database_error(session);
+    int32_t number = database ? database_error(session, database) : 0;
 
     if (number == 916)
-        reply_message(reply, number, session->login->name, session->model->database);
+        reply_message(reply, number, session->login->name, database->name);
     else if (number)
-        reply_message(reply, number, session->model->database, NULL);
+        reply_message(reply, number, database->name, NULL);
     return number;
 }
 
-static void enter(struct session *session, bool is_database, struct reply *reply)
+static void enter(struct session *session, struct model_database *database, struct reply *reply)
 {
-    const char *names[] = {"master", session->model->database};
-
-    reply->old_database = names[session->is_in_database];
-    reply->new_database = names[is_database];
-    session->is_in_database = is_database;
+    reply->old_database = session_database_name(session);
+    session->database = database;
+    reply->new_database = session_database_name(session);
     reply_message(reply, 5701, reply->new_database, NULL);
 }
 
 void session_use(struct session *session, const char *database, struct reply *reply)
 {
     bool is_master = strcasecmp(database, "master") == 0;
+    struct model_database *found = is_master ? NULL : session_find_database(session, database);
 
-    if (!is_master && strcasecmp(database, session->model->database) != 0)
+    if (!is_master && !found)
         reply_message(reply, 911, database, NULL);
-    else if (is_master || session_check_database(session, reply) == 0)
-        enter(session, !is_master, reply);
+    else if (session_check_database(session, found, reply) == 0)
+        enter(session, found, reply);
 }
 
 /* 2.3, 10.9: 976, 978 or 983, then 4060, then 18456. */
 static bool open_login_database(struct session *session, const char *database, struct reply *reply)
 {
     bool is_master = !database[0] || strcasecmp(database, "master") == 0;
-    bool is_known = is_master || strcasecmp(database, session->model->database) == 0;
+    struct model_database *found = is_master ? NULL : session_find_database(session, database);
 
-    if (is_master || (is_known && database_error(session) == 0)) {
-        enter(session, !is_master, reply);
+    if (is_master || (found && database_error(session, found) == 0)) {
+        enter(session, found, reply);
         return true;
     }
-    if (is_known && session->model->switches.login_database_errors == SWITCH_LOGIN_ERRORS_ALL)
-        (void)session_check_database(session, reply);
+    if (session->model->switches.login_database_errors == SWITCH_LOGIN_ERRORS_ALL)
+        (void)session_check_database(session, found, reply);
     reply_message(reply, 4060, database, NULL);
     reply_message(reply, 18456, session->login->name, NULL);
     return false;
 }
 
-struct session *session_new(struct model *model, size_t replica, const struct session_login *login,
+struct session *session_new(struct model *model, size_t instance, const struct session_login *login,
                             struct reply *reply)
 {
-    const struct login *found = principals_find_login(&model->principals, replica, login->name);
+    const struct login *found = principals_find_login(&model->principals, instance, login->name);
     struct session *session;
 
     /* One text for an unknown login and a wrong password: the client always sees state 1 (2.2). */
@@ -89,11 +123,11 @@ struct session *session_new(struct model *model, size_t replica, const struct se
     }
     session = memory_new(sizeof(*session));
     session->model = model;
-    session->replica = replica;
+    session->instance = instance;
     session->login = found;
     session->has_read_intent = login->has_read_intent;
     session->id = model->next_session_id++;
-    LIST_INSERT_HEAD(&model->replicas[replica].sessions, session, entry);
+    LIST_INSERT_HEAD(&model->instances[instance].sessions, session, entry);
     if (!open_login_database(session, login->database, reply)) {
         session_free(session);
         return NULL;
@@ -110,20 +144,21 @@ void session_free(struct session *session)
 
 void session_reset(struct session *session)
 {
-    session->is_in_database = false;
-    session->has_open_key = false;
+    session->database = NULL;
+    session->open_keys = 0;
     session->context_len = 0;
 }
 
-void session_kill_all(struct model *model, size_t replica, void *argument)
+void session_kill_all(struct model *model, const struct model_group *group, size_t instance,
+                      void *argument)
 {
-    struct session *session = LIST_FIRST(&model->replicas[replica].sessions);
+    struct session *session = LIST_FIRST(&model->instances[instance].sessions);
 
     (void)argument;
     while (session) {
         struct session *next = LIST_NEXT(session, entry);
 
-        if (session->is_in_database && !session->is_killed) {
+        if (session->database && session->database->group == group && !session->is_killed) {
             session->is_killed = true;
             /* May free it. */
             if (session->on_kill)

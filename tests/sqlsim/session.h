@@ -13,13 +13,13 @@
 struct session {
     LIST_ENTRY(session) entry;
     struct model *model;
-    size_t replica;
+    size_t instance;
     const struct login *login;
     int32_t id;
-    bool is_in_database; /* the group's, else master */
+    struct model_database *database; /* NULL: master */
     bool has_read_intent;
-    bool is_killed;    /* by a role change: the next reply ends it */
-    bool has_open_key; /* the DMK of the group's database */
+    bool is_killed;     /* by a role change: the next reply ends it */
+    uint32_t open_keys; /* bit n: the DMK of database n (1.3) */
     size_t context_len;
     uint8_t context[SESSION_CONTEXT_MAX];
     void (*on_kill)(struct session *session, void *argument); /* may be NULL */
@@ -37,7 +37,7 @@ struct session_login {
  * Logs in. NULL with the errors in reply (18456, 18470; 4060 with what it rests on) if refused.
  * The reply of a login that succeeds holds the database change and 5701. Owned by the caller.
  */
-struct session *session_new(struct model *model, size_t replica, const struct session_login *login,
+struct session *session_new(struct model *model, size_t instance, const struct session_login *login,
                             struct reply *reply);
 void session_free(struct session *session);
 
@@ -47,12 +47,23 @@ void session_reset(struct session *session);
 /* Server rights and rights in the database, enum principal_right. */
 unsigned session_rights(const struct session *session);
 
-/* 0, or what keeps this session out of the group's database: 976, ..., 916. Adds it to the reply.
- */
-int32_t session_check_database(const struct session *session, struct reply *reply);
+const char *session_database_name(const struct session *session);
+/* A database of this session's instance, or NULL. */
+struct model_database *session_find_database(const struct session *session, const char *name);
+/* The DMK of the database that the session is in, as its instance has it; not in master. */
+struct master_key *session_key(const struct session *session);
+/* Whether the session has opened it. */
+bool session_has_open_key(const struct session *session);
+void session_set_open_key(struct session *session, bool is_open);
+
+/* 0, or what keeps this session out of the database: 976, ..., 916. Adds it to the reply. NULL
+ * (master) is open to all. */
+int32_t session_check_database(const struct session *session, const struct model_database *database,
+                               struct reply *reply);
 
 /* USE: changes the database, or adds the error. */
 void session_use(struct session *session, const char *database, struct reply *reply);
 
-/* Ends all sessions that are in the database of this replica (2.3). */
-void session_kill_all(struct model *model, size_t replica, void *argument);
+/* Ends all sessions that are in a database of the group on this instance (2.3). */
+void session_kill_all(struct model *model, const struct model_group *group, size_t instance,
+                      void *argument);

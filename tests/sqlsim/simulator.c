@@ -76,7 +76,7 @@ enum escrow_err simulator_open(struct simulator *simulator)
         return ESCROW_ERR_NO_MEMORY;
     simulator->model.on_role_change = session_kill_all;
     simulator_advance(simulator);
-    for (size_t i = 0; i < simulator->model.count; i++) {
+    for (size_t i = 0; i < simulator->model.instance_count; i++) {
         err = instance_open(&simulator->instances[i]);
         if (err)
             return err;
@@ -88,7 +88,7 @@ enum escrow_err simulator_open(struct simulator *simulator)
 
 void simulator_close(struct simulator *simulator)
 {
-    for (size_t i = 0; i < simulator->model.count; i++)
+    for (size_t i = 0; i < simulator->model.instance_count; i++)
         instance_close(&simulator->instances[i]);
     control_close(simulator->control);
     if (simulator->timer)

@@ -13,7 +13,7 @@
 #include <netinet/in.h>
 
 /*
- * The one process: the model, its clock, and an instance with a TDS port for each replica. One
+ * The one process: the model, its clock, and an instance with a TDS port for each of its. One
  * thread; time passes by libevent timers only.
  */
 struct connection;
@@ -21,7 +21,7 @@ struct control;
 
 struct instance {
     struct simulator *simulator;
-    size_t replica; /* index in the model */
+    size_t index; /* in the model */
     /* settings */
     uint16_t port;                     /* 0 until instance_open for a port of the system's choice */
     char *certificate_file, *key_file; /* NULL: the fallback certificate */
@@ -44,7 +44,7 @@ struct simulator {
     struct event *timer; /* the model's next due phase */
     struct event *check; /* activated after every change: control looks at who waits */
     struct model model;
-    struct instance instances[MODEL_REPLICAS_MAX];
+    struct instance instances[MODEL_INSTANCES_MAX];
     struct control *control;
     char *control_path;
 };

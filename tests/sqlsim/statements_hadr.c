@@ -12,7 +12,7 @@
 
 static bool has_performance_state(const struct session *session)
 {
-    const char *version = session->model->replicas[session->replica].version;
+    const char *version = session->model->instances[session->instance].version;
 
     return strtoul(version, NULL, 10) >= VERSION_PERFORMANCE_STATE;
 }
@@ -39,10 +39,23 @@ static bool check_server_state(const struct session *session, struct reply *repl
 }
 
 /* 4.3: no row for a name that is not a group here, and none without the right to see it. */
-static bool sees_group(const struct session *session, const char *group)
+static const struct model_group *find_group(const struct session *session, const char *name)
 {
-    return session_rights(session) & RIGHT_VIEW_ANY_DEFINITION &&
-           strcasecmp(group, session->model->group_name) == 0;
+    const struct model_group *group = model_find_group(session->model, name);
+
+    return group && group->replicas[session->instance].is_member &&
+                   session_rights(session) & RIGHT_VIEW_ANY_DEFINITION
+               ? group
+               : NULL;
+}
+
+/* The database of that name if the group has it, or NULL. */
+static const struct model_database *find_database(const struct session *session,
+                                                  const struct model_group *group, const char *name)
+{
+    const struct model_database *database = session_find_database(session, name);
+
+    return database && database->group == group ? database : NULL;
 }
 
 void statement_state(struct session *session, const struct lexer_parameters *parameters,
@@ -63,16 +76,16 @@ void statement_state(struct session *session, const struct lexer_parameters *par
         {"synchronization_state", REPLY_TINYINT},
         {"recovery_lsn", REPLY_TEXT},
     };
-    const char *database = parameters->values[0], *group = parameters->values[1];
-    const struct model *model = session->model;
-    struct model_view view = model_view(model, session->replica);
+    const struct model_group *group = find_group(session, parameters->values[1]);
+    struct model_view view;
 
     if (!check_server_state(session, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));
-    if (!sees_group(session, group))
+    if (!group)
         return;
-    reply_value(reply, model->replicas[session->replica].name);
+    view = model_view(session->model, group, session->instance);
+    reply_value(reply, group->replicas[session->instance].name);
     reply_number(reply, view.cluster_type);
     reply_number(reply, 0);
     reply_value(reply, view.sequence_number[0] ? view.sequence_number : NULL);
@@ -81,7 +94,7 @@ void statement_state(struct session *session, const struct lexer_parameters *par
     reply_number(reply, view.recovery_health);
     reply_number(reply, view.synchronization_health);
     reply_value(reply, view.primary_replica);
-    if (strcasecmp(database, model->database) != 0) {
+    if (!find_database(session, group, parameters->values[0])) {
         for (size_t i = 0; i < 4; i++)
             reply_value(reply, NULL);
         return;
@@ -97,24 +110,25 @@ void statement_local(struct session *session, const struct lexer_parameters *par
 {
     static const struct reply_column columns[] = {{"role", REPLY_TINYINT},
                                                   {"updateability", REPLY_TEXT}};
-    const char *database = parameters->values[0], *group = parameters->values[1];
-    struct model_view view = model_view(session->model, session->replica);
+    const struct model_group *group = find_group(session, parameters->values[1]);
+    struct model_view view;
 
     if (!check_server_state(session, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));
-    if (!sees_group(session, group))
+    if (!group)
         return;
+    view = model_view(session->model, group, session->instance);
     reply_number(reply, view.role);
     reply_value(reply,
-                strcasecmp(database, session->model->database) == 0 ? view.updateability : NULL);
+                find_database(session, group, parameters->values[0]) ? view.updateability : NULL);
 }
 
 void statement_quorum(struct session *session, const struct lexer_parameters *parameters,
                       struct reply *reply)
 {
     static const struct reply_column columns[] = {{"quorum_state", REPLY_TINYINT}};
-    int quorum = model_view_quorum(session->model, session->replica);
+    int quorum = model_view_quorum(session->model, session->instance);
 
     (void)parameters;
     if (!check_server_state(session, reply))
@@ -137,7 +151,8 @@ void statement_find_session(struct session *session, const struct lexer_paramete
     const char *hex = parameters->values[0], *login = parameters->values[1];
     bool sees_all = sees_server_state(session);
     uint8_t nonce[NONCE_BYTES];
-    const struct session *other = LIST_FIRST(&session->model->replicas[session->replica].sessions);
+    const struct session *other =
+        LIST_FIRST(&session->model->instances[session->instance].sessions);
 
     reply_columns(reply, columns, ARRAY_LEN(columns));
     if (hex_decode(hex, nonce, sizeof(nonce)))
@@ -155,11 +170,11 @@ void statement_identity(struct session *session, const struct lexer_parameters *
 {
     static const struct reply_column columns[] = {
         {"server_name", REPLY_TEXT}, {"product_version", REPLY_TEXT}, {"login_name", REPLY_TEXT}};
-    const struct model_replica *replica = &session->model->replicas[session->replica];
+    const struct model_instance *instance = &session->model->instances[session->instance];
 
     (void)parameters;
     reply_columns(reply, columns, ARRAY_LEN(columns));
-    reply_value(reply, replica->name);
-    reply_value(reply, replica->version);
+    reply_value(reply, instance->name);
+    reply_value(reply, instance->version);
     reply_value(reply, session->login->name);
 }

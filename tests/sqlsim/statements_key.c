@@ -9,16 +9,16 @@
 /* master has neither a DMK nor the certificate here. */
 static bool sees_certificate(const struct session *session)
 {
-    return session->is_in_database && session->model->key.has_probe_certificate &&
+    return session->database && session_key(session)->has_probe_certificate &&
            session_rights(session) & (RIGHT_CONTROL_CERTIFICATE | RIGHT_CONTROL_DATABASE);
 }
 
 /* 1.2: everything but CLOSE needs CONTROL on the database; refused with 15151. */
 static bool check_key(const struct session *session, struct reply *reply)
 {
-    if (session->is_in_database && session_check_database(session, reply))
+    if (session_check_database(session, session->database, reply))
         return false;
-    if (session->is_in_database && session->model->key.exists &&
+    if (session->database && session_key(session)->exists &&
         session_rights(session) & RIGHT_CONTROL_DATABASE)
         return true;
     reply_message(reply, 15151, NULL, NULL);
@@ -27,9 +27,9 @@ static bool check_key(const struct session *session, struct reply *reply)
 
 static bool check_writable(const struct session *session, struct reply *reply)
 {
-    if (model_view_is_writable(session->model, session->replica))
+    if (model_view_is_writable(session->model, session->database, session->instance))
         return true;
-    reply_message(reply, 3906, session->model->database, NULL); /* 1.6 */
+    reply_message(reply, 3906, session->database->name, NULL); /* 1.6 */
     return false;
 }
 
@@ -39,9 +39,15 @@ static void reply_15581(const struct session *session, struct reply *reply)
 }
 
 /* 1.4: the key is open in this session, or opens by itself. */
+static bool opens(const struct session *session)
+{
+    return session_has_open_key(session) ||
+           (session->database && model_opens(session->model, session->database, session->instance));
+}
+
 static bool check_opens(const struct session *session, struct reply *reply)
 {
-    if (session->has_open_key || model_opens(session->model, session->replica))
+    if (opens(session))
         return true;
     reply_15581(session, reply);
     return false;
@@ -51,18 +57,17 @@ void statement_opens(struct session *session, const struct lexer_parameters *par
                      struct reply *reply)
 {
     static const struct reply_column columns[] = {{"signature_bytes", REPLY_INT}};
-    bool opens = session->has_open_key || model_opens(session->model, session->replica);
 
     (void)parameters;
-    if (session->is_in_database && session_check_database(session, reply))
+    if (session_check_database(session, session->database, reply))
         return;
-    if (sees_certificate(session) && !opens &&
+    if (sees_certificate(session) && !opens(session) &&
         session->model->switches.signbycert_failure == SWITCH_SIGN_15581) {
         reply_15581(session, reply);
         return;
     }
     reply_columns(reply, columns, ARRAY_LEN(columns));
-    if (sees_certificate(session) && opens)
+    if (sees_certificate(session) && opens(session))
         reply_number(reply, SIGNATURE_BYTES);
     else
         reply_value(reply, NULL);
@@ -74,7 +79,7 @@ void statement_probe_certificate(struct session *session, const struct lexer_par
     static const struct reply_column columns[] = {{"has_certificate", REPLY_INT}};
 
     (void)parameters;
-    if (session->is_in_database && session_check_database(session, reply))
+    if (session_check_database(session, session->database, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));
     reply_number(reply, sees_certificate(session));
@@ -90,8 +95,8 @@ void statement_open_master_key(struct session *session, const struct lexer_param
     if (model->switches.readonly_open == SWITCH_READONLY_OPEN_3906 &&
         !check_writable(session, reply))
         return;
-    if (master_key_has_password(&model->key, parameters->values[0]))
-        session->has_open_key = true; /* again while open: taken as no error, 1.3 */
+    if (master_key_has_password(session_key(session), parameters->values[0]))
+        session_set_open_key(session, true); /* again while open: taken as no error, 1.3 */
     else
         reply_message(reply, 15313, NULL, NULL);
 }
@@ -100,9 +105,10 @@ void statement_close_master_key(struct session *session, const struct lexer_para
                                 struct reply *reply)
 {
     (void)parameters;
-    if (!session->has_open_key && session->model->switches.close_unopened == SWITCH_CLOSE_15315)
+    if (!session_has_open_key(session) &&
+        session->model->switches.close_unopened == SWITCH_CLOSE_15315)
         reply_message(reply, 15315, "master key", NULL);
-    session->has_open_key = false;
+    session_set_open_key(session, false);
 }
 
 void statement_add_service_key(struct session *session, const struct lexer_parameters *parameters,
@@ -110,7 +116,8 @@ void statement_add_service_key(struct session *session, const struct lexer_param
 {
     (void)parameters;
     if (check_key(session, reply) && check_opens(session, reply) && check_writable(session, reply))
-        model_add_service_key(session->model, session->replica, session->login->name);
+        model_add_service_key(session->model, session->database, session->instance,
+                              session->login->name);
 }
 
 static int32_t duplicate_error(const struct model *model)
@@ -127,13 +134,13 @@ static int32_t duplicate_error(const struct model *model)
 void statement_add_password(struct session *session, const struct lexer_parameters *parameters,
                             struct reply *reply)
 {
-    struct model *model = session->model;
     int32_t number;
 
     if (!check_key(session, reply) || !check_opens(session, reply) ||
         !check_writable(session, reply))
         return;
-    number = master_key_add_password(&model->key, parameters->values[0], duplicate_error(model));
+    number = master_key_add_password(session_key(session), parameters->values[0],
+                                     duplicate_error(session->model));
     if (number)
         reply_message(reply, number, NULL, NULL);
 }
@@ -146,7 +153,7 @@ void statement_drop_password(struct session *session, const struct lexer_paramet
     if (!check_key(session, reply) || !check_opens(session, reply) ||
         !check_writable(session, reply))
         return;
-    number = master_key_drop_password(&session->model->key, parameters->values[0]);
+    number = master_key_drop_password(session_key(session), parameters->values[0]);
     if (number)
         reply_message(reply, number, NULL, NULL);
 }
@@ -155,11 +162,11 @@ void statement_catalog_startup(struct session *session, const struct lexer_param
                                struct reply *reply)
 {
     const char *database = parameters->values[0];
-    bool is_group_database = strcasecmp(database, session->model->database) == 0;
+    const struct model_database *found = session_find_database(session, database);
 
-    if (!is_group_database)
+    if (!found)
         reply_message(reply, 911, database, NULL);
-    else if (session_check_database(session, reply))
+    else if (session_check_database(session, found, reply))
         return;
     else if (strcasecmp(database, "SSISDB") != 0)
         reply_message(reply, 2812, "catalog.startup", NULL);

@@ -17,6 +17,8 @@ enum { SQL1, SQL2 };
 
 #define PASSWORD "a'b \xc3\xa4 \xf0\x9f\x94\x91"
 #define LONG_MS 10000
+#define AG1(model) (&(model)->groups[0])
+#define SSISDB(model) (&(model)->databases[0])
 #define SERVER_RIGHTS (RIGHT_VIEW_SERVER_STATE | RIGHT_VIEW_ANY_DEFINITION)
 
 CLEANUP_FUNCTION(session_free_p, struct session, session_free)
@@ -42,11 +44,13 @@ static int set_up(void **state)
 
     if (!model)
         return -1;
-    model_init(model, "AG1", "SSISDB");
-    (void)model_add_replica(model, "SQL1");
-    (void)model_add_replica(model, "SQL2");
-    (void)master_key_add_password(&model->key, PASSWORD, 0);
-    model_set_initial_primary(model, SQL1);
+    model_init(model);
+    (void)model_add_group(model, "AG1");
+    (void)model_add_replica(model, AG1(model), model_add_instance(model, "SQL1"));
+    (void)model_add_replica(model, AG1(model), model_add_instance(model, "SQL2"));
+    (void)model_add_database(model, "SSISDB", AG1(model), MODEL_NONE);
+    (void)master_key_add_password(&SSISDB(model)->content.key, PASSWORD, 0);
+    model_set_initial_primary(model, AG1(model), SQL1);
     model->on_role_change = session_kill_all;
     model_advance(model, 1);
     add_principal(model, "agent",
@@ -252,8 +256,8 @@ static void test_server_rights(void **state)
     login->rights |= RIGHT_VIEW_ANY_DEFINITION;
     assert_int_equal(count_rows(weak, text), 1);
     /* before 2022 the new right does not exist */
-    free(model->replicas[SQL1].version);
-    model->replicas[SQL1].version = strdup("15.0.4375.4");
+    free(model->instances[SQL1].version);
+    model->instances[SQL1].version = strdup("15.0.4375.4");
     assert_int_equal(run(weak, text), 300);
 }
 
@@ -270,7 +274,7 @@ static void test_opens_is_asked_by_signature(void **state)
     assert_false(opens(in_master)); /* it is in SSISDB */
     assert_int_equal(run(prober, text), 0);
 
-    model_add_service_key(model, SQL2, "other");
+    model_add_service_key(model, SSISDB(model), SQL2, "other");
     assert_false(opens(prober));
     model->switches.signbycert_failure = SWITCH_SIGN_15581;
     model->switches.state_15581 = 3;
@@ -285,7 +289,7 @@ static void test_certificate_is_missing(void **state)
     CLEANUP(cleanup_free) char *text = tsql_probe_certificate();
     CLEANUP(cleanup_free) char *before = value_of(prober, text), *after = NULL;
 
-    model->key.has_probe_certificate = false;
+    SSISDB(model)->content.key.has_probe_certificate = false;
     after = value_of(prober, text);
     assert_string_equal(before, "1");
     assert_string_equal(after, "0");
@@ -298,7 +302,7 @@ static void test_open_add_close(void **state)
     CLEANUP(session_free_p) struct session *agent = log_in(model, SQL1, "agent", "SSISDB");
     CLEANUP(session_free_p) struct session *other = log_in(model, SQL1, "agent", "SSISDB");
 
-    model_add_service_key(model, SQL2, "other");
+    model_add_service_key(model, SSISDB(model), SQL2, "other");
     assert_int_equal(run_tsql(agent, tsql_add_service_master_key()), 15581);
     assert_int_equal(run_tsql(agent, open_text("wrong")), 15313);
     assert_int_equal(run_tsql(agent, tsql_close_master_key()), 15315);
@@ -309,7 +313,7 @@ static void test_open_add_close(void **state)
     assert_int_equal(run_tsql(agent, tsql_add_service_master_key()), 0);
     assert_int_equal(run_tsql(agent, tsql_close_master_key()), 0);
     assert_true(opens(other));
-    assert_string_equal(model->replicas[SQL1].opened_by, "agent");
+    assert_string_equal(SSISDB(model)->copies[SQL1].opened_by, "agent");
     assert_int_equal(run_tsql(agent, tsql_close_master_key()), 15315);
     model->switches.close_unopened = SWITCH_CLOSE_OK;
     assert_int_equal(run_tsql(agent, tsql_close_master_key()), 0);
@@ -325,7 +329,7 @@ static void test_key_rights(void **state)
     assert_int_equal(run_tsql(prober, open_text(PASSWORD)), 15151);
     assert_int_equal(run_tsql(prober, tsql_add_service_master_key()), 15151);
     assert_int_equal(run_tsql(in_master, open_text(PASSWORD)), 15151);
-    model->key.exists = false;
+    SSISDB(model)->content.key.exists = false;
     assert_int_equal(run_tsql(agent, open_text(PASSWORD)), 15151);
     assert_false(opens(agent));
 }
@@ -342,7 +346,7 @@ static void test_passwords(void **state)
     model->switches.duplicate_password = SWITCH_DUPLICATE_15557;
     assert_int_equal(run(agent, drop), 0);
     assert_int_equal(run(agent, drop), 15313);
-    model_add_service_key(model, SQL2, "other");
+    model_add_service_key(model, SSISDB(model), SQL2, "other");
     assert_int_equal(run(agent, add), 15581);
 }
 
@@ -353,7 +357,7 @@ static void test_secondary(void **state)
 
     assert_int_equal(run_tsql(agent, tsql_use("SSISDB")), 976);
     assert_int_equal(run_tsql(agent, tsql_catalog_startup("SSISDB")), 976);
-    model->replicas[SQL2].readable = MODEL_READABLE_ALL;
+    AG1(model)->replicas[SQL2].readable = MODEL_READABLE_ALL;
     assert_int_equal(run_tsql(agent, tsql_use("SSISDB")), 0);
     assert_int_equal(run_tsql(agent, open_text(PASSWORD)), 0); /* 1.6: writes nothing */
     assert_int_equal(run_tsql(agent, tsql_add_service_master_key()), 3906);
@@ -409,7 +413,7 @@ static void test_logins(void **state)
                              cases[i].numbers[n]);
         reply_deinit(&reply);
     }
-    assert_null(LIST_FIRST(&model->replicas[SQL2].sessions));
+    assert_null(LIST_FIRST(&model->instances[SQL2].sessions));
 }
 
 static void test_disabled_and_subset(void **state)
@@ -454,8 +458,8 @@ static void test_startup(void **state)
     assert_int_equal(run_tsql(agent, tsql_catalog_startup("SSISDB")), 0);
     assert_int_equal(run_tsql(prober, tsql_catalog_startup("SSISDB")), 27219);
     assert_int_equal(run_tsql(sysadmin, tsql_catalog_startup("SSISDB")), 0);
-    free(model->database);
-    model->database = strdup("Orders");
+    free(SSISDB(model)->name);
+    SSISDB(model)->name = strdup("Orders");
     assert_int_equal(run_tsql(sysadmin, tsql_catalog_startup("Orders")), 2812);
 }
 
@@ -475,7 +479,7 @@ static void test_role_change_kills_sessions(void **state)
 
     inside->on_kill = outside->on_kill = note_kill;
     inside->argument = outside->argument = &killed;
-    assert_int_equal(model_failover(model, SQL2, false), 0);
+    assert_int_equal(model_failover(model, AG1(model), SQL2, false), 0);
     model_advance(model, LONG_MS);
     assert_int_equal(killed, 1);
     assert_true(inside->is_killed);

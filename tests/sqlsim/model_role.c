@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static int64_t duration_of(const struct model *model, enum model_phase phase, bool is_promoting)
+{
+    switch (phase) {
+    case MODEL_RESOLVING:
+        return is_promoting ? model->switches.resolving_ms : model->switches.demote_ms;
+    case MODEL_PRIMARY_PENDING:
+        return model->switches.pending_ms;
+    case MODEL_PRIMARY_RECOVERING:
+        return model->switches.recovering_ms;
+    case MODEL_SECONDARY:
+    case MODEL_PRIMARY:
+        break;
+    }
+    return 0;
+}
+
+/* The group's configuration grows with each promotion; who is reachable learns it (4.4). */
+static void publish_primary(struct model *model, struct model_group *group, size_t instance)
+{
+    group->primary = instance;
+    group->sequence_number++;
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (model_answers(model, i))
+            group->replicas[i].sequence_number = group->sequence_number;
+    }
+}
+
+/* 4.4: the log's end when the new primary began; grows with every promotion. */
+static void set_recovery_lsn(struct model_group *group, struct model_replica *replica)
+{
+    group->lsn_counter++;
+    snprintf(replica->recovery_lsn, sizeof(replica->recovery_lsn), "%" PRIu64 "00000%05d00001",
+             40 + group->lsn_counter, 168);
+}
+
+static void enter_phase(struct model *model, struct model_group *group, size_t instance,
+                        enum model_phase phase)
+{
+    struct model_replica *replica = &group->replicas[instance];
+    bool is_stable = phase == MODEL_SECONDARY || phase == MODEL_PRIMARY;
+
+    replica->phase = phase;
+    replica->due_ms =
+        is_stable ? 0 : model->now_ms + duration_of(model, phase, replica->is_promoting);
+    if (phase == MODEL_PRIMARY_PENDING)
+        publish_primary(model, group, instance);
+    if (phase == MODEL_PRIMARY_RECOVERING)
+        set_recovery_lsn(group, replica);
+    if (phase == MODEL_PRIMARY) {
+        replica->primary_since_ms = model->now_ms;
+        group->promotions++;
+    }
+    if (phase == MODEL_SECONDARY)
+        replica->sequence_number = group->sequence_number;
+    if (phase == MODEL_RESOLVING && model->on_role_change)
+        model->on_role_change(model, group, instance, model->argument);
+}
+
+static void begin_change(struct model *model, struct model_group *group, size_t instance,
+                         bool is_promoting)
+{
+    group->replicas[instance].is_promoting = is_promoting;
+    enter_phase(model, group, instance, MODEL_RESOLVING);
+}
+
+void model_set_initial_primary(struct model *model, struct model_group *group, size_t instance)
+{
+    enter_phase(model, group, instance, MODEL_PRIMARY_PENDING);
+    enter_phase(model, group, instance, MODEL_PRIMARY_RECOVERING);
+    enter_phase(model, group, instance, MODEL_PRIMARY);
+    group->promotions = 0;
+    for (size_t i = 0; i < model->database_count; i++) {
+        if (model->databases[i].group == group)
+            model_set_initial_owner(model, &model->databases[i], instance);
+    }
+}
+
+static enum model_phase next_phase(const struct model_replica *replica)
+{
+    if (!replica->is_promoting)
+        return replica->phase == MODEL_RESOLVING ? MODEL_SECONDARY : MODEL_RESOLVING;
+    switch (replica->phase) {
+    case MODEL_RESOLVING:
+        return MODEL_PRIMARY_PENDING;
+    case MODEL_PRIMARY_PENDING:
+        return MODEL_PRIMARY_RECOVERING;
+    case MODEL_PRIMARY_RECOVERING:
+        return MODEL_PRIMARY;
+    case MODEL_PRIMARY:
+    case MODEL_SECONDARY:
+        break;
+    }
+    return replica->phase;
+}
+
+static bool is_synchronised(const struct model *model, const struct model_group *group,
+                            size_t instance)
+{
+    const struct model_replica *replica = &group->replicas[instance];
+
+    return replica->is_member && model_answers(model, instance) &&
+           replica->phase == MODEL_SECONDARY && !replica->is_asynchronous;
+}
+
+static void fail_over_automatically(struct model *model, struct model_group *group)
+{
+    group->auto_failover_ms = 0;
+    if (group->primary != MODEL_NONE && model->instances[group->primary].is_alive)
+        return;
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (is_synchronised(model, group, i)) {
+            group->primary = MODEL_NONE;
+            begin_change(model, group, i, true);
+            return;
+        }
+    }
+}
+
+/* Whose next phase is due first in the group, or MODEL_NONE. */
+static size_t first_replica_due(const struct model *model, const struct model_group *group)
+{
+    size_t first = MODEL_NONE;
+
+    for (size_t i = 0; i < model->instance_count; i++) {
+        int64_t due_ms = group->replicas[i].due_ms;
+
+        if (due_ms && model_answers(model, i) &&
+            (first == MODEL_NONE || due_ms < group->replicas[first].due_ms))
+            first = i;
+    }
+    return first;
+}
+
+static int64_t group_next_due(const struct model *model, const struct model_group *group)
+{
+    size_t first = first_replica_due(model, group);
+    int64_t due_ms = first == MODEL_NONE ? 0 : group->replicas[first].due_ms;
+
+    if (group->auto_failover_ms && (!due_ms || group->auto_failover_ms < due_ms))
+        due_ms = group->auto_failover_ms;
+    return due_ms;
+}
+
+/* The group where something is due first, or NULL. */
+static const struct model_group *first_group_due(const struct model *model)
+{
+    const struct model_group *first = NULL;
+    int64_t first_ms = 0;
+
+    for (size_t i = 0; i < model->group_count; i++) {
+        int64_t due_ms = group_next_due(model, &model->groups[i]);
+
+        if (due_ms && (!first || due_ms < first_ms)) {
+            first = &model->groups[i];
+            first_ms = due_ms;
+        }
+    }
+    return first;
+}
+
+int64_t model_next_due(const struct model *model)
+{
+    const struct model_group *first = first_group_due(model);
+
+    return first ? group_next_due(model, first) : 0;
+}
+
+void model_advance(struct model *model, int64_t now_ms)
+{
+    const struct model_group *due;
+
+    while ((due = first_group_due(model))) {
+        struct model_group *group = &model->groups[due - model->groups];
+        int64_t due_ms = group_next_due(model, group);
+        size_t first = first_replica_due(model, group);
+
+        if (due_ms > now_ms)
+            break;
+        /* Phases follow each other exactly, however late the caller is. */
+        if (due_ms > model->now_ms)
+            model->now_ms = due_ms;
+        if (due_ms == group->auto_failover_ms)
+            fail_over_automatically(model, group);
+        else
+            enter_phase(model, group, first, next_phase(&group->replicas[first]));
+    }
+    if (now_ms > model->now_ms)
+        model->now_ms = now_ms;
+}
+
+static bool is_change_pending(const struct model *model, const struct model_group *group)
+{
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (group->replicas[i].due_ms && group->replicas[i].is_promoting && model_answers(model, i))
+            return true;
+    }
+    return false;
+}
+
+int32_t model_failover(struct model *model, struct model_group *group, size_t instance,
+                       bool is_forced)
+{
+    size_t old = group->primary;
+    bool old_answers = old != MODEL_NONE && model_answers(model, old);
+
+    if (is_change_pending(model, group))
+        return 41113;
+    if (old == instance)
+        return 41122;
+    if (!is_forced && (!old_answers || !is_synchronised(model, group, instance)))
+        return 41142;
+    group->primary = MODEL_NONE;
+    group->auto_failover_ms = 0;
+    for (size_t i = 0; i < model->instance_count; i++)
+        group->replicas[i].is_promoting = false;
+    /* One that does not answer cannot learn it: see model_resume and model_start. */
+    if (old_answers)
+        begin_change(model, group, old, false);
+    begin_change(model, group, instance, true);
+    return 0;
+}
+
+void model_kill(struct model *model, size_t instance, bool is_automatic)
+{
+    model->instances[instance].is_alive = false;
+    model->instances[instance].is_hung = false;
+    for (size_t i = 0; i < model->group_count; i++) {
+        struct model_group *group = &model->groups[i];
+
+        group->replicas[instance].due_ms = 0;
+        if (is_automatic && group->primary == instance)
+            group->auto_failover_ms = model->now_ms + model->switches.auto_failover_ms;
+    }
+}
+
+void model_start(struct model *model, size_t instance)
+{
+    if (model->instances[instance].is_alive)
+        return;
+    model->instances[instance].is_alive = true;
+    for (size_t i = 0; i < model->group_count; i++) {
+        struct model_group *group = &model->groups[i];
+
+        if (!group->replicas[instance].is_member)
+            continue;
+        begin_change(model, group, instance, group->primary == instance);
+        group->replicas[instance].due_ms = model->now_ms + model->switches.startup_ms;
+    }
+}
+
+void model_hang(struct model *model, size_t instance)
+{
+    model->instances[instance].is_hung = model->instances[instance].is_alive;
+}
+
+void model_resume(struct model *model, size_t instance)
+{
+    if (!model->instances[instance].is_hung)
+        return;
+    model->instances[instance].is_hung = false;
+    for (size_t i = 0; i < model->group_count; i++) {
+        struct model_group *group = &model->groups[i];
+        struct model_replica *replica = &group->replicas[instance];
+
+        if (replica->is_member && replica->phase == MODEL_PRIMARY && group->primary != instance) {
+            /* 4.3: a stale primary goes on saying PRIMARY until the cluster tells it. */
+            replica->is_promoting = false;
+            replica->due_ms = model->now_ms + model->switches.stale_primary_ms;
+        } else {
+            replica->sequence_number = group->sequence_number;
+        }
+    }
+    model_advance(model, model->now_ms);
+}
