@@ -390,11 +390,11 @@ static bool is_idle(const struct front_connection *connection)
 /* Room for one more of this identity: its oldest one whose client waits for nothing gives way. */
 static bool make_room(struct front_connections *owner, const char *identity)
 {
-    struct front_connection *other, *oldest = NULL;
+    struct front_connection *oldest = NULL;
     size_t count = 0;
 
-    TAILQ_FOREACH(other, &owner->open, entries)
-    {
+    for (struct front_connection *other = TAILQ_FIRST(&owner->open); other;
+         other = TAILQ_NEXT(other, entries)) {
         if (other->is_closing || strcmp(other->identity, identity) != 0)
             continue;
         count++;

@@ -112,8 +112,8 @@ static bool bind_local(int fd, const char *path)
 
 enum escrow_err front_listen_local(const char *path, const char *group, int *ret_fd)
 {
-    CLEANUP(cleanup_close) int fd = -1;
     gid_t owner;
+    int fd;
 
     if (strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
         log_error("%s: the path is too long for a socket", path);
@@ -125,9 +125,9 @@ enum escrow_err front_listen_local(const char *path, const char *group, int *ret
     if (fd < 0 || !bind_local(fd, path) ||
         (group && (chown(path, (uid_t)-1, owner) < 0 || chmod(path, 0660) < 0))) {
         log_error("cannot listen on %s: %s", path, strerror(errno));
+        cleanup_close(&fd);
         return ESCROW_ERR_CONFIG;
     }
     *ret_fd = fd;
-    fd = -1;
     return ESCROW_OK;
 }

@@ -120,7 +120,7 @@ void fuzz_input(const uint8_t *bytes, size_t len)
     struct fuzz_source source = {bytes, len};
     const unsigned lines = fuzz_take_byte(&source);
     struct files files = {.count = 0};
-    struct audit_reading reading;
+    struct audit_reading reading = {0};
     struct wanted wanted;
     uint64_t sequence = 0, count = 0;
     enum escrow_err err;
