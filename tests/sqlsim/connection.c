@@ -187,6 +187,19 @@ static void handle_message(struct connection *connection)
     evbuffer_drain(payload, evbuffer_get_length(payload));
 }
 
+/* The packets of the message that was taken go to the capture file, if there is one. */
+static void capture(struct connection *connection)
+{
+    struct evbuffer *packets = connection->message.packets;
+
+    if (!packets)
+        return;
+    if (connection->stage != STAGE_HANDSHAKE)
+        pcap_data(connection->instance->simulator->pcap, &connection->flow, PCAP_CLIENT,
+                  evbuffer_pullup(packets, -1), evbuffer_get_length(packets));
+    evbuffer_drain(packets, evbuffer_get_length(packets));
+}
+
 static enum tds_packet_result take_message(struct connection *connection)
 {
     struct evbuffer *input = bufferevent_get_input(connection->stream);
@@ -242,6 +255,7 @@ static enum tds_packet_result take_messages(struct connection *connection)
         result = take_message(connection);
         if (result != TDS_PACKET_COMPLETE)
             break;
+        capture(connection);
         handle_message(connection);
     }
     return result;
@@ -278,6 +292,10 @@ static struct connection *new_connection(struct instance *instance, evutil_socke
 
     (void)getpeername(fd, (struct sockaddr *)&connection->peer, &len); /* stays 0.0.0.0 if gone */
     connection->instance = instance;
+    connection->flow.ends[PCAP_CLIENT] = connection->peer;
+    connection->flow.ends[PCAP_SERVER] = instance_address(instance);
+    if (instance->simulator->pcap)
+        connection->message.packets = connection_buffer();
     connection->packet_size = PACKET_SIZE_INITIAL;
     connection->plain = connection_buffer();
     connection->late = connection_buffer();
@@ -299,6 +317,7 @@ void connection_new(struct instance *instance, evutil_socket_t fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     LIST_INSERT_HEAD(&instance->connections, connection, entry);
     instance->connection_count++;
+    pcap_begin(instance->simulator->pcap, &connection->flow);
     (void)connection_meet(connection, TROUBLE_ACCEPT, NULL, NULL);
     connection_stop(connection);
     if (connection->is_closing)
@@ -318,6 +337,7 @@ void connection_free(struct connection *connection, bool is_reset)
     if (is_reset)
         setsockopt(bufferevent_getfd(connection->stream), SOL_SOCKET, SO_LINGER, &linger,
                    sizeof(linger));
+    pcap_end(instance->simulator->pcap, &connection->flow, is_reset);
     LIST_REMOVE(connection, entry);
     if (connection->session)
         session_free(connection->session);
@@ -328,6 +348,8 @@ void connection_free(struct connection *connection, bool is_reset)
     evbuffer_free(connection->plain);
     evbuffer_free(connection->late);
     evbuffer_free(connection->message.payload);
+    if (connection->message.packets)
+        evbuffer_free(connection->message.packets);
     free(connection);
     simulator_changed(instance->simulator);
 }

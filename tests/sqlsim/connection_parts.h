@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tests/sqlsim/connection.h"
+#include "tests/sqlsim/pcap.h"
 #include "tests/sqlsim/reply.h"
 #include "tests/sqlsim/session.h"
 #include "tests/sqlsim/tds_packet.h"
@@ -21,6 +22,7 @@ struct connection {
     struct instance *instance;
     struct bufferevent *stream;
     struct sockaddr_in peer;
+    struct pcap_flow flow;
     struct event *ending; /* activated to close it from outside its own callbacks */
     enum connection_stage stage;
     bool is_closing;   /* nothing is read any more; it ends when its answers are out */

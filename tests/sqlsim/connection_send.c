@@ -138,6 +138,10 @@ void connection_send(struct connection *connection, uint8_t type, struct evbuffe
     tds_packet_put(packets, type, evbuffer_pullup(payload, -1), len, connection->packet_size);
     evbuffer_drain(payload, len);
     alter(connection, packets);
+    /* The handshake is left out: what it protects stands there in clear. */
+    if (connection->stage != STAGE_HANDSHAKE)
+        pcap_data(connection->instance->simulator->pcap, &connection->flow, PCAP_SERVER,
+                  evbuffer_pullup(packets, -1), evbuffer_get_length(packets));
     if (!connection->is_encrypted)
         evbuffer_add_buffer(wire, packets);
     else if (tds_tls_write(connection->tls, packets, wire) == TDS_TLS_FAILED)

@@ -22,14 +22,19 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     connection_new(argument, fd);
 }
 
-/* A socket bound to the instance's port on 127.0.0.1, shared with others of this process, or -1. */
-static int bind_port(uint16_t port)
+struct sockaddr_in instance_address(const struct instance *instance)
 {
-    struct sockaddr_in address = {
+    return (struct sockaddr_in){
         .sin_family = AF_INET,
-        .sin_port = htons(port),
+        .sin_port = htons(instance->port),
         .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
+}
+
+/* A socket bound to the instance's port on 127.0.0.1, shared with others of this process, or -1. */
+static int bind_port(const struct instance *instance)
+{
+    struct sockaddr_in address = instance_address(instance);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;
 
@@ -49,7 +54,7 @@ static enum escrow_err reserve_port(struct instance *instance)
     struct sockaddr_in address = {0};
     socklen_t len = sizeof(address);
 
-    instance->reserved_fd = bind_port(instance->port);
+    instance->reserved_fd = bind_port(instance);
     if (instance->reserved_fd < 0 ||
         getsockname(instance->reserved_fd, (struct sockaddr *)&address, &len)) {
         log_error("port %u: %s", instance->port, strerror(errno));
@@ -65,7 +70,7 @@ enum escrow_err instance_start(struct instance *instance)
 
     if (instance->listener)
         return ESCROW_OK;
-    fd = bind_port(instance->port);
+    fd = bind_port(instance);
     if (fd < 0) {
         log_error("port %u: %s", instance->port, strerror(errno));
         return ESCROW_ERR_SYSTEM;

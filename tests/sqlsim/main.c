@@ -2,6 +2,7 @@
 #include "libescrow/log.h"
 #include "tests/sqlsim/config.h"
 #include "tests/sqlsim/ctl.h"
+#include "tests/sqlsim/pcap.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: sqlsim CONFIG                        run; CONFIG is a JSON file, or - for stdin\n"
+    "usage: sqlsim [--pcap FILE] CONFIG          run; CONFIG is a JSON file, or - for stdin\n"
     "       sqlsim ctl SOCKET COMMAND [WORD...]  steer one that runs\n"
     "\n"
     "Commands: failover [--group G] [--force] NODE, kill [--auto] NODE, start NODE, hang NODE,\n"
@@ -63,6 +64,7 @@ static enum escrow_err run(struct simulator *simulator)
 int main(int argc, char **argv)
 {
     static struct simulator simulator;
+    const char *capture = NULL;
     enum escrow_err err;
 
     if (argc >= 2 && strcmp(argv[1], "ctl") == 0)
@@ -71,6 +73,11 @@ int main(int argc, char **argv)
         fputs(usage, stdout);
         return EXIT_SUCCESS;
     }
+    if (argc == 4 && strcmp(argv[1], "--pcap") == 0) {
+        capture = argv[2];
+        argc -= 2;
+        argv += 2;
+    }
     if (argc != 2) {
         fputs(usage, stderr);
         return escrow_err_exit_code(ESCROW_ERR_USAGE);
@@ -78,6 +85,8 @@ int main(int argc, char **argv)
     log_init("sqlsim", LOG_LEVEL_NOTICE);
     signal(SIGPIPE, SIG_IGN);
     err = config_load(argv[1], &simulator);
+    if (!err && capture)
+        err = pcap_open(capture, &simulator.pcap);
     if (!err)
         err = simulator_open(&simulator);
     if (!err)

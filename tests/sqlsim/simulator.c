@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/simulator.h"
 
+#include "libescrow/log.h"
 #include "tests/sqlsim/control.h"
+#include "tests/sqlsim/pcap.h"
 #include "tests/sqlsim/session.h"
 
 #include <stdlib.h>
@@ -91,6 +93,8 @@ void simulator_close(struct simulator *simulator)
     for (size_t i = 0; i < simulator->model.instance_count; i++)
         instance_close(&simulator->instances[i]);
     control_close(simulator->control);
+    if (!pcap_close(simulator->pcap))
+        log_error("the capture file is not whole");
     if (simulator->timer)
         event_free(simulator->timer);
     if (simulator->check)

@@ -18,6 +18,7 @@
  */
 struct connection;
 struct control;
+struct pcap;
 
 struct instance {
     struct simulator *simulator;
@@ -47,6 +48,7 @@ struct simulator {
     struct instance instances[MODEL_INSTANCES_MAX];
     struct control *control;
     char *control_path;
+    struct pcap *pcap; /* NULL: nothing is written */
 };
 
 /* CLOCK_MONOTONIC in milliseconds. */
@@ -60,7 +62,9 @@ void simulator_changed(struct simulator *simulator);
 MUST_CHECK enum escrow_err simulator_open(struct simulator *simulator);
 void simulator_close(struct simulator *simulator);
 
-/* instance.c. Binds and listens, or ESCROW_ERR_SYSTEM, ESCROW_ERR_CONFIG. */
+/* instance.c. Where it listens. */
+struct sockaddr_in instance_address(const struct instance *instance);
+/* Binds and listens, or ESCROW_ERR_SYSTEM, ESCROW_ERR_CONFIG. */
 MUST_CHECK enum escrow_err instance_open(struct instance *instance);
 void instance_close(struct instance *instance);
 /* Refuses connections and resets those that are open. */

@@ -43,6 +43,8 @@ enum tds_packet_result tds_packet_take(struct evbuffer *input, struct tds_messag
         if (!evbuffer_get_length(message->payload))
             message->is_reset = header[1] & STATUS_RESET;
         message->type = header[0];
+        if (message->packets)
+            evbuffer_add(message->packets, evbuffer_pullup(input, (ev_ssize_t)len), len);
         evbuffer_drain(input, sizeof(header));
         evbuffer_remove_buffer(input, message->payload, len - sizeof(header));
         if (header[1] & STATUS_END_OF_MESSAGE)

@@ -32,6 +32,7 @@ struct tds_message {
     uint8_t type;
     bool is_reset;            /* RESETCONNECTION in the first packet */
     struct evbuffer *payload; /* owned */
+    struct evbuffer *packets; /* owned; NULL: not wanted: its packets as they came */
 };
 
 enum tds_packet_result { TDS_PACKET_MORE, TDS_PACKET_COMPLETE, TDS_PACKET_MALFORMED };
