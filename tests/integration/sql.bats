@@ -6,6 +6,7 @@ bats_load_library bats-support
 bats_load_library bats-assert
 bats_load_library bats-file
 load sql
+load passwords
 
 setup_file() {
     {
@@ -90,17 +91,6 @@ elapsed() {
     run statements 'select(.statement | startswith("OPEN MASTER KEY")) | [.packet, .tls, .error]'
     assert_equal "$(sort -u <<<"$output")" '["SQLBatch",true,0]'
     assert_equal "${#lines[@]}" 16
-}
-
-# Files pw.*, without a newline at the end.
-passwords() {
-    local key=$'\xf0\x9f\x94\x91' i=0 password
-    for password in "it's" "''" "a]b[c]" "what? ?1" "{call x(?)}" "{ '{' }}" "a;b;PWD=x;" '"q"' \
-        "-- /* */" '%s%n' "back\\" "  blanks  " "ä€$key" "$(printf 'ä%.0s' {1..128})" \
-        "$(printf "$key%.0s" {1..64})" "$(printf "'%.0s" {1..128})"; do
-        printf %s "$password" >"$BATS_TEST_TMPDIR/pw.$i"
-        i=$((i + 1))
-    done
 }
 
 @test "login passwords arrive unaltered" {

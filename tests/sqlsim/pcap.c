@@ -133,40 +133,40 @@ static void write_frame(struct pcap *pcap, const struct segment *segment, size_t
 }
 
 static void put_segment(struct pcap *pcap, struct pcap_flow *flow, enum pcap_end sender,
-                        struct tcphdr flags, const void *bytes, size_t len)
+                        uint8_t flags, const void *bytes, size_t len)
 {
     const enum pcap_end receiver = sender == PCAP_CLIENT ? PCAP_SERVER : PCAP_CLIENT;
-    struct segment segment = {
-        .ip = {.version = 4,
-               .ihl = sizeof(segment.ip) / 4,
-               .tot_len = htons((uint16_t)(sizeof(segment.ip) + sizeof(segment.tcp) + len)),
-               .ttl = TIME_TO_LIVE,
-               .protocol = IPPROTO_TCP,
-               .saddr = flow->ends[sender].sin_addr.s_addr,
-               .daddr = flow->ends[receiver].sin_addr.s_addr},
-        .tcp = flags,
-    };
+    struct segment segment;
 
+    memset(&segment, 0, sizeof(segment));
+    segment.ip.version = 4;
+    segment.ip.ihl = sizeof(segment.ip) / 4;
+    segment.ip.tot_len = htons((uint16_t)(sizeof(segment.ip) + sizeof(segment.tcp) + len));
+    segment.ip.ttl = TIME_TO_LIVE;
+    segment.ip.protocol = IPPROTO_TCP;
+    segment.ip.saddr = flow->ends[sender].sin_addr.s_addr;
+    segment.ip.daddr = flow->ends[receiver].sin_addr.s_addr;
+    segment.tcp.th_flags = flags;
     segment.tcp.source = flow->ends[sender].sin_port;
     segment.tcp.dest = flow->ends[receiver].sin_port;
     segment.tcp.seq = htonl(flow->sent[sender]);
-    segment.tcp.ack_seq = flags.ack ? htonl(flow->sent[receiver]) : 0;
+    segment.tcp.ack_seq = flags & TH_ACK ? htonl(flow->sent[receiver]) : 0;
     segment.tcp.doff = sizeof(segment.tcp) / 4;
     segment.tcp.window = htons(WINDOW);
     if (len)
         memcpy(segment.data, bytes, len);
     put_checksums(&segment, len);
     write_frame(pcap, &segment, sizeof(segment.ip) + sizeof(segment.tcp) + len);
-    flow->sent[sender] += (uint32_t)len + flags.syn + flags.fin;
+    flow->sent[sender] += (uint32_t)len + (flags & (TH_SYN | TH_FIN) ? 1 : 0);
 }
 
 void pcap_begin(struct pcap *pcap, struct pcap_flow *flow)
 {
     if (!pcap)
         return;
-    put_segment(pcap, flow, PCAP_CLIENT, (struct tcphdr){.syn = 1}, NULL, 0);
-    put_segment(pcap, flow, PCAP_SERVER, (struct tcphdr){.syn = 1, .ack = 1}, NULL, 0);
-    put_segment(pcap, flow, PCAP_CLIENT, (struct tcphdr){.ack = 1}, NULL, 0);
+    put_segment(pcap, flow, PCAP_CLIENT, TH_SYN, NULL, 0);
+    put_segment(pcap, flow, PCAP_SERVER, TH_SYN | TH_ACK, NULL, 0);
+    put_segment(pcap, flow, PCAP_CLIENT, TH_ACK, NULL, 0);
 }
 
 void pcap_data(struct pcap *pcap, struct pcap_flow *flow, enum pcap_end sender, const void *bytes,
@@ -179,7 +179,7 @@ void pcap_data(struct pcap *pcap, struct pcap_flow *flow, enum pcap_end sender, 
     while (len) {
         size_t part = len < SEGMENT_MAX ? len : SEGMENT_MAX;
 
-        put_segment(pcap, flow, sender, (struct tcphdr){.ack = 1, .psh = part == len}, at, part);
+        put_segment(pcap, flow, sender, part == len ? TH_ACK | TH_PUSH : TH_ACK, at, part);
         at += part;
         len -= part;
     }
@@ -191,11 +191,11 @@ void pcap_end(struct pcap *pcap, struct pcap_flow *flow, bool is_reset)
     if (!pcap)
         return;
     if (is_reset) {
-        put_segment(pcap, flow, PCAP_SERVER, (struct tcphdr){.rst = 1, .ack = 1}, NULL, 0);
+        put_segment(pcap, flow, PCAP_SERVER, TH_RST | TH_ACK, NULL, 0);
     } else {
-        put_segment(pcap, flow, PCAP_SERVER, (struct tcphdr){.fin = 1, .ack = 1}, NULL, 0);
-        put_segment(pcap, flow, PCAP_CLIENT, (struct tcphdr){.fin = 1, .ack = 1}, NULL, 0);
-        put_segment(pcap, flow, PCAP_SERVER, (struct tcphdr){.ack = 1}, NULL, 0);
+        put_segment(pcap, flow, PCAP_SERVER, TH_FIN | TH_ACK, NULL, 0);
+        put_segment(pcap, flow, PCAP_CLIENT, TH_FIN | TH_ACK, NULL, 0);
+        put_segment(pcap, flow, PCAP_SERVER, TH_ACK, NULL, 0);
     }
     (void)fflush(pcap->file);
 }

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash: starts, steers and stops one sqlsim in a bats test. Its files lie in $BATS_TEST_TMPDIR.
 
-# sqlsim_start [OPTION...] <CONFIG: sets SQLSIM_PID. The control socket is added to the configuration, which
-# holds passwords and so is never written to a file.
+# sqlsim_start <CONFIG: sets SQLSIM_PID. SQLSIM_OPTIONS may hold options. The control socket is
+# added to the configuration, which holds passwords and so is never written to a file.
 sqlsim_start() {
     local config
     SQLSIM_DIR=$(mktemp -d "$BATS_TEST_TMPDIR/sqlsim.XXXXXX")
     SQLSIM_CONTROL=$SQLSIM_DIR/control
     config=$(jq --arg control "$SQLSIM_CONTROL" '.control = $control') || return 1
     mkfifo "$SQLSIM_DIR/ready.fifo"
-    "$BUILD/tests/sqlsim/sqlsim" "$@" - < <(printf '%s' "$config") >"$SQLSIM_DIR/ready.fifo" \
-        2>"$SQLSIM_DIR/err" 3>&- &
+    "$BUILD/tests/sqlsim/sqlsim" "${SQLSIM_OPTIONS[@]}" - < <(printf '%s' "$config") \
+        >"$SQLSIM_DIR/ready.fifo" 2>"$SQLSIM_DIR/err" 3>&- &
     SQLSIM_PID=$!
     if ! read -r -t 20 SQLSIM_READY <"$SQLSIM_DIR/ready.fifo"; then
         cat "$SQLSIM_DIR/err" >&2

@@ -12,7 +12,7 @@
 #
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL (of the agents), CHAIN_LIMITS (YAML, of
-# escrowd), CHAIN_TPM (a socket in front of the TPM's).
+# escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP (sqlsim's capture file).
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
@@ -147,7 +147,8 @@ chain_sqlsim() {
            {name: "escrow_prober", password: ($prober | rtrimstr("\n")),
             rights: ["VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION",
                      "CONNECT", "CONTROL ON CERTIFICATE"]}]}')
-    "$BUILD/tests/sqlsim/sqlsim" - < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
+    "$BUILD/tests/sqlsim/sqlsim" ${CHAIN_PCAP:+--pcap "$CHAIN_PCAP"} - \
+        < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
     CHAIN_PIDS["sqlsim"]=$!
     wait_log sqlsim '"ready":true'
 }
