@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # What went wrong in others' software of this kind, each as a test that would fail if it went wrong
-# here. "The CA file is not read again on SIGHUP" (Vault #32116) is in front.bats and test_tls.
+# here. "The CA file is not read again on SIGHUP" (Vault #32116) is in reload.bats.
 
 bats_require_minimum_version 1.5.0
 

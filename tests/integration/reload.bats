@@ -231,7 +231,7 @@ another_ca() {
     : >"$PKI/index.txt"
     echo 1000 >"$PKI/crlnumber"
     sed "s,$mine,$PKI," "$mine/ca.conf" >"$PKI/ca.conf"
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 \
         -subj /CN=other-ca -addext basicConstraints=critical,CA:TRUE \
         -addext keyUsage=critical,keyCertSign,cRLSign \
         -keyout "$PKI/ca.key" -out "$PKI/ca.pem" 2>/dev/null
@@ -280,6 +280,35 @@ another_ca() {
     ask /v1/health
     [ "$(jq .closed <<<"$REPLY_LINE")" = true ]
     hang_up
+    request agent1 /v1/health
+    [ "$HTTP" = 000 ]
+}
+
+# The folder is reached through a link that is turned above it: no event of inotify, and the look
+# once a minute is still far.
+@test "Vault #32116: the CA file is read again on SIGHUP, by the signal alone" {
+    mv "$SERVED" "$SERVED.old"
+    ln -s "$SERVED.old" "$SERVED"
+    escrowd_start
+    another_ca
+    live agent1
+    ask /v1/health
+    replied 200
+    cp -rp "$SERVED.old" "$SERVED.new"
+    cp "$OTHER/ca.pem" "$OTHER/crl.pem" "$SERVED.new"
+    ln -s "$SERVED.new" "$SERVED.turned"
+    mv -T "$SERVED.turned" "$SERVED"
+    ask /v1/health
+    replied 200
+    request agent2 /v1/health
+    [ "$HTTP" = 000 ]
+    [ "$(count "$TAKEN")" -eq 0 ]
+    takes hangup
+    ask /v1/health
+    replied 403 certificate_untrusted
+    hang_up
+    request agent2 /v1/health
+    [ "$HTTP" = 200 ]
     request agent1 /v1/health
     [ "$HTTP" = 000 ]
 }
