@@ -55,19 +55,44 @@ static void drop_expired(struct nonces *nonces, int64_t now_ms)
     close_nonces(nonces, 0, expired);
 }
 
-/* Room for one more of this identity. */
+/* How many this one's identity has from here on, itself included. */
+static size_t count_from(const struct nonces *nonces, size_t first)
+{
+    size_t count = 0;
+
+    for (size_t i = first; i < nonces->count; i++)
+        count += strcmp(nonces->open[i].identity, nonces->open[first].identity) == 0;
+    return count;
+}
+
+/* Room for one more of this identity: its oldest one gives way. */
 static void close_oldest(struct nonces *nonces, const char *identity)
 {
-    size_t count = 0, oldest = 0;
+    size_t first = 0;
 
-    for (size_t i = nonces->count; i-- > 0;) {
-        if (strcmp(nonces->open[i].identity, identity) == 0) {
-            count++;
-            oldest = i;
+    while (first < nonces->count && strcmp(nonces->open[first].identity, identity) != 0)
+        first++;
+    if (first < nonces->count && count_from(nonces, first) >= NONCES_PER_IDENTITY)
+        close_nonces(nonces, first, 1);
+}
+
+/*
+ * Room for one more where there is none: of the identity that has the most, the oldest one gives
+ * way. Whoever has a few is not touched by those who ask for many.
+ */
+static void close_of_the_greediest(struct nonces *nonces)
+{
+    size_t most = 0, found = 0;
+
+    for (size_t i = 0; i < nonces->count && most < NONCES_PER_IDENTITY; i++) {
+        size_t count = count_from(nonces, i);
+
+        if (count > most) {
+            most = count;
+            found = i;
         }
     }
-    if (count >= NONCES_PER_IDENTITY)
-        close_nonces(nonces, oldest, 1);
+    close_nonces(nonces, found, 1);
 }
 
 enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *binding,
@@ -80,7 +105,7 @@ enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *
     drop_expired(nonces, now_ms);
     close_oldest(nonces, binding->identity);
     if (nonces->count == NONCES_MAX)
-        return ESCROW_ERR_UNAVAILABLE;
+        close_of_the_greediest(nonces);
     open = &nonces->open[nonces->count];
     memset(open, 0, sizeof(*open));
     if (RAND_bytes(open->nonce, sizeof(open->nonce)) != 1) {

@@ -11,8 +11,8 @@
  * and one intention. They live in memory only: a restart ends them all. Bounded in all, so that
  * nobody can fill the memory, and for each identity, so that nobody can fill it up for the others.
  * A challenge proves nothing yet: whoever has stolen a certificate can ask for as many as he likes.
- * So one too many is not refused, it ends the identity's oldest; the holder of the act key is never
- * locked out.
+ * So one too many is not refused, it ends the identity's oldest; where there is no room at all, the
+ * oldest of the identity that has the most: the holder of an act key is never locked out.
  */
 
 #define NONCE_TTL_MS 60000
@@ -35,8 +35,8 @@ void nonces_free(struct nonces *nonces);
 CLEANUP_FUNCTION(nonces_free_p, struct nonces, nonces_free)
 
 /*
- * A new nonce; now_ms by CLOCK_BOOTTIME. ESCROW_ERR_UNAVAILABLE (too many are open in all),
- * ESCROW_ERR_MALFORMED (no identity is so long), ESCROW_ERR_CRYPTO (no randomness).
+ * A new nonce; now_ms by CLOCK_BOOTTIME. ESCROW_ERR_MALFORMED (no identity is so long),
+ * ESCROW_ERR_CRYPTO (no randomness).
  */
 MUST_CHECK enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *binding,
                                         int64_t now_ms, uint8_t ret_nonce[static ACT_NONCE_BYTES]);

@@ -90,22 +90,62 @@ static void test_the_oldest_gives_way(void **state)
     assert_int_equal(nonces_take(*state, others, &other, START_MS), ESCROW_OK);
 }
 
-static void test_bounded(void **state)
+static struct nonce_binding binding_of(int identity, char ret_identity[static 64])
 {
-    uint8_t nonce[ACT_NONCE_BYTES];
-    char identity[64];
     struct nonce_binding other = binding;
 
-    other.identity = identity;
-    for (int i = 0; i < NONCES_MAX; i++) {
-        snprintf(identity, sizeof(identity), "spiffe://corp.example/%d", i);
-        assert_int_equal(nonces_issue(*state, &other, START_MS + i, nonce), ESCROW_OK);
-    }
-    other.identity = "spiffe://corp.example/one-more";
-    assert_int_equal(nonces_issue(*state, &other, START_MS, nonce), ESCROW_ERR_UNAVAILABLE);
-    assert_int_equal(nonces_issue(*state, &other, START_MS + NONCE_TTL_MS, nonce), ESCROW_OK);
-    assert_int_equal(nonces_issue(*state, &other, START_MS + NONCE_TTL_MS, nonce),
-                     ESCROW_ERR_UNAVAILABLE);
+    snprintf(ret_identity, 64, "spiffe://corp.example/%d", identity);
+    other.identity = ret_identity;
+    return other;
+}
+
+static enum escrow_err issue(struct nonces *nonces, int identity, int64_t now_ms,
+                             uint8_t ret_nonce[static ACT_NONCE_BYTES])
+{
+    char name[64];
+    const struct nonce_binding other = binding_of(identity, name);
+
+    return nonces_issue(nonces, &other, now_ms, ret_nonce);
+}
+
+static enum escrow_err take(struct nonces *nonces, int identity, int64_t now_ms,
+                            const uint8_t nonce[static ACT_NONCE_BYTES])
+{
+    char name[64];
+    const struct nonce_binding other = binding_of(identity, name);
+
+    return nonces_take(nonces, nonce, &other, now_ms);
+}
+
+/* Many identities that ask without end fill the table, and nobody else is refused or loses one. */
+static void test_many_identities_keep_nobody_out(void **state)
+{
+    uint8_t mine[2][ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
+
+    assert_int_equal(nonces_issue(*state, &binding, START_MS, mine[0]), ESCROW_OK);
+    for (int i = 0; i < NONCES_MAX; i++)
+        assert_int_equal(issue(*state, i % (NONCES_MAX / NONCES_PER_IDENTITY), START_MS, nonce),
+                         ESCROW_OK);
+    assert_int_equal(nonces_issue(*state, &binding, START_MS, mine[1]), ESCROW_OK);
+    for (int i = 0; i < NONCES_MAX / NONCES_PER_IDENTITY; i++)
+        assert_int_equal(issue(*state, i % (NONCES_MAX / NONCES_PER_IDENTITY), START_MS, nonce),
+                         ESCROW_OK);
+    assert_int_equal(nonces_take(*state, mine[0], &binding, START_MS), ESCROW_OK);
+    assert_int_equal(nonces_take(*state, mine[1], &binding, START_MS), ESCROW_OK);
+}
+
+/* One each: the oldest of all gives way. */
+static void test_bounded(void **state)
+{
+    uint8_t first[ACT_NONCE_BYTES], second[ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
+
+    assert_int_equal(issue(*state, 0, START_MS, first), ESCROW_OK);
+    assert_int_equal(issue(*state, 1, START_MS, second), ESCROW_OK);
+    for (int i = 2; i <= NONCES_MAX; i++)
+        assert_int_equal(issue(*state, i, START_MS, nonce), ESCROW_OK);
+    assert_int_equal(take(*state, 0, START_MS, first), ESCROW_ERR_DENIED);
+    assert_int_equal(take(*state, 1, START_MS, second), ESCROW_OK);
+    assert_int_equal(take(*state, NONCES_MAX, START_MS, nonce), ESCROW_OK);
 }
 
 int main(void)
@@ -115,6 +155,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_expires, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bound_to_everything, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_oldest_gives_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_identities_keep_nobody_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounded, set_up, tear_down),
     };
 
