@@ -21,7 +21,7 @@ enum check_name {
     CHECK_PROBERS, /* every instance has one */
     CHECK_OF_KEEPER,
     CHECK_KEEPER = CHECK_OF_KEEPER, /* it answers front */
-    CHECK_CERTIFICATE,              /* front's own */
+    CHECK_CERTIFICATE,              /* front's own, its CAs and revocation lists */
     CHECK_COUNT,
 };
 

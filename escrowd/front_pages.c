@@ -26,20 +26,22 @@ struct front_pages {
 
 static void check_certificate(const struct tls *tls, struct check *check)
 {
-    enum reason reason = tls_own_check(tls);
-    struct tls_facts facts;
+    static const char *const words[] = {
+        [TLS_ITEM_CERTIFICATE] = "", [TLS_ITEM_CA] = "CA: ", [TLS_ITEM_CRL] = "revocation list: "};
+    struct tls_item item;
+    bool is_served;
+    enum reason reason = tls_check(tls, time(NULL), &item, &is_served);
+    time_t end = (time_t)item.until_s;
     struct tm parts;
-    time_t end;
     char day[24];
 
-    tls_facts(tls, &facts);
-    end = (time_t)facts.not_after;
     strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&end, &parts));
     check_set(check,
-              reason == REASON_NONE                      ? CHECK_OK
-              : reason == REASON_OWN_CERTIFICATE_EXPIRED ? CHECK_FAIL
-                                                         : CHECK_WARN,
-              reason, "serial %s, not after %s", facts.serial, day);
+              !is_served              ? CHECK_FAIL
+              : reason == REASON_NONE ? CHECK_OK
+                                      : CHECK_WARN,
+              reason, "%s%s%s, not after %s", words[item.kind], item.serial[0] ? "serial " : "",
+              item.serial[0] ? item.serial : item.name, day);
 }
 
 static int write_readiness(struct front_pages *pages, FILE *out)

@@ -109,23 +109,6 @@ json_t *served_json(const struct served *served)
 
 /* ---- alerts ---- */
 
-static enum reason reason_of(const struct tls_item *item, int64_t now_s)
-{
-    bool is_over = item->until_s <= now_s, is_near = item->until_s - now_s < TLS_EXPIRES_SOON_S;
-
-    switch (item->kind) {
-    case TLS_ITEM_CERTIFICATE:
-        if (is_over)
-            return REASON_OWN_CERTIFICATE_EXPIRED;
-        return is_near ? REASON_OWN_CERTIFICATE_EXPIRING : REASON_NONE;
-    case TLS_ITEM_CA:
-        return is_near ? REASON_CA_EXPIRING : REASON_NONE;
-    case TLS_ITEM_CRL:
-        break;
-    }
-    return is_over ? REASON_CRL_STALE : REASON_NONE;
-}
-
 void served_look(struct served *served, int64_t now_s, served_alert_fn on_alert, void *argument)
 {
     int64_t day = now_s / DAY_S;
@@ -136,7 +119,7 @@ void served_look(struct served *served, int64_t now_s, served_alert_fn on_alert,
     }
     for (size_t i = 0; i < served->count && served->told < TLS_ITEMS_MAX; i++) {
         struct entry *entry = &served->entries[i];
-        const struct served_alert alert = {&entry->item, reason_of(&entry->item, now_s)};
+        const struct served_alert alert = {&entry->item, tls_item_check(&entry->item, now_s)};
 
         if (alert.reason == REASON_NONE || entry->told_day == day || !on_alert(&alert, argument))
             continue;

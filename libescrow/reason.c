@@ -36,7 +36,8 @@ static const struct {
     [REASON_CERTIFICATE_EXPIRED] = {"certificate_expired", 403,
                                     "The client certificate has expired."},
     [REASON_CRL_STALE] = {"crl_stale", 503,
-                          "The revocation list is past its next update and crl_stale is refuse."},
+                          "The revocation list is past its next update: where crl_stale is refuse, "
+                          "nobody is served."},
     [REASON_IDENTITY_UNKNOWN] = {"identity_unknown", 403,
                                  "The identity of the client certificate is not in the roster."},
     [REASON_SIGNATURE_INVALID] = {"signature_invalid", 403,

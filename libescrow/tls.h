@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -119,11 +120,6 @@ struct tls_facts {
 };
 
 void tls_facts(const struct tls *tls, struct tls_facts *ret_facts);
-/*
- * Our own certificate by the clock of now: REASON_NONE, REASON_OWN_CERTIFICATE_EXPIRED, or
- * REASON_OWN_CERTIFICATE_EXPIRING within TLS_EXPIRES_SOON_S (then it still serves).
- */
-enum reason tls_own_check(const struct tls *tls);
 
 /* All of what is loaded, in short: for status, and to see an expiry coming. */
 enum tls_item_kind { TLS_ITEM_CERTIFICATE = 1, TLS_ITEM_CA, TLS_ITEM_CRL };
@@ -140,3 +136,16 @@ struct tls_item {
 
 /* Our certificate first, then CAs, then lists; returns how many (1 ..= TLS_ITEMS_MAX). */
 size_t tls_describe(const struct tls *tls, struct tls_item ret_items[static TLS_ITEMS_MAX]);
+/*
+ * What a person must do something about: REASON_NONE, REASON_OWN_CERTIFICATE_EXPIRED,
+ * REASON_CRL_STALE, or within TLS_EXPIRES_SOON_S of the end REASON_OWN_CERTIFICATE_EXPIRING and
+ * REASON_CA_EXPIRING (also after it).
+ */
+enum reason tls_item_check(const struct tls_item *item, int64_t now_s);
+/*
+ * The same of all that is loaded: of the item that matters most, our own certificate if none does.
+ * *ret_is_served: false if peers are refused because of it (our certificate or every CA is over, or
+ * a list is and stale ones refuse).
+ */
+enum reason tls_check(const struct tls *tls, int64_t now_s, struct tls_item *ret_item,
+                      bool *ret_is_served);

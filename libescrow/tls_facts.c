@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is loaded, for those who watch: tls_facts, tls_own_check, tls_describe of tls.h. */
+/* What is loaded, for those who watch: tls_facts, tls_describe and the checks of tls.h. */
 #include "libescrow/encode.h"
 #include "libescrow/tls_parts.h"
 
@@ -44,13 +44,21 @@ void tls_facts(const struct tls *tls, struct tls_facts *ret_facts)
     *ret_facts = facts;
 }
 
-enum reason tls_own_check(const struct tls *tls)
+enum reason tls_item_check(const struct tls_item *item, int64_t now_s)
 {
-    int64_t left = unix_time(X509_get0_notAfter(tls->certificate)) - (int64_t)time(NULL);
+    bool is_over = item->until_s <= now_s, is_near = item->until_s - now_s < TLS_EXPIRES_SOON_S;
 
-    if (left < 0)
-        return REASON_OWN_CERTIFICATE_EXPIRED;
-    return left < TLS_EXPIRES_SOON_S ? REASON_OWN_CERTIFICATE_EXPIRING : REASON_NONE;
+    switch (item->kind) {
+    case TLS_ITEM_CERTIFICATE:
+        if (is_over)
+            return REASON_OWN_CERTIFICATE_EXPIRED;
+        return is_near ? REASON_OWN_CERTIFICATE_EXPIRING : REASON_NONE;
+    case TLS_ITEM_CA:
+        return is_near ? REASON_CA_EXPIRING : REASON_NONE;
+    case TLS_ITEM_CRL:
+        break;
+    }
+    return is_over ? REASON_CRL_STALE : REASON_NONE;
 }
 
 /* Printable ASCII only: everything else is escaped. */
@@ -100,4 +108,34 @@ size_t tls_describe(const struct tls *tls, struct tls_item ret_items[static TLS_
         copy_name(X509_CRL_get_issuer(list), item->name);
     }
     return count;
+}
+
+/* An old CA that stays in the file beside its successor ends nothing. */
+static bool has_authority(const struct tls_item *items, size_t count, int64_t now_s)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].kind == TLS_ITEM_CA && items[i].until_s > now_s)
+            return true;
+    }
+    return false;
+}
+
+enum reason tls_check(const struct tls *tls, int64_t now_s, struct tls_item *ret_item,
+                      bool *ret_is_served)
+{
+    struct tls_item items[TLS_ITEMS_MAX];
+    size_t count = tls_describe(tls, items), found = 0;
+    const bool ends[] = {[TLS_ITEM_CERTIFICATE] = true,
+                         [TLS_ITEM_CA] = !has_authority(items, count, now_s),
+                         [TLS_ITEM_CRL] = tls->lists.stale == TLS_CRL_STALE_REFUSE};
+    bool is_served = true;
+
+    for (size_t i = 0; i < count && is_served; i++) {
+        is_served = items[i].until_s > now_s || !ends[items[i].kind];
+        if (!is_served || (found == 0 && tls_item_check(&items[i], now_s)))
+            found = i;
+    }
+    *ret_item = items[found];
+    *ret_is_served = is_served;
+    return tls_item_check(&items[found], now_s);
 }

@@ -29,7 +29,7 @@ default_md = sha256
 default_crl_days = 30
 unique_subject = no
 TEXT
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 \
         -subj /CN=test-ca -addext basicConstraints=critical,CA:TRUE \
         -addext keyUsage=critical,keyCertSign,cRLSign \
         -keyout "$PKI/ca.key" -out "$PKI/ca.pem" 2>/dev/null
@@ -44,7 +44,7 @@ pki_certificate() {
     printf 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=%s\nsubjectAltName=%s\n' \
         "$2" "$3" >"$PKI/$1.ext"
     openssl x509 -req -in "$PKI/$1.csr" -CA "$PKI/ca.pem" -CAkey "$PKI/ca.key" -CAcreateserial \
-        -days "${4:-30}" -extfile "$PKI/$1.ext" -out "$PKI/$1.pem" 2>/dev/null
+        -days "${4:-90}" -extfile "$PKI/$1.ext" -out "$PKI/$1.pem" 2>/dev/null
     chmod 0600 "$PKI/$1.key"
 }
 

@@ -138,6 +138,33 @@ says() {
     [ "$(failing)" = "roster certificate" ]
 }
 
+@test "a revocation list past its next update, where it is used and where it refuses" {
+    init
+    stale() {
+        openssl ca -config "$PKI/ca.conf" -gencrl -crl_lastupdate 20240101000000Z \
+            -crl_nextupdate 20240102000000Z -keyfile "$PKI/ca.key" -cert "$PKI/ca.pem" \
+            -out "$PKI/crl.new" 2>/dev/null
+        chmod 0644 "$PKI/crl.new"
+        mv "$PKI/crl.new" "$PKI/crl.pem"
+    }
+    stale
+    start
+    check certificate warn crl_stale
+    pki_crl
+    wait_for 20 check certificate ok
+
+    escrowd_stop
+    rm "$BATS_TEST_TMPDIR/ready"
+    sed -i '/^monitor:/d; s,^  crl_file:.*,&\n  crl_stale: refuse,' "$CONFIG"
+    start
+    check certificate ok
+    stale
+    wait_for 20 check certificate fail crl_stale
+    [ "$(failing)" = "roster certificate" ]
+    request admin /v1/health
+    [ "$HTTP" = 000 ]
+}
+
 @test "the metrics are what Prometheus takes; a client shows in them" {
     init
     start

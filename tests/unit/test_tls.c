@@ -577,11 +577,34 @@ static void test_files_not_loaded(void **state)
     (void)world;
 }
 
-static void check_own(const struct tls *tls, long offset_s, enum reason reason)
+static void check_at(const struct tls *tls, long offset_s, enum reason reason, bool is_served)
 {
-    clock_offset_s = offset_s;
-    assert_int_equal(tls_own_check(tls), reason);
-    clock_offset_s = 0;
+    struct tls_item item;
+    bool served;
+
+    assert_int_equal(tls_check(tls, time(NULL) + offset_s, &item, &served), reason);
+    assert_int_equal(served, is_served);
+    assert_int_equal(tls_item_check(&item, time(NULL) + offset_s), reason);
+}
+
+/* The certificate is good for 90 days, the CA for longer, the list for one. */
+static void check_ends(struct tls_config *config)
+{
+    CLEANUP(tls_free_p) struct tls *without = NULL, *warns = NULL, *refuses = NULL;
+
+    assert_int_equal(tls_server_new(config, &warns), ESCROW_OK);
+    config->crl_stale = TLS_CRL_STALE_REFUSE;
+    assert_int_equal(tls_server_new(config, &refuses), ESCROW_OK);
+    config->crl_file = NULL;
+    assert_int_equal(tls_server_new(config, &without), ESCROW_OK);
+    check_at(refuses, 0, REASON_NONE, true);
+    check_at(warns, 2 * DAY_S, REASON_CRL_STALE, true);
+    check_at(refuses, 2 * DAY_S, REASON_CRL_STALE, false);
+    check_at(without, 59 * DAY_S, REASON_NONE, true);
+    check_at(without, 61 * DAY_S, REASON_OWN_CERTIFICATE_EXPIRING, true);
+    /* What ends the service comes before what only will. */
+    check_at(refuses, 61 * DAY_S, REASON_CRL_STALE, false);
+    check_at(warns, 91 * DAY_S, REASON_OWN_CERTIFICATE_EXPIRED, false);
 }
 
 static void test_own_certificate(void **state)
@@ -608,10 +631,7 @@ static void test_own_certificate(void **state)
     assert_string_equal(facts.serial, "80ffee");
     assert_in_range(facts.not_after, now + 90 * DAY_S - 60, now + 90 * DAY_S);
     assert_in_range(facts.crl_next_update, now + DAY_S - 60, now + DAY_S);
-    check_own(tls, 0, REASON_NONE);
-    check_own(tls, 59 * DAY_S, REASON_NONE);
-    check_own(tls, 61 * DAY_S, REASON_OWN_CERTIFICATE_EXPIRING);
-    check_own(tls, 91 * DAY_S, REASON_OWN_CERTIFICATE_EXPIRED);
+    check_ends(&config);
     X509_free(certificate);
     X509_CRL_free(list);
 }
