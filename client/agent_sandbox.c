@@ -20,6 +20,8 @@
 const struct sandbox_rule agent_worker_rules[] = {
     /* libcurl, and the file with the newest roster version */
     SANDBOX_CALLS("fchmod flock fsync getpeername getsockname rename"),
+    /* the deadline of the attempt, which begins after the sandbox */
+    SANDBOX_CALLS("setitimer"),
     /* a receipt that is tried again; a state file that could not be written; libcurl's build */
     SANDBOX_KEPT("clock_nanosleep pipe2 renameat renameat2 unlink unlinkat"),
     SANDBOX_IF("socketpair", 0, AF_UNIX),

@@ -21,6 +21,10 @@ static const struct spacing rarely = {30 * 1000, 480 * 1000};
 
 #define DOUBLINGS_MAX 16
 
+/* sys.dm_hadr_availability_replica_states, and RESOLVING is 0. */
+#define ROLE_PRIMARY 1
+#define ROLE_SECONDARY 2
+
 /* xorshift32 (Marsaglia 2003): spreads attempts; nothing secret depends on it. */
 static uint32_t next_random(uint32_t *random)
 {
@@ -120,13 +124,23 @@ struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms)
     int64_t check_ms = later_of(state->check_due_ms, state->instance_not_before_ms);
     bool may_check = state->role == AGENT_ROLE_PRIMARY && !state->is_working;
 
+    if (state->is_ready && !state->is_expected) {
+        state->is_ready = false;
+        next.step = AGENT_DISMISS_WORKER;
+        return next;
+    }
     if (!state->is_prober_up || state->is_asking)
         return next;
     if (may_check && state->opens == PROBE_OPENS_NO) {
         /* The answer is used up: after this worker the instance is asked again. */
         state->opens = PROBE_OPENS_UNKNOWN;
         state->is_working = true;
+        state->is_expected = state->is_ready = false;
         next.step = AGENT_START_WORKER;
+    } else if (state->is_expected && !state->is_ready && !state->is_working &&
+               now_ms >= state->instance_not_before_ms) {
+        state->is_ready = true;
+        next.step = AGENT_READY_WORKER;
     } else if (may_check && now_ms >= check_ms) {
         state->is_asking = true;
         next.step = AGENT_ASK_OPENS;
@@ -143,8 +157,10 @@ void agent_state_on_prober(struct agent_state *state, bool is_up, int64_t now_ms
 {
     state->is_prober_up = is_up;
     state->is_asking = false;
-    if (!is_up)
+    if (!is_up) {
         state->role = AGENT_ROLE_UNKNOWN;
+        state->is_expected = false;
+    }
     state->local_due_ms = now_ms;
 }
 
@@ -172,6 +188,21 @@ static void start_afresh(struct agent_state *state, int64_t now_ms)
     state->is_outrun = state->is_working;
 }
 
+/* A primary that leaves its role, and comes back to it, has a master key that opens. */
+static void expect(struct agent_state *state, const struct probe_state *answer)
+{
+    bool is_usable = answer->role == ROLE_PRIMARY && answer->is_read_write;
+
+    if (answer->role == ROLE_SECONDARY)
+        state->is_expected = false;
+    else if (is_usable ? state->settled == AGENT_ROLE_OTHER : state->settled != AGENT_ROLE_PRIMARY)
+        state->is_expected = true;
+    if (is_usable)
+        state->settled = AGENT_ROLE_PRIMARY;
+    else if (answer->role == ROLE_SECONDARY)
+        state->settled = AGENT_ROLE_OTHER;
+}
+
 void agent_state_on_local(struct agent_state *state, const struct probe_state *answer,
                           int64_t now_ms)
 {
@@ -180,9 +211,10 @@ void agent_state_on_local(struct agent_state *state, const struct probe_state *a
     state->is_asking = false;
     state->local_due_ms = now_ms + state->poll_ms;
     if (answer->outcome == PROBE_ANSWERED) {
-        bool is_primary = answer->role == 1 && answer->is_read_write;
+        bool is_primary = answer->role == ROLE_PRIMARY && answer->is_read_write;
 
         role = is_primary ? AGENT_ROLE_PRIMARY : AGENT_ROLE_OTHER;
+        expect(state, answer);
     } else if (answer->outcome == PROBE_LOGIN_REFUSED) {
         hold_back_instance(state, now_ms);
     }
@@ -206,17 +238,20 @@ static void judge(struct agent_state *state, enum probe_opens answer, int64_t no
     state->opens = answer;
     switch (answer) {
     case PROBE_OPENS_YES:
+        state->is_expected = false;
         state->attempts = state->logins_refused = 0;
         state->check_due_ms = now_ms + state->recheck_ms;
         break;
     case PROBE_OPENS_NO:
         /* While an attempt is held back the answer grows old: it is asked for again then. */
         if (now_ms < state->worker_not_before_ms) {
+            state->is_expected = false;
             state->opens = PROBE_OPENS_UNKNOWN;
             state->check_due_ms = state->worker_not_before_ms;
         }
         break;
     case PROBE_OPENS_NO_CERTIFICATE:
+        state->is_expected = false;
         state->check_due_ms = now_ms + state->recheck_ms;
         break;
     case PROBE_OPENS_UNKNOWN:
@@ -254,6 +289,13 @@ void agent_state_on_worker(struct agent_state *state, const struct worker_result
     /* A success is confirmed at once by the instance itself. */
     state->check_due_ms = has_opened ? now_ms : state->worker_not_before_ms;
     take_notice(state, now_ms);
+}
+
+void agent_state_on_ready_ended(struct agent_state *state, const struct worker_result *result,
+                                int64_t now_ms)
+{
+    if (result->outcome == WORKER_LOGIN_REFUSED)
+        hold_back_instance(state, now_ms);
 }
 
 void agent_state_on_notify(struct agent_state *state, int64_t now_ms)

@@ -14,16 +14,21 @@
  *
  *   PRIMARY and READ_WRITE, and the master key does not open by itself  ->  a worker
  *
+ * While a replica that was no primary is on its way to be one, a worker is made ready, so that its
+ * start and its connections are over by then: one for each such way, however long it is.
+ *
  * It never gives up while that holds and never hammers: attempts are spaced by a backoff with
  * jitter, by how soon what stopped the last one may change. A refused login holds back every
  * question to the instance, because the account may be locked by too many of them.
  */
 
 enum agent_step {
-    AGENT_WAIT,      /* nothing to do until until_ms */
-    AGENT_ASK_LOCAL, /* role and updateability */
-    AGENT_ASK_OPENS, /* does the master key open by itself? */
-    AGENT_START_WORKER,
+    AGENT_WAIT,           /* nothing to do until until_ms */
+    AGENT_ASK_LOCAL,      /* role and updateability */
+    AGENT_ASK_OPENS,      /* does the master key open by itself? */
+    AGENT_READY_WORKER,   /* start one that waits */
+    AGENT_DISMISS_WORKER, /* the one that waits, if there still is one, is not needed */
+    AGENT_START_WORKER,   /* let the one that waits begin; without one, start one */
 };
 
 struct agent_next {
@@ -50,6 +55,9 @@ struct agent_state {
     bool is_notified;     /* a check was asked for while one of both was out */
     enum agent_role role; /* now */
     enum agent_role last_known; /* the last that was not unknown */
+    enum agent_role settled;    /* the last that was primary, or secondary for certain */
+    bool is_expected;           /* a promotion is under way: a worker will be needed */
+    bool is_ready;              /* one was made ready for it, whether or not it still waits */
     enum probe_opens opens;     /* last answer; unknown after a change */
     int64_t local_due_ms;
     int64_t check_due_ms;           /* when a primary is next asked whether it opens */
@@ -80,6 +88,10 @@ void agent_state_on_opens(struct agent_state *state, enum probe_opens answer, in
 /* The end of AGENT_START_WORKER, whatever it was. */
 void agent_state_on_worker(struct agent_state *state, const struct worker_result *result,
                            int64_t now_ms);
+
+/* A worker that was made ready has ended before it was needed: another one is started then. */
+void agent_state_on_ready_ended(struct agent_state *state, const struct worker_result *result,
+                                int64_t now_ms);
 
 /*
  * Somebody asks for an immediate check (escrow-agent notify). The spacing of attempts gives way;

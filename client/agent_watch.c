@@ -148,11 +148,28 @@ static void say_failure(const struct agent_watch *watch, const struct worker_res
               in_seconds(next_ms, next, sizeof(next)));
 }
 
+/* It was never let go, so nothing was tried: only a refused login tells something. */
+static void on_ready_ended(struct agent_watch *watch, const struct worker_result *result)
+{
+    char number[32];
+
+    agent_state_on_ready_ended(&watch->state, result, now_ms());
+    log_info("%s/%s: the worker that was made ready has ended: %s%s: %s; another one is started "
+             "when it is needed",
+             watch->config.instance->name, watch->database, worker_outcome_name(result->outcome),
+             error_text(result->sql_error, number, sizeof(number)), result->text);
+    advance(watch);
+}
+
 static void on_worker_ended(const struct worker_result *result, void *argument)
 {
     struct agent_watch *watch = argument;
 
     watch->worker = NULL;
+    if (!watch->state.is_working) {
+        on_ready_ended(watch, result);
+        return;
+    }
     agent_state_on_worker(&watch->state, result, now_ms());
     switch (result->outcome) {
     case WORKER_OPENED:
@@ -184,22 +201,31 @@ static void on_worker_ended(const struct worker_result *result, void *argument)
         advance(watch);
 }
 
-static void start_worker(struct agent_watch *watch)
+static enum escrow_err ready_worker(struct agent_watch *watch)
 {
     const struct agent_worker_config config = {
         .base = watch->config.base,
         .config_path = watch->config.config_path,
         .instance = watch->config.instance->name,
         .database = watch->database,
+        .ready_ms = WORKER_READY_MS,
         .deadline_ms = watch->config.agent->worker_deadline_ms,
         .on_end = on_worker_ended,
         .argument = watch,
     };
-    struct worker_result failure = {.outcome = WORKER_LOCAL};
-    enum escrow_err err = agent_worker_start(&config, &watch->worker);
 
-    if (!err)
+    return agent_worker_start(&config, &watch->worker);
+}
+
+static void start_worker(struct agent_watch *watch)
+{
+    struct worker_result failure = {.outcome = WORKER_LOCAL};
+    enum escrow_err err = watch->worker ? ESCROW_OK : ready_worker(watch);
+
+    if (!err) {
+        agent_worker_go(watch->worker);
         return;
+    }
     snprintf(failure.text, sizeof(failure.text), "the worker cannot be started: %s",
              escrow_err_name(err));
     agent_state_on_worker(&watch->state, &failure, now_ms());
@@ -216,6 +242,15 @@ static void advance(struct agent_watch *watch)
             break;
         case AGENT_ASK_OPENS:
             agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_OPENS, watch->config.database);
+            break;
+        case AGENT_READY_WORKER:
+            log_info("%s/%s: it may become primary: a worker is made ready",
+                     watch->config.instance->name, watch->database);
+            if (ready_worker(watch) != ESCROW_OK)
+                log_warning("no worker could be made ready: one is started when it is needed");
+            break;
+        case AGENT_DISMISS_WORKER:
+            agent_worker_free(TAKE(watch->worker));
             break;
         case AGENT_START_WORKER:
             start_worker(watch);
@@ -347,6 +382,9 @@ void agent_watch_stop(struct agent_watch *watch)
 {
     watch->is_stopped = true;
     evtimer_del(watch->timer);
+    /* One that waits for its go has the configuration and the files of when it was started. */
+    if (!watch->state.is_working)
+        agent_worker_free(TAKE(watch->worker));
 }
 
 bool agent_watch_is_working(const struct agent_watch *watch)

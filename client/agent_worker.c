@@ -139,12 +139,17 @@ static enum escrow_err start_child(struct agent_worker *worker, int fds[static 2
     return err ? err : agent_child_start(&child, &worker->child);
 }
 
+static enum escrow_err set_deadline(const struct agent_worker *worker, int64_t ms)
+{
+    const struct timeval deadline = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+    return evtimer_add(worker->deadline, &deadline) == 0 ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+}
+
 enum escrow_err agent_worker_start(const struct agent_worker_config *config,
                                    struct agent_worker **ret_worker)
 {
     struct agent_worker *worker = calloc(1, sizeof(*worker));
-    const int64_t most_ms = config->deadline_ms + GRACE_MS;
-    const struct timeval deadline = {.tv_sec = most_ms / 1000, .tv_usec = (most_ms % 1000) * 1000};
     int fds[2] = {-1, -1};
     enum escrow_err err;
 
@@ -152,8 +157,9 @@ enum escrow_err agent_worker_start(const struct agent_worker_config *config,
         return ESCROW_ERR_NO_MEMORY;
     worker->config = *config;
     worker->deadline = evtimer_new(config->base, on_deadline, worker);
-    err = worker->deadline && evtimer_add(worker->deadline, &deadline) == 0 ? ipc_pair(fds)
-                                                                            : ESCROW_ERR_NO_MEMORY;
+    err = worker->deadline ? set_deadline(worker, config->ready_ms) : ESCROW_ERR_NO_MEMORY;
+    if (!err)
+        err = ipc_pair(fds);
     if (!err)
         err = start_child(worker, fds);
     cleanup_close(&fds[0]);
@@ -164,6 +170,17 @@ enum escrow_err agent_worker_start(const struct agent_worker_config *config,
     }
     *ret_worker = worker;
     return ESCROW_OK;
+}
+
+void agent_worker_go(struct agent_worker *worker)
+{
+    enum escrow_err err = set_deadline(worker, worker->config.deadline_ms + GRACE_MS);
+
+    if (!err)
+        err = ipc_channel_send(worker->channel, WORKER_MESSAGE_GO, 0, NULL);
+    /* Where it has ended by itself its result is on the way. */
+    if (err && !worker->is_ended)
+        agent_child_signal(worker->child, SIGKILL);
 }
 
 void agent_worker_free(struct agent_worker *worker)

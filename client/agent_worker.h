@@ -7,8 +7,8 @@
 #include <event2/event.h>
 
 /*
- * The parent's hold on one worker: starts it, hears its result, and kills it when its time is over.
- * The parent never has anything of the work itself.
+ * The parent's hold on one worker: starts it, lets it go, hears its result, and kills it when its
+ * time is over. The parent never has anything of the work itself.
  */
 
 struct agent_worker;
@@ -21,13 +21,19 @@ struct agent_worker_config {
     const char *config_path;
     const char *instance;
     const char *database;
-    int64_t deadline_ms;
+    int64_t ready_ms;    /* how long it may wait for its go */
+    int64_t deadline_ms; /* from its go */
     agent_worker_end_fn on_end;
     void *argument;
 };
 
-/* config's texts must outlive it. ESCROW_ERR_NO_MEMORY, ESCROW_ERR_SYSTEM. */
+/*
+ * It makes itself ready and waits for its go. config's texts must outlive it. ESCROW_ERR_NO_MEMORY,
+ * ESCROW_ERR_SYSTEM.
+ */
 MUST_CHECK enum escrow_err agent_worker_start(const struct agent_worker_config *config,
                                               struct agent_worker **ret_worker);
+/* Its attempt begins; once. One that cannot be told is killed, which on_end tells. */
+void agent_worker_go(struct agent_worker *worker);
 /* Kills it without calling on_end. NULL is allowed. */
 void agent_worker_free(struct agent_worker *worker);

@@ -10,17 +10,21 @@
 #include "libescrow/log.h"
 
 #include <string.h>
-#include <sys/time.h>
 #include <time.h>
 
 #define REPORT_TIMEOUT_MS 1000
 #define RECEIPT_PAUSE_MS 200
 /* Less than that is no time for another receipt. */
 #define RECEIPT_LEAST_MS 500
+/* An escrowd that takes longer than that is asked anew when there is something to ask for. */
+#define READY_CONNECT_MS 1000
+/* The parent ends one that has waited too long; this is for a parent that does not. */
+#define READY_GRACE_MS 2000
 
 struct attempt {
     struct worker_run run;
     struct worker_sql sql;
+    struct worker_escrow escrow; /* of one escrowd at a time */
     struct worker_identity identity;
     struct worker_tried tried;
 };
@@ -96,8 +100,9 @@ static enum escrow_err use_grant(struct attempt *attempt, struct worker_escrow *
 }
 
 /* One challenge and one release. ESCROW_ERR_NOT_FOUND: the database refused what was granted. */
-static enum escrow_err ask(struct attempt *attempt, struct worker_escrow *escrow)
+static enum escrow_err ask(struct attempt *attempt)
 {
+    struct worker_escrow *escrow = &attempt->escrow;
     CLEANUP(answer_free_p) struct answer *challenge = NULL;
     CLEANUP(answer_free_p) struct answer *grant = NULL;
     CLEANUP(key_free_p) EVP_PKEY *recipient = NULL;
@@ -135,14 +140,15 @@ static enum escrow_err ask(struct attempt *attempt, struct worker_escrow *escrow
 /* All that one escrowd has. */
 static enum escrow_err ask_escrowd(struct attempt *attempt, const struct agent_escrowd *config)
 {
-    struct worker_escrow escrow;
-    enum escrow_err err = worker_escrow_init(&escrow, &attempt->run, &attempt->identity, config);
+    enum escrow_err err = ESCROW_OK;
 
+    if (attempt->escrow.config != config)
+        err = worker_escrow_init(&attempt->escrow, &attempt->run, &attempt->identity, config);
     if (!err)
         do
-            err = ask(attempt, &escrow);
+            err = ask(attempt);
         while (err == ESCROW_ERR_NOT_FOUND);
-    worker_escrow_deinit(&escrow);
+    worker_escrow_deinit(&attempt->escrow);
     return err;
 }
 
@@ -166,13 +172,47 @@ static void ask_all(struct attempt *attempt)
     *result = told;
 }
 
+/* Connected to the escrowd that is asked first; without that, it is connected to when needed. */
+static void get_ready(struct attempt *attempt)
+{
+    struct worker_run *run = &attempt->run;
+    const struct worker_task *task = run->task;
+
+    worker_run_limit(run, READY_CONNECT_MS);
+    if (worker_escrow_init(&attempt->escrow, run, &attempt->identity, &task->config->escrowds[0])) {
+        log_info("%s/%s: not ready: %s", task->instance->name, task->database, run->result.text);
+        worker_escrow_deinit(&attempt->escrow);
+    }
+}
+
+/*
+ * Everything up to the parent's go, and no more: on a replica that may be on its way to be primary
+ * nothing is asked for.
+ */
+static enum escrow_err reach_go(struct attempt *attempt)
+{
+    struct worker_run *run = &attempt->run;
+    enum escrow_err err;
+
+    if (worker_identity_init(&attempt->identity, run) || worker_sql_init(&attempt->sql, run))
+        return ESCROW_ERR_UNAVAILABLE;
+    err = worker_run_await_go(run, 0);
+    if (err == ESCROW_ERR_TIMEOUT) {
+        get_ready(attempt);
+        err = worker_run_await_go(run, WORKER_READY_MS);
+    }
+    if (err)
+        worker_run_fail(run, WORKER_LOCAL, "the parent has not said go: %s", escrow_err_name(err));
+    return err;
+}
+
 static void attempt_once(struct attempt *attempt)
 {
     struct worker_run *run = &attempt->run;
     const struct agent_instance *instance = run->task->instance;
     bool opens = false;
 
-    if (worker_identity_init(&attempt->identity, run) || worker_sql_init(&attempt->sql, run) ||
+    if (reach_go(attempt) || worker_sql_enter(&attempt->sql) ||
         worker_sql_opens(&attempt->sql, &opens))
         return;
     if (opens) {
@@ -189,17 +229,24 @@ static void attempt_once(struct attempt *attempt)
 static enum escrow_err prepare(const struct worker_task *task)
 {
     const struct sql_instance sql = agent_config_sql(task->instance);
-    const struct itimerval deadline = {
-        .it_value = {.tv_sec = task->config->worker_deadline_ms / 1000,
-                     .tv_usec = (task->config->worker_deadline_ms % 1000) * 1000}};
     enum escrow_err err = agent_harden_memory();
 
-    if (err)
-        return err;
-    if (setitimer(ITIMER_REAL, &deadline, NULL) != 0)
-        return ESCROW_ERR_SYSTEM;
-    err = sql_environment_new(&sql);
+    if (!err)
+        err = sql_environment_new(&sql);
     return err ? err : agent_sandbox_worker(task->config, task->instance);
+}
+
+/* The process ends by itself: when it has waited for too long, or when its attempt takes too long.
+ */
+static enum escrow_err begin(struct worker_run *run)
+{
+    enum escrow_err err = worker_run_alarm(WORKER_READY_MS + READY_GRACE_MS);
+
+    if (!err)
+        err = worker_run_await_go(run, 0);
+    if (err && err != ESCROW_ERR_TIMEOUT)
+        return err;
+    return prepare(run->task);
 }
 
 static enum escrow_err report(const struct worker_run *run)
@@ -216,13 +263,14 @@ enum escrow_err worker_attempt(const struct worker_task *task)
     enum escrow_err err;
 
     worker_run_init(&attempt.run, task);
-    err = prepare(task);
+    err = begin(&attempt.run);
     if (err)
         worker_run_fail(&attempt.run, WORKER_LOCAL,
                         "the worker cannot be made safe (%s), see the lines above",
                         escrow_err_name(err));
     else
         attempt_once(&attempt);
+    worker_escrow_deinit(&attempt.escrow);
     worker_sql_deinit(&attempt.sql);
     worker_identity_deinit(&attempt.identity);
     /* A part that failed without a word of its own had no memory or no randomness. */
@@ -237,8 +285,10 @@ enum escrow_err worker_rehearse(const struct worker_task *task)
 {
     struct worker_identity identity = {0};
     struct worker_run run;
-    enum escrow_err err = prepare(task);
+    enum escrow_err err = worker_run_alarm(task->config->worker_deadline_ms);
 
+    if (!err)
+        err = prepare(task);
     if (err)
         return err;
     worker_run_init(&run, task);

@@ -10,8 +10,9 @@
  */
 
 /*
- * Locks the memory, arms the deadline (SIGALRM ends the process), makes the attempt and sends the
- * result to the parent. Once per process. An error only if the parent could not be told.
+ * Locks the memory, arms the deadline (SIGALRM ends the process), connects, waits for the parent's
+ * go, makes the attempt and sends the result to the parent. Before the go nothing is asked of
+ * escrowd but its roster. Once per process. An error only if the parent could not be told.
  */
 MUST_CHECK enum escrow_err worker_attempt(const struct worker_task *task);
 

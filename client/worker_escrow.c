@@ -139,6 +139,7 @@ void worker_escrow_deinit(struct worker_escrow *escrow)
     rpc_free(TAKE(escrow->session.rpc));
     tls_free(TAKE(escrow->tls));
     roster_free(TAKE(escrow->roster));
+    escrow->config = NULL;
 }
 
 /* ESCROW_ERR_CONFIG if the text does not fit; the configuration bounds it to what does. */

@@ -29,7 +29,7 @@ MUST_CHECK enum escrow_err worker_escrow_tls(const struct agent_instance *instan
 
 struct worker_escrow {
     struct worker_run *run;
-    const struct agent_escrowd *config;
+    const struct agent_escrowd *config; /* NULL: not connected */
     struct tls *tls;
     struct roster *roster;
     struct rpc_session session;

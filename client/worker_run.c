@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <time.h>
 
 /* The end of a worker's life belongs to its report: what waits must give up before. */
@@ -21,13 +22,45 @@ static int64_t now_us(void)
 
 void worker_run_init(struct worker_run *run, const struct worker_task *task)
 {
-    int64_t now = now_us();
+    *run =
+        (struct worker_run){.task = task, .part = WORKER_PART_CONNECT, .part_since_us = now_us()};
+    worker_run_limit(run, task->config->worker_deadline_ms - RESERVE_MS);
+}
 
-    *run = (struct worker_run){.task = task,
-                               .part = WORKER_PART_CONNECT,
-                               .part_since_us = now,
-                               .deadline_ms =
-                                   now / 1000 + task->config->worker_deadline_ms - RESERVE_MS};
+void worker_run_limit(struct worker_run *run, int64_t ms)
+{
+    run->deadline_ms = now_us() / 1000 + ms;
+}
+
+enum escrow_err worker_run_alarm(int64_t ms)
+{
+    const struct itimerval deadline = {
+        .it_value = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000}};
+
+    return setitimer(ITIMER_REAL, &deadline, NULL) == 0 ? ESCROW_OK : ESCROW_ERR_SYSTEM;
+}
+
+enum escrow_err worker_run_await_go(struct worker_run *run, int timeout_ms)
+{
+    CLEANUP(ipc_buffer_free_p) struct ipc_buffer *buffer = NULL;
+    struct ipc_message message;
+    enum escrow_err err;
+
+    if (run->has_begun)
+        return ESCROW_OK;
+    buffer = ipc_buffer_new();
+    if (!buffer)
+        return ESCROW_ERR_NO_MEMORY;
+    err = ipc_receive(run->task->channel_fd, buffer, timeout_ms, &message);
+    if (!err && (message.type != WORKER_MESSAGE_GO || message.len != 0))
+        err = ESCROW_ERR_MALFORMED;
+    if (!err)
+        err = worker_run_alarm(run->task->config->worker_deadline_ms);
+    if (err)
+        return err;
+    worker_run_init(run, run->task);
+    run->has_begun = true;
+    return ESCROW_OK;
 }
 
 void worker_run_end(struct worker_run *run)

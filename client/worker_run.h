@@ -22,10 +22,25 @@ struct worker_run {
     enum worker_part part;
     int64_t part_since_us;
     int64_t deadline_ms; /* of everything but the report, CLOCK_BOOTTIME */
+    bool has_begun;      /* the parent has said go */
 };
 
 /* The clock starts with the first part. */
 void worker_run_init(struct worker_run *run, const struct worker_task *task);
+
+/*
+ * Waits for the parent's go, unless it has come already; then the attempt begins: its clock starts,
+ * what was noted before is forgotten, and SIGALRM ends the process at its deadline.
+ * ESCROW_ERR_TIMEOUT, ESCROW_ERR_UNAVAILABLE (the parent is gone), ESCROW_ERR_MALFORMED (it said
+ * something else), ESCROW_ERR_SYSTEM.
+ */
+MUST_CHECK enum escrow_err worker_run_await_go(struct worker_run *run, int timeout_ms);
+
+/* SIGALRM ends the process after so long. ESCROW_ERR_SYSTEM. */
+MUST_CHECK enum escrow_err worker_run_alarm(int64_t ms);
+
+/* The deadline is so far from now, for what is done before the attempt. */
+void worker_run_limit(struct worker_run *run, int64_t ms);
 
 /* The part before ends now, this one begins; the parent is told, so that it knows what hangs. */
 void worker_run_begin(struct worker_run *run, enum worker_part part);

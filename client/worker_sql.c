@@ -51,23 +51,41 @@ static enum escrow_err send_statement(struct worker_sql *sql, const char *what, 
     return err ? fail_statement(sql, err, what, &error) : ESCROW_OK;
 }
 
+static enum escrow_err make_connection(struct worker_sql *sql)
+{
+    struct sql_error error = {0};
+    enum escrow_err err;
+
+    worker_run_begin(sql->run, WORKER_PART_CONNECT);
+    err = sql_connect(&sql->instance, &sql->connection, &error);
+    return err ? fail_to_connect(sql, err, &error) : ESCROW_OK;
+}
+
 enum escrow_err worker_sql_init(struct worker_sql *sql, struct worker_run *run)
 {
     const struct agent_instance *instance = run->task->instance;
     struct probe_config probe;
-    struct sql_error error = {0};
     enum escrow_err err;
 
     *sql = (struct worker_sql){.run = run, .instance = agent_config_sql(instance)};
     probe = (struct probe_config){.instance = sql->instance,
                                   .availability_group = instance->availability_group,
                                   .database = run->task->database};
-    worker_run_begin(run, WORKER_PART_CONNECT);
-    err = sql_connect(&sql->instance, &sql->connection, &error);
-    if (err)
-        return fail_to_connect(sql, err, &error);
-    err = send_statement(sql, "entering the database", tsql_use(run->task->database));
+    err = make_connection(sql);
     return err ? err : probe_new(&probe, &sql->probe);
+}
+
+enum escrow_err worker_sql_enter(struct worker_sql *sql)
+{
+    enum escrow_err err;
+
+    err = send_statement(sql, "entering the database", tsql_use(sql->run->task->database));
+    if (err != ESCROW_ERR_UNAVAILABLE)
+        return err;
+    sql_close(TAKE(sql->connection));
+    err = make_connection(sql);
+    return err ? err
+               : send_statement(sql, "entering the database", tsql_use(sql->run->task->database));
 }
 
 void worker_sql_deinit(struct worker_sql *sql)

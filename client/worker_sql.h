@@ -21,11 +21,14 @@ struct worker_sql {
 };
 
 /*
- * Connects and enters the database. What went wrong is in the run's result. Deinit also after a
- * failure.
+ * Connects to the instance, whatever its role is by then. What went wrong is in the run's result,
+ * for this function and all below. Deinit also after a failure.
  */
 MUST_CHECK enum escrow_err worker_sql_init(struct worker_sql *sql, struct worker_run *run);
 void worker_sql_deinit(struct worker_sql *sql);
+
+/* Enters the database; connects anew, once, if the connection has been ended since. */
+MUST_CHECK enum escrow_err worker_sql_enter(struct worker_sql *sql);
 
 /*
  * *ret_opens: whether the master key opens by itself. ESCROW_ERR_UNAVAILABLE if that cannot be

@@ -53,6 +53,83 @@ child_of() {
     assert_output 0
 }
 
+# ready_worker: SQL2 seems to be on its way to be primary; WORKER is what was made ready, connected
+# to the instance and, as there is none, not to an escrowd.
+ready_worker() {
+    sqlsim_ctl set SQL2.role RESOLVING
+    wait_log agent 'SQL2/SSISDB: it may become primary: a worker is made ready' "${1:-1}"
+    wait_log agent 'worker: SQL2/SSISDB: not ready: escrowd 127.0.0.1: ' "${1:-1}"
+    WORKER=$(child_of "${CHAIN_PIDS[agent]}" worker)
+}
+
+# promote: the agent never sees SQL2 as a secondary between.
+promote() {
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait primary SQL2
+    sqlsim_ctl set SQL2.role ''
+}
+
+# gone PID
+gone() {
+    timeout 10 tail --pid="$1" -f /dev/null
+}
+
+@test "a worker that was made ready goes when the replica stays what it was" {
+    simulate
+    agent_start SQL2
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    ready_worker
+    sqlsim_ctl set SQL2.role ''
+    gone "$WORKER"
+    # It has logged in, and sent no statement.
+    run sqlsim_ctl log SQL2
+    assert_success
+    refute_output --partial '[SSISDB]'
+    # The next sign has a worker of its own. One that ends too early is replaced when needed.
+    ready_worker 2
+    kill -KILL "$WORKER"
+    wait_log agent 'the worker that was made ready has ended: died: killed by signal 9'
+    promote
+    wait_log agent 'escrowd_unavailable: escrowd 127.0.0.1: .*; next attempt in 0\.2 s'
+}
+
+@test "a worker that was made ready is let go at once, with the files that it has read" {
+    simulate
+    agent_start SQL2
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
+    end agent
+    sed -i "s|act_key_file: .*|act_key_file: $CHAIN/act.key|" "$CHAIN/agent.yaml"
+    spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
+    wait_log agent 'ready: 1 instances' 2
+    ready_worker
+    # Any other worker would say that it has no act key.
+    rm "$CHAIN/act.key"
+    promote
+    wait_log agent 'does not open: escrowd_unavailable: escrowd 127.0.0.1: '
+}
+
+@test "a worker that was made ready ends with what it was started for, and with its parent" {
+    simulate
+    agent_start SQL2
+    ready_worker
+    # It has the password of before.
+    cp "$CHAIN/password" "$CHAIN/password.new"
+    mv "$CHAIN/password.new" "$CHAIN/password"
+    wait_log agent 'its CA, password or keytab file has changed'
+    gone "$WORKER"
+    ready_worker 2
+    echo 'recheck: 30s' >>"$CHAIN/agent.yaml"
+    kill -HUP "${CHAIN_PIDS[agent]}"
+    wait_log agent 'the configuration has changed'
+    gone "$WORKER"
+    run count_log agent 'a worker in flight'
+    assert_output 0
+    ready_worker 3
+    end agent KILL || true
+    gone "$WORKER"
+}
+
 @test "notify ends the wait" {
     simulate
     agent_start SQL1 "recheck: 3600s"

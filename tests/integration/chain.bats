@@ -98,6 +98,32 @@ config_agent() {
     assert_output 0
 }
 
+@test "on the way to be primary a worker waits, and has nothing until it is let go" {
+    local key worker found
+    start 2
+    sim set SQL2.role RESOLVING
+    wait_log agent-sql2 'a worker is made ready'
+    # escrowd's prober, the agent's and the worker.
+    sim wait connections SQL2 3
+    worker=$(pgrep -P "${CHAIN_PIDS[agent-sql2]}" -f -- '--role worker')
+    # Any other worker would miss its act key.
+    key=$(sed -n -E 's/^ *act_key_file: *//p' "$CHAIN/run/sql2/agent.yaml")
+    mv "$key" "$key.away"
+    found=$("$BUILD/tests/tools/memscan" "${CHAIN_PIDS[sqlsim]}" "$worker" <<<"$PASSWORD")
+    run jq -c --arg worker "$worker" '[.[$worker], add > 0]' <<<"$found"
+    assert_output '[0,true]'
+    run sim log SQL2
+    refute_output --partial CONTEXT_INFO
+    sim failover SQL2
+    sim wait primary SQL2
+    sim set SQL2.role ''
+    sim wait opens SQL2 --timeout 60000
+    opened sql2
+    run count_log agent-sql2 'a worker is made ready'
+    assert_output 1
+    timeout 10 tail --pid="$worker" -f /dev/null
+}
+
 @test "ten failovers, back and forth" {
     local i
     CHAIN_RULES='brake: 20'
@@ -189,7 +215,7 @@ hold_front() {
     start_ms=$(date +%s%3N)
     end agent-sql2
     [ $(($(date +%s%3N) - start_ms)) -lt 5500 ]
-    wait_log agent-sql2 'stopping: a worker in flight has 4 s to end'
+    wait_log agent-sql2 'a worker in flight has 4 s to end'
     [ ! -e "/proc/$worker" ]
     kill -CONT "$FRONT" || true
 }

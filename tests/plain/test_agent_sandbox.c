@@ -7,6 +7,7 @@
 #include "client/agent_harden.h"
 #include "client/agent_role.h"
 #include "libescrow/cleanup.h"
+#include "libescrow/ipc.h"
 #include "libescrow/log.h"
 #include "libescrow/secret.h"
 #include "tests/plain/attempts.h"
@@ -95,7 +96,7 @@ static const struct {
 
 struct fixture {
     char folder[64], texts[TARGETS][PATH_CAP];
-    int ports[3], socket_fd;
+    int ports[3], socket_fd, channel[2];
 };
 
 static void put(const struct fixture *fixture, const char *name, const char *text, char *ret_path)
@@ -183,6 +184,7 @@ static int setup(void **state)
     fixture->ports[1] = listen_on(fixture->texts[TARGET_ESCROWD_PORT]);
     fixture->ports[2] = listen_on(fixture->texts[TARGET_OTHER_PORT]);
     fixture->socket_fd = listen_unix(fixture);
+    assert_int_equal(ipc_pair(fixture->channel), ESCROW_OK);
     snprintf(text, sizeof(text), config_text, fixture->folder, fixture->texts[TARGET_ESCROWD_PORT],
              fixture->texts[TARGET_INSTANCE_PORT]);
     put(fixture, "agent.yaml", text, fixture->texts[TARGET_CONFIG]);
@@ -208,6 +210,8 @@ static int teardown(void **state)
     for (size_t i = 0; i < ARRAY_LEN(fixture->ports); i++)
         close(fixture->ports[i]);
     close(fixture->socket_fd);
+    cleanup_close(&fixture->channel[0]);
+    cleanup_close(&fixture->channel[1]);
     free(fixture);
     return 0;
 }
@@ -227,7 +231,8 @@ static struct role_process role_of(const struct fixture *fixture, enum role role
                                     NULL};
 
     memcpy(argv, words, sizeof(words));
-    return (struct role_process){.argv = argv, .fds = {-1, -1, -1, -1, -1}, .attempt = "nothing"};
+    return (struct role_process){
+        .argv = argv, .fds = {fixture->channel[1], -1, -1, -1, -1}, .attempt = "nothing"};
 }
 
 static void assert_outcome(const struct fixture *fixture, enum role kind, const char *attempt,

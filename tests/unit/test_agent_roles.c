@@ -33,6 +33,16 @@ static void say(uint32_t type, uint64_t id, const struct ipc_writer *payload)
         exit(1);
 }
 
+/* The parent's go, and nothing else. */
+static bool await_go(void)
+{
+    CLEANUP(ipc_buffer_free_p) struct ipc_buffer *buffer = ipc_buffer_new();
+    struct ipc_message message;
+
+    return !ipc_receive(AGENT_CHANNEL_FD, buffer, IPC_NO_DEADLINE, &message) &&
+           message.type == WORKER_MESSAGE_GO && message.len == 0;
+}
+
 static int play_worker(const char *how)
 {
     struct worker_result result = {.outcome = WORKER_OPENED,
@@ -42,6 +52,8 @@ static int play_worker(const char *how)
                                    .took_us = {[WORKER_PART_OPEN] = 1234}};
     CLEANUP(ipc_writer_deinit) struct ipc_writer part = {0}, end = {0}, again = {0};
 
+    if (strcmp(how, "fails early") != 0 && !await_go())
+        return 1;
     worker_put_part(&part, WORKER_PART_RELEASE);
     worker_put_result(&end, &result);
     say(WORKER_MESSAGE_PART, 0, &part);
@@ -137,18 +149,26 @@ static void on_end(const struct worker_result *result, void *argument)
     event_base_loopbreak(fixture->base);
 }
 
-static void run_worker(struct fixture *fixture, const char *how, int64_t deadline_ms)
+static struct agent_worker *ready_worker(struct fixture *fixture, const char *how, int64_t ready_ms,
+                                         int64_t deadline_ms)
 {
     const struct agent_worker_config config = {.base = fixture->base,
                                                .config_path = "/agent.yaml",
                                                .instance = how,
                                                .database = "D",
+                                               .ready_ms = ready_ms,
                                                .deadline_ms = deadline_ms,
                                                .on_end = on_end,
                                                .argument = fixture};
     struct agent_worker *worker;
 
     assert_int_equal(agent_worker_start(&config, &worker), ESCROW_OK);
+    return worker;
+}
+
+static void run_worker(struct fixture *fixture, const char *how, int64_t deadline_ms)
+{
+    agent_worker_go(ready_worker(fixture, how, 0, deadline_ms));
     event_base_dispatch(fixture->base);
     assert_int_equal(fixture->ends, 1);
 }
@@ -204,18 +224,47 @@ static void test_worker_that_repeats_itself(void **state)
 static void test_worker_is_stopped(void **state)
 {
     struct fixture *fixture = *state;
-    const struct agent_worker_config config = {.base = fixture->base,
-                                               .config_path = "/agent.yaml",
-                                               .instance = "hangs",
-                                               .database = "D",
-                                               .deadline_ms = DEADLINE_MS,
-                                               .on_end = on_end,
-                                               .argument = fixture};
-    struct agent_worker *worker;
 
-    assert_int_equal(agent_worker_start(&config, &worker), ESCROW_OK);
-    agent_worker_free(worker);
+    agent_worker_free(ready_worker(fixture, "works", DEADLINE_MS, DEADLINE_MS));
     assert_int_equal(fixture->ends, 0);
+}
+
+/* Its time to wait is over; that of its attempt never began. */
+static void test_worker_that_is_never_let_go(void **state)
+{
+    struct fixture *fixture = *state;
+
+    (void)ready_worker(fixture, "works", 50, DEADLINE_MS);
+    event_base_dispatch(fixture->base);
+    assert_int_equal(fixture->ends, 1);
+    assert_int_equal(fixture->result.outcome, WORKER_DIED);
+    assert_string_equal(fixture->result.text, "killed by signal 9 (Killed) in step connect");
+}
+
+/* Its first word is how it ended: what it waits for was not needed. */
+static void test_worker_that_fails_before_its_go(void **state)
+{
+    struct fixture *fixture = *state;
+
+    (void)ready_worker(fixture, "fails early", DEADLINE_MS, DEADLINE_MS);
+    event_base_dispatch(fixture->base);
+    assert_int_equal(fixture->ends, 1);
+    assert_int_equal(fixture->result.version, 3);
+}
+
+/* The go meets its end: it is told once, with its own result. */
+static void test_go_that_comes_too_late(void **state)
+{
+    struct fixture *fixture = *state;
+    struct agent_worker *worker = ready_worker(fixture, "fails early", DEADLINE_MS, DEADLINE_MS);
+    siginfo_t info;
+
+    /* It has ended; its parent has not heard of it yet. */
+    assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+    agent_worker_go(worker);
+    event_base_dispatch(fixture->base);
+    assert_int_equal(fixture->ends, 1);
+    assert_int_equal(fixture->result.outcome, WORKER_OPENED);
 }
 
 static void on_up(bool is_up, void *argument)
@@ -355,6 +404,9 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_worker_that_says_what_it_must_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_worker_that_repeats_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_worker_is_stopped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_worker_that_is_never_let_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_worker_that_fails_before_its_go, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_go_that_comes_too_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prober_answers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prober_that_dies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_prober_that_hangs, set_up, tear_down),

@@ -31,6 +31,8 @@ enum event {
     SILENT,
     DENIED,
     WORKER_BAD_LOGIN,
+    READY_ENDED, /* ends of AGENT_READY_WORKER without AGENT_START_WORKER */
+    READY_BAD_LOGIN,
     NOTIFY,
 };
 
@@ -70,6 +72,14 @@ static void end_worker(struct agent_state *state, enum event event, int64_t now_
     agent_state_on_worker(state, &result, now_ms);
 }
 
+static void end_ready(struct agent_state *state, enum event event, int64_t now_ms)
+{
+    const struct worker_result result = {
+        .outcome = event == READY_BAD_LOGIN ? WORKER_LOGIN_REFUSED : WORKER_SQL_UNREACHABLE};
+
+    agent_state_on_ready_ended(state, &result, now_ms);
+}
+
 static void apply(struct agent_state *state, enum event event, int64_t now_ms)
 {
     switch (event) {
@@ -105,6 +115,10 @@ static void apply(struct agent_state *state, enum event event, int64_t now_ms)
     case WORKER_BAD_LOGIN:
         end_worker(state, event, now_ms);
         break;
+    case READY_ENDED:
+    case READY_BAD_LOGIN:
+        end_ready(state, event, now_ms);
+        break;
     case NOTIFY:
         agent_state_on_notify(state, now_ms);
         break;
@@ -139,7 +153,8 @@ static void test_promotion(void **state)
         {6, NOTHING, AGENT_WAIT, NEVER}, /* one question at a time */
         {10, SECONDARY, AGENT_WAIT, 1010, 1010},
         {1010, NOTHING, AGENT_ASK_LOCAL, 0, 0},
-        {1012, RESOLVING, AGENT_WAIT, 2012, 2012},
+        {1012, RESOLVING, AGENT_READY_WORKER, 0, 0},
+        {1013, NOTHING, AGENT_WAIT, 2012, 2012},
         {2012, NOTHING, AGENT_ASK_LOCAL, 0, 0},
         {2014, READ_ONLY_PRIMARY, AGENT_WAIT, 3014, 3014},
         {3014, NOTHING, AGENT_ASK_LOCAL, 0, 0},
@@ -204,14 +219,16 @@ static void test_role_change_retries_at_once(void **state)
         {1000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
         {1000, SECONDARY, AGENT_WAIT, 2000, 2000},
         {2000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
-        {2000, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {2000, PRIMARY, AGENT_READY_WORKER, 0, 0},
+        {2000, NOTHING, AGENT_ASK_OPENS, 0, 0},
         {2000, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
         /* There and back under the worker: its refusal was about another promotion. */
         {3000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
         {3000, SECONDARY, AGENT_WAIT, 4000, 4000},
         {4000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
         {4000, PRIMARY, AGENT_WAIT, 5000, 5000},
-        {4100, DENIED, AGENT_ASK_OPENS, 0, 0},
+        {4100, DENIED, AGENT_READY_WORKER, 0, 0},
+        {4100, NOTHING, AGENT_ASK_OPENS, 0, 0},
         {4100, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
     };
     struct agent_state agent;
@@ -288,9 +305,11 @@ static void test_notify_while_something_is_out(void **state)
         {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
         {10, NOTIFY, AGENT_WAIT, NEVER},
         {20, SECONDARY, AGENT_ASK_LOCAL, 0, 0},
-        {20, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {20, PRIMARY, AGENT_READY_WORKER, 0, 0},
+        {20, NOTHING, AGENT_ASK_OPENS, 0, 0},
         {30, NOTIFY, AGENT_WAIT, NEVER},
-        {40, OPENS, AGENT_ASK_OPENS, 0, 0},
+        {40, OPENS, AGENT_DISMISS_WORKER, 0, 0},
+        {40, NOTHING, AGENT_ASK_OPENS, 0, 0},
         {40, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
         {40, NOTHING, AGENT_ASK_LOCAL, 0, 0},
         {40, PRIMARY, AGENT_WAIT, 1040, 1040},
@@ -356,6 +375,85 @@ static void fail_worker(struct agent_state *agent, enum worker_outcome outcome, 
 }
 
 /* For each way to fail: the first wait, and that it grows up to the cap and never beyond. */
+/* A secondary on its way has one worker made ready, which goes where the way leads elsewhere. */
+static void test_falls_back(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {0, SECONDARY, AGENT_WAIT, 1000, 1000},
+        {1000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {1000, RESOLVING, AGENT_READY_WORKER, 0, 0},
+        {1000, NOTHING, AGENT_WAIT, 2000, 2000},
+        {2000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {2000, SECONDARY, AGENT_DISMISS_WORKER, 0, 0},
+        {2000, NOTHING, AGENT_WAIT, 3000, 3000},
+        {3000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {3000, READ_ONLY_PRIMARY, AGENT_READY_WORKER, 0, 0},
+        {3001, PROBER_DOWN, AGENT_DISMISS_WORKER, 0, 0},
+        {3001, NOTHING, AGENT_WAIT, NEVER},
+        {3300, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {3300, RESOLVING, AGENT_READY_WORKER, 0, 0},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+}
+
+/* One that has ended before it was needed is not replaced: who is RESOLVING for hours gets one. */
+static void test_ready_worker_ends(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},     {0, RESOLVING, AGENT_READY_WORKER, 0, 0},
+        {10, READY_ENDED, AGENT_WAIT, 1000, 1000}, {1000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {1000, RESOLVING, AGENT_WAIT, 2000, 2000}, {2000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {2000, PRIMARY, AGENT_ASK_OPENS, 0, 0},    {2000, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {2001, NOTHING, AGENT_WAIT, 3000, 3000},
+    };
+    static const struct row refused[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {0, RESOLVING, AGENT_READY_WORKER, 0, 0},
+        {10, READY_BAD_LOGIN, AGENT_WAIT, 30010, 37510},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+    RUN(&agent, refused);
+}
+
+/* Where the master key opens, or nobody can tell, the worker is dismissed. */
+static void test_ready_for_nothing(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {0, SECONDARY, AGENT_WAIT, 1000, 1000},
+        {1000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {1000, PRIMARY, AGENT_READY_WORKER, 0, 0}, /* seen late, but not too late */
+        {1000, NOTHING, AGENT_ASK_OPENS, 0, 0},
+        {1001, OPENS, AGENT_DISMISS_WORKER, 0, 0},
+        {1001, NOTHING, AGENT_WAIT, 2000, 2000},
+        /* A primary on its way back, or to be a secondary, needs none. */
+        {2000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {2000, RESOLVING, AGENT_WAIT, 3000, 3000},
+        {3000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {3000, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {3001, OPENS, AGENT_WAIT, 4000, 4000},
+        {4000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {4000, SECONDARY, AGENT_WAIT, 5000, 5000},
+        {5000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {5000, RESOLVING, AGENT_READY_WORKER, 0, 0},
+        {5000, NOTHING, AGENT_WAIT, 6000, 6000},
+        {6000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {6000, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {6001, NO_CERTIFICATE, AGENT_DISMISS_WORKER, 0, 0},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+}
+
 static void test_spacing_of_each_outcome(void **state)
 {
     static const struct {
@@ -435,6 +533,9 @@ int main(void)
         cmocka_unit_test(test_notify_while_something_is_out),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_demoted_while_asked),
+        cmocka_unit_test(test_falls_back),
+        cmocka_unit_test(test_ready_worker_ends),
+        cmocka_unit_test(test_ready_for_nothing),
         cmocka_unit_test(test_spacing_of_each_outcome),
         cmocka_unit_test(test_retry_after_is_kept),
         cmocka_unit_test(test_words),

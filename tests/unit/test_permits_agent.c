@@ -118,6 +118,7 @@ static void open_worker(struct event_base *base, int fd)
                                                .config_path = "/agent.yaml",
                                                .instance = "sql1",
                                                .database = "D",
+                                               .ready_ms = 60000,
                                                .deadline_ms = 60000,
                                                .on_end = on_end};
     CLEANUP(ipc_writer_deinit) struct ipc_writer payload = {0};
