@@ -53,3 +53,20 @@ client() {
 statements() {
     sqlsim_ctl log SQL1 | jq -c ".statements[] | ${1:-.statement}"
 }
+
+# rights ROLE VERSION: what a server of that major version does with ROLE.sql, which sql-grants
+# printed, in sqlsim's words
+rights() {
+    local server="VIEW SERVER PERFORMANCE STATE"
+    [ "$2" -ge 16 ] || server="VIEW SERVER STATE"
+    {
+        grep -oE "GRANT $server TO" "$1.sql"
+        grep -E '^(GRANT|    ALTER ROLE) ' "$1.sql"
+    } | sed -E 's/^ *GRANT (.*) TO( .*)?$/\1/; s/^ *ALTER ROLE \[(.*)\] ADD .*/\1/
+                s/ ON DATABASE::.*//; s/ ON CERTIFICATE::.*/ ON CERTIFICATE/'
+}
+
+# sid ROLE: of the login in ROLE.sql
+sid() {
+    grep -m 1 -oE 'SID = 0x[0-9a-f]{32}' "$1.sql" | cut -d ' ' -f 3
+}

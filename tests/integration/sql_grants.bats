@@ -33,22 +33,6 @@ grants() {
     "$BUILD/client/escrowctl" sql-grants --role "$role" --login "$role" --database SSISDB "$@" >"$role.sql"
 }
 
-# rights ROLE VERSION: what a server of that major version does with ROLE.sql, in sqlsim's words
-rights() {
-    local server="VIEW SERVER PERFORMANCE STATE"
-    [ "$2" -ge 16 ] || server="VIEW SERVER STATE"
-    {
-        grep -oE "GRANT $server TO" "$1.sql"
-        grep -E '^(GRANT|    ALTER ROLE) ' "$1.sql"
-    } | sed -E 's/^ *GRANT (.*) TO( .*)?$/\1/; s/^ *ALTER ROLE \[(.*)\] ADD .*/\1/
-                s/ ON DATABASE::.*//; s/ ON CERTIFICATE::.*/ ON CERTIFICATE/'
-}
-
-# sid ROLE
-sid() {
-    grep -m 1 -oE 'SID = 0x[0-9a-f]{32}' "$1.sql" | cut -d ' ' -f 3
-}
-
 # group VERSION [WITHOUT]: two instances with the logins of the scripts, less one right
 group() {
     simulate good ".instances[1] += (.instances[0] | {certificate, key})

@@ -1,0 +1,175 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The conformance suite: sqlsim is held to every row; a model that lies is seen; what is made on a
+# server is removed again. With ESCROW_TEST_MSSQL a real server is held to the rows too.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+load ../integration/sql
+
+CONFORMANCE=$BATS_TEST_DIRNAME/run
+
+setup_file() {
+    {
+        make_ca ca
+        make_certificate server localhost 30
+    } 2>"$BATS_FILE_TMPDIR/openssl.err"
+}
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return
+    for role in agent prober; do
+        "$BUILD/client/escrowctl" sql-grants --role "$role" --login "$role" --database scratch >"$role.sql"
+    done
+    printf 'pw-sa\n' >password
+}
+
+# Rows send what no server understands, so that sqlsim_stop would fail.
+teardown() {
+    [ -z "${SQLSIM_PID:-}" ] || { sqlsim_ctl quit && wait "$SQLSIM_PID"; }
+}
+
+# model VERSION [SWITCH=VALUE...]: a group in which each kind of replica is to be found; the logins
+# have the rights that sql-grants prints. Writes server.yaml.
+model() {
+    local version=$1
+    shift
+    sqlsim_start < <(jq -n --arg version "$version.0.4165.4" --arg dir "$BATS_FILE_TMPDIR" \
+        --argjson switches "$(switches "$@")" --argjson agent "$(login agent "$version")" \
+        --argjson prober "$(login prober "$version")" '
+        {database: {name: "scratch", master_key_passwords: ["Key-1 password"]},
+         switches: $switches,
+         instances: [{name: "SQL1", readable: "no"}, {name: "SQL2", readable: "no"},
+                     {name: "SQL3", readable: "read_only"}, {name: "SQL4", readable: "all"}],
+         logins: [{name: "sa", password: "pw-sa", rights: ["sysadmin"]}, $agent, $prober,
+                  {name: "nobody", password: "pw-nobody"},
+                  {name: "disabled", password: "pw-disabled", disabled: true},
+                  {name: "must_change", password: "pw-must_change"}]}
+        | .instances[] += {$version, certificate: "\($dir)/server.pem", key: "\($dir)/server.key"}')
+    description "$(switches "$@")" >server.yaml
+}
+
+# switches SWITCH=VALUE...: as an object
+switches() {
+    printf '%s\n' "$@" | jq -R 'select(. != "") | split("=") | {(.[0]): .[1]}' | jq -s 'add // {}'
+}
+
+# login ROLE VERSION
+login() {
+    rights "$1" "$2" | jq -R . |
+        jq -s --arg role "$1" --arg sid "$(sid "$1")" '{name: $role, password: "pw-\($role)", $sid, rights: .}'
+}
+
+# description SWITCHES: of the model, whose database and logins stand already (YAML holds JSON)
+description() {
+    jq -n --argjson switches "$1" --argjson ports "$(jq .ports <<<"$SQLSIM_READY")" \
+        --arg ca "$BATS_FILE_TMPDIR/ca.pem" '
+        def instance($name): {host: "127.0.0.1", port: $ports[$name], tls_name: "localhost", ca_file: $ca};
+        instance("SQL1") + {
+            login: "sa", password_file: "password", $switches,
+            prepared: {database: "scratch", password: "Key-1 password",
+                logins: (["agent", "prober", "nobody", "disabled", "must_change"]
+                    | map({(.): {name: ., password: "pw-\(.)"}}) | add)},
+            group: {name: "AG1", database: "scratch", replicas: [
+                instance("SQL2") + {as: "unreadable"}, instance("SQL3") + {as: "read_intent"},
+                instance("SQL4") + {as: "readable"}]}}'
+}
+
+# conformance [OPTION...]
+conformance() {
+    timeout 120 "$CONFORMANCE" server.yaml "$@" 3>&-
+}
+
+# What sqlsim is held to.
+ROWS=(--only login-w --only login-u --only login-d --only login-n --only use- --only identity --only context
+    --only group- --only column- --only message-9 --only message-153 --only message-15581 --only message-18456
+    --only right-prober --only right-nobody --only right-agent-state --only encrypted)
+
+@test "sqlsim is the same in every row, as version 16" {
+    model 16
+    run conformance "${ROWS[@]}"
+    assert_success
+    assert_output --partial " 0 different, "
+}
+
+@test "a model that lies is seen: another role, another error, a right too many" {
+    model 16
+    sqlsim_ctl set SQL1.role SECONDARY
+    run -1 conformance --only group-local --only group-quorum
+    assert_output --partial "DIFFERENT  group-local: "
+    assert_output --partial 'expected: [role tinyint, updateability nvarchar] [[1, "READ_WRITE"]]'
+    assert_output --partial 'got:      [role tinyint, updateability nvarchar] [[2, "READ_WRITE"]]'
+    refute_output --partial "DIFFERENT  group-quorum"
+    assert_output --partial "1 different"
+}
+
+@test "a switch that is not set as the description says is seen" {
+    model 16 login_database_errors=all
+    run -0 conformance --only login-database --only group-unreadable-login
+    assert_output --partial "login_database_errors: all"
+    sqlsim_ctl set login_database_errors 4060
+    run -1 conformance --only login-database --only group-unreadable-login
+    assert_output --partial "login_database_errors: another behaviour"
+    jq 'del(.switches)' server.yaml >other.yaml
+    mv other.yaml server.yaml
+    run -0 conformance --only login-database --only group-unreadable-login
+    assert_output --partial "login_database_errors: 4060"
+}
+
+@test "the report as JSON: complete, and without names and passwords" {
+    model 16
+    sqlsim_ctl set SQL1.role RESOLVING
+    run -1 conformance --json --only group-local --only identity --only login-disabled
+    assert_equal "$(jq -c '[.format, .count.different]' <<<"$output")" "[1,1]"
+    jq -e '.server.product_version == "16.0.4165.4"' <<<"$output"
+    jq -e '.rows[] | select(.id == "group-local") | .verdict == "different" and .source != ""
+        and .steps[0].expected[0].answer.rows == [[1, "READ_WRITE"]] and .steps[0].got.rows[0][0] == 0' <<<"$output"
+    jq -e '.rows[] | select(.id == "identity") | .steps[0].got.rows[0] | .[0] == "<server>" and .[2] == "<nobody>"' <<<"$output"
+    for word in SQL1 pw- "Key-1 password" 127.0.0.1; do
+        refute_output --partial "$word"
+    done
+}
+
+@test "rows that need a group are not run without one, and that is said" {
+    model 16
+    jq 'del(.group)' server.yaml >alone.yaml
+    run -0 "$CONFORMANCE" alone.yaml --only group- 3>&-
+    assert_output --partial "Not run, needs an availability group"
+    assert_output --partial "2 the same, 0 different, 10 not run"
+}
+
+@test "at least 80 rows, each with a source; what is wrong is refused" {
+    run -0 "$CONFORMANCE" --list
+    [ "$(grep -c '\[..*\]$' <<<"$output")" -ge 80 ]
+    model 16
+    run -2 conformance --only no-such-row
+    jq '.host = 7 | .surprise = 1' server.yaml >wrong.yaml
+    run -2 "$CONFORMANCE" wrong.yaml 3>&-
+    assert_output --partial "unknown key surprise"
+    printf 'wrong\n' >password
+    run -2 conformance --only identity
+    assert_output --partial "error 18456"
+    run -2 "$CONFORMANCE" server.yaml --clean "'; DROP" 3>&-
+    assert_output --partial "suffix"
+}
+
+@test "a certificate of another name or CA gets no login" {
+    model 16
+    jq '.tls_name = "other.example"' server.yaml >other.yaml
+    run -2 "$CONFORMANCE" other.yaml --only identity 3>&-
+    make_ca stranger 2>openssl.err
+    jq --arg ca "$BATS_FILE_TMPDIR/stranger.pem" '.ca_file = $ca' server.yaml >stranger.yaml
+    run -2 "$CONFORMANCE" stranger.yaml --only identity 3>&-
+    assert_equal "$(sqlsim_ctl state | jq .instances.SQL1.statements)" 0
+}
+
+@test "what a run makes on a server is announced, and removed whatever fails" {
+    run -0 "$BATS_TEST_DIRNAME/test_fixture.py" "$BUILD/client/escrowctl"
+    refute_output --partial "not ok"
+}
+
+@test "a real server is the same in every row" {
+    [ -n "${ESCROW_TEST_MSSQL:-}" ] || skip "ESCROW_TEST_MSSQL names no server"
+    run -0 "$CONFORMANCE" --yes --escrowctl "$BUILD/client/escrowctl" 3>&-
+}

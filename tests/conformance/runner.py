@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs rows on one server whose database and logins stand, and says what it answered."""
+import re
+import time
+
+import fixture
+import report
+from session import Session, Unreachable
+
+CHANGES = re.compile(r"\s*(ALTER|CREATE|DROP|GRANT|REVOKE|DENY|BACKUP|RESTORE)\b", re.IGNORECASE)
+EVENTUALLY_S = 10  # how long a step may wait for what comes without an answer
+LONG_PASSWORD = ("Long-1 " + "0123456789" * 13)[:127]
+IDENTITY = ("SELECT @@SERVERNAME AS server_name,"
+            " CONVERT(nvarchar(128), SERVERPROPERTY(N'ProductVersion')) AS product_version,"
+            " ORIGINAL_LOGIN() AS login_name")
+
+
+class Runner:
+    """One server; `named` are the names of database and logins, `passwords` theirs."""
+
+    def __init__(self, server, rows, named, passwords, key_password):
+        self.server = server
+        self.rows = rows
+        self.named = named
+        self.passwords = passwords
+        self.key_password = key_password
+        self.is_dirty = False
+        self.administrator = self.log_in("sysadmin", server)
+        self.version, name = self.identify()
+        self.values = dict(named, password=key_password, sysadmin=server["login"],
+                           long=LONG_PASSWORD)
+        if server["group"]:
+            self.values.update(group=server["group"]["name"],
+                               group_database=server["group"]["database"])
+        self.mask = report.Mask(dict(self.values, server=name, host=server["host"]))
+
+    def log_in(self, label, place, **options):
+        """A session of the login that a label begins with."""
+        login, *words = label.split()
+        if login == "sysadmin":
+            return Session(place, self.server["login"], self.server["login_password"], **options)
+        password = "wrong" if "wrong-password" in words else self.passwords.get(login, "unknown")
+        name = self.named.get(login, "escrow_no_such_login")
+        return Session(place, name, password, **options)
+
+    def identify(self):
+        answer = self.administrator.send(IDENTITY)
+        if "errors" in answer:
+            raise fixture.Failed(f"the login is refused: {report.one_line(answer)}")
+        name, version, _ = answer["rows"][0]
+        return version, name
+
+    def major(self):
+        return int(self.version.split(".")[0])
+
+    def close(self):
+        self.administrator.close()
+
+    def place(self, row):
+        """The instance that a row is about, or None."""
+        if row["at"] == "server":
+            return self.server
+        replicas = self.server["group"]["replicas"] if self.server["group"] else []
+        return next((replica for replica in replicas if replica["as"] == row["at"]), None)
+
+    def reason_not_to(self, row):
+        """Why this row cannot be run here, or None."""
+        if "since" in row and self.major() < row["since"]:
+            return f"is for version {row['since']} and later"
+        if "until" in row and self.major() > row["until"]:
+            return f"is for version {row['until']} and earlier"
+        if "group" in row["needs"] and not self.server["group"]:
+            return "needs an availability group (group: in the description)"
+        if not self.place(row):
+            return f"needs a replica described as: {row['at']}"
+        return None
+
+    def fill(self, statement):
+        for name, value in self.values.items():
+            statement = statement.replace(f"<{name}>", value)
+        return statement
+
+    def prepare(self):
+        """The state that each row begins with, unless nothing changed it."""
+        if not self.is_dirty:
+            return
+        fixture.must(self.administrator, f"USE [{self.named['database']}]")
+        fixture.reset(self.administrator, self.key_password, self.named)
+        fixture.must(self.administrator, "USE [master]")
+        self.is_dirty = False
+
+    def run(self, row):
+        """The result of a row, as the report holds it."""
+        result = {key: row[key] for key in ("id", "title", "source")}
+        reason = self.reason_not_to(row)
+        if reason:
+            return {**result, "verdict": report.NOT_RUN, "reason": reason}
+        sessions = {}
+        try:
+            if row["in"] == "database":
+                self.prepare()
+            steps = self.run_steps(row, sessions)
+        except (Unreachable, fixture.Failed) as error:
+            self.is_dirty = True
+            return {**result, "verdict": report.DIFFERENT, "steps": [],
+                    "reason": "it could not be run: " + self.mask(str(error))}
+        finally:
+            for session in sessions.values():
+                if session is not self.administrator:
+                    session.close()
+        found = {step["switch"]: step.pop("found") for step in steps if "found" in step}
+        is_same = all(step["same"] for step in steps)
+        return {**result, "verdict": report.SAME if is_same else report.DIFFERENT,
+                "switches": found, "steps": steps}
+
+    def session_of(self, row, step, sessions):
+        """The session that a step names, opened by its first step."""
+        label = step["by"]
+        if label == "sysadmin" and row["in"] == "master" and row["at"] == "server":
+            sessions[label] = self.administrator  # which such rows leave as it was
+        if label not in sessions:
+            where = row["in"]
+            options = {}
+            if "login_database" in row["needs"]:
+                options["database"] = self.fill(where)
+            session = self.log_in(label, self.place(row), **options)
+            sessions[label] = session
+            if where == "database" and not session.refusal:
+                fixture.must(session, f"USE [{self.named['database']}]")
+        return sessions[label]
+
+    def run_steps(self, row, sessions):
+        steps = []
+        for step in row["steps"]:
+            session = self.session_of(row, step, sessions)
+            judged = self.ask(session, step)
+            deadline = time.monotonic() + EVENTUALLY_S
+            while "eventually" in step and not judged["same"] and time.monotonic() < deadline:
+                judged = self.ask(session, step)
+            steps.append(judged)
+            if CHANGES.match(step["send"]) and "errors" not in judged["got"]:
+                self.is_dirty = True
+            if step.get("end_session"):
+                sessions.pop(step["by"]).close()
+        return steps
+
+    def ask(self, session, step):
+        try:
+            got = session.send(self.fill(step["send"]))
+        except Unreachable as error:
+            got = {"unreachable": str(error)}
+        return self.judge(step, got)
+
+    def judge(self, step, got):
+        alternatives = step["alternatives"]
+        name = step["switch"]["name"] if "switch" in step else None
+        set_to = self.server["switches"].get(name)
+        if set_to is not None and set_to in alternatives:
+            alternatives = {set_to: alternatives[set_to]}
+        found = [value for value, expected in alternatives.items()
+                 if self.rows.matches(self.filled(expected), got)]
+        judged = {"by": step["by"], "send": step["send"], "same": bool(found),
+                  "expected": [{"value": value, "answer": self.shown(expected)}
+                               for value, expected in alternatives.items()],
+                  "got": self.mask(got)}
+        if name:
+            judged["switch"] = name
+            judged["found"] = found[0] if found else "another behaviour"
+        return judged
+
+    def filled(self, expected):
+        """An expectation with names in the place of placeholders."""
+        if "rows" not in expected:
+            return expected
+        rows = [[self.fill(value) if isinstance(value, str) else value for value in row]
+                for row in expected["rows"]]
+        return {**expected, "rows": rows}
+
+    def shown(self, expected):
+        if "errors" not in expected:
+            return expected
+        return {"errors": [self.rows.expected_error(error) for error in expected["errors"]]}
