@@ -132,6 +132,7 @@ static void log_in(struct connection *connection, const struct tds_login *login)
     if (connection->session) {
         connection->session->on_kill = on_kill;
         connection->session->argument = connection;
+        connection->session->is_encrypted = connection->is_encrypted;
         connection->stage = STAGE_READY;
         send_login_ack(connection, &reply, login->tds_version);
     } else {

@@ -18,6 +18,7 @@ struct session {
     int32_t id;
     struct model_database *database; /* NULL: master */
     bool has_read_intent;
+    bool is_encrypted;  /* TLS covers more than the login */
     bool is_killed;     /* by a role change: the next reply ends it */
     uint32_t open_keys; /* bit n: the DMK of database n (1.3) */
     size_t context_len;

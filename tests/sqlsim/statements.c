@@ -94,6 +94,8 @@ bool statements_run(struct session *session, const char *text, struct reply *rep
         lexer_parameters_deinit(&parameters);
         return true;
     }
+    if (statements_run_catalog(session, text, reply))
+        return true;
     CLEANUP(cleanup_free) char *word = lexer_first_word(text);
 
     reply_message(reply, 102, word, NULL);

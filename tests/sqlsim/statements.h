@@ -14,6 +14,12 @@ typedef void (*statement_fn)(struct session *session, const struct lexer_paramet
 /* Runs a batch. false: unknown, and the reply holds 102. */
 bool statements_run(struct session *session, const char *text, struct reply *reply);
 
+/* statements_catalog.c: what an instance says of itself; false: unknown, nothing is replied. */
+bool statements_run_catalog(struct session *session, const char *text, struct reply *reply);
+
+/* 2.2: whether a login may read a dynamic management view; else the reply has 300 and 297. */
+bool statement_check_server_state(const struct session *session, struct reply *reply);
+
 /* statements_hadr.c: views of the group and of sessions */
 void statement_state(struct session *session, const struct lexer_parameters *parameters,
                      struct reply *reply);

@@ -26,7 +26,7 @@ static bool sees_server_state(const struct session *session)
 }
 
 /* 2.2: a dynamic management view without the right: 300, then 297. */
-static bool check_server_state(const struct session *session, struct reply *reply)
+bool statement_check_server_state(const struct session *session, struct reply *reply)
 {
     if (sees_server_state(session))
         return true;
@@ -79,7 +79,7 @@ void statement_state(struct session *session, const struct lexer_parameters *par
     const struct model_group *group = find_group(session, parameters->values[1]);
     struct model_view view;
 
-    if (!check_server_state(session, reply))
+    if (!statement_check_server_state(session, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));
     if (!group)
@@ -113,7 +113,7 @@ void statement_local(struct session *session, const struct lexer_parameters *par
     const struct model_group *group = find_group(session, parameters->values[1]);
     struct model_view view;
 
-    if (!check_server_state(session, reply))
+    if (!statement_check_server_state(session, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));
     if (!group)
@@ -131,7 +131,7 @@ void statement_quorum(struct session *session, const struct lexer_parameters *pa
     int quorum = model_view_quorum(session->model, session->instance);
 
     (void)parameters;
-    if (!check_server_state(session, reply))
+    if (!statement_check_server_state(session, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));
     if (quorum)

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/server_error.h"
+#include "tests/sqlsim/statements.h"
+#include "tests/sqlsim/version.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/*
+ * What an instance says of itself to everybody: messages, columns of system views, the session's
+ * own connection and CONTEXT_INFO.
+ */
+
+/* 4.1, 3 and the pages of the views; the type as TYPE_NAME(system_type_id) has it. */
+static const struct {
+    const char *view;
+    const char *name;
+    const char *type;
+    bool needs_cluster_type; /* since 2017 */
+} view_columns[] = {
+    {"sys.availability_groups", "group_id", "uniqueidentifier", false},
+    {"sys.availability_groups", "name", "nvarchar", false},
+    {"sys.availability_groups", "is_distributed", "bit", false},
+    {"sys.availability_groups", "cluster_type", "tinyint", true},
+    {"sys.availability_groups", "sequence_number", "bigint", true},
+    {"sys.availability_replicas", "replica_id", "uniqueidentifier", false},
+    {"sys.availability_replicas", "group_id", "uniqueidentifier", false},
+    {"sys.availability_replicas", "replica_server_name", "nvarchar", false},
+    {"sys.dm_hadr_availability_replica_states", "replica_id", "uniqueidentifier", false},
+    {"sys.dm_hadr_availability_replica_states", "group_id", "uniqueidentifier", false},
+    {"sys.dm_hadr_availability_replica_states", "is_local", "bit", false},
+    {"sys.dm_hadr_availability_replica_states", "role", "tinyint", false},
+    {"sys.dm_hadr_availability_replica_states", "operational_state", "tinyint", false},
+    {"sys.dm_hadr_availability_replica_states", "recovery_health", "tinyint", false},
+    {"sys.dm_hadr_availability_replica_states", "synchronization_health", "tinyint", false},
+    {"sys.dm_hadr_availability_group_states", "group_id", "uniqueidentifier", false},
+    {"sys.dm_hadr_availability_group_states", "primary_replica", "nvarchar", false},
+    {"sys.dm_hadr_database_replica_states", "database_id", "int", false},
+    {"sys.dm_hadr_database_replica_states", "group_id", "uniqueidentifier", false},
+    {"sys.dm_hadr_database_replica_states", "is_local", "bit", false},
+    {"sys.dm_hadr_database_replica_states", "synchronization_state", "tinyint", false},
+    {"sys.dm_hadr_database_replica_states", "recovery_lsn", "numeric", false},
+    {"sys.dm_hadr_cluster", "quorum_state", "tinyint", false},
+    {"sys.dm_exec_sessions", "session_id", "smallint", false},
+    {"sys.dm_exec_sessions", "context_info", "varbinary", false},
+    {"sys.dm_exec_sessions", "original_login_name", "nvarchar", false},
+    {"sys.dm_exec_connections", "session_id", "int", false},
+    {"sys.dm_exec_connections", "encrypt_option", "nvarchar", false},
+    {"sys.databases", "name", "nvarchar", false},
+    {"sys.databases", "database_id", "int", false},
+    {"sys.databases", "state", "tinyint", false},
+    {"sys.databases", "is_master_key_encrypted_by_server", "bit", false},
+    {"sys.symmetric_keys", "name", "nvarchar", false},
+    {"sys.symmetric_keys", "symmetric_key_id", "int", false},
+    {"sys.key_encryptions", "key_id", "int", false},
+    {"sys.key_encryptions", "crypt_type", "char", false},
+    {"sys.key_encryptions", "crypt_type_desc", "nvarchar", false},
+    {"sys.openkeys", "database_id", "int", false},
+    {"sys.openkeys", "key_name", "nvarchar", false},
+};
+
+/* Columns are there for everybody to see, unlike rows. */
+static void view_column(struct session *session, const struct lexer_parameters *parameters,
+                        struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"name", REPLY_TEXT}, {"type_name", REPLY_TEXT}};
+    const char *version = session->model->instances[session->instance].version;
+    const char *view = parameters->values[0], *name = parameters->values[1];
+
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    for (size_t i = 0; i < ARRAY_LEN(view_columns); i++) {
+        if (strcasecmp(view, view_columns[i].view) != 0 ||
+            strcasecmp(name, view_columns[i].name) != 0 ||
+            (view_columns[i].needs_cluster_type && !version_find(version)->has_cluster_type))
+            continue;
+        reply_value(reply, view_columns[i].name);
+        reply_value(reply, view_columns[i].type);
+    }
+}
+
+/* 2.1: listed with severity 10 and raised with 16. */
+static bool is_listed_as_information(int32_t number)
+{
+    return number == 15313 || number == 15315 || number == 15557 || number == 15558;
+}
+
+/* 2: the texts keep the model's own placeholders. */
+static void message(struct session *session, const struct lexer_parameters *parameters,
+                    struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"severity", REPLY_TINYINT},
+                                                  {"text", REPLY_TEXT}};
+    int32_t number = (int32_t)strtol(parameters->values[0], NULL, 10);
+    const struct server_error *error = NULL;
+
+    (void)session;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (!server_error_is_known(number))
+        return;
+    error = server_error_find(number);
+    reply_number(reply, is_listed_as_information(number) ? 10 : error->level);
+    reply_value(reply, error->text);
+}
+
+/* 6 (D9). */
+static void connection_encryption(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"encrypt_option", REPLY_TEXT}};
+
+    (void)parameters;
+    if (!statement_check_server_state(session, reply))
+        return;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    reply_value(reply, session->is_encrypted ? "TRUE" : "FALSE");
+}
+
+/* "CONTEXT_INFO": NULL until it is set, then padded to 128 bytes. */
+static void context_length(struct session *session, const struct lexer_parameters *parameters,
+                           struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"bytes", REPLY_INT}};
+
+    (void)parameters;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (session->context_len)
+        reply_number(reply, SESSION_CONTEXT_MAX);
+    else
+        reply_value(reply, NULL);
+}
+
+static const struct {
+    const char *pattern;
+    statement_fn run;
+} catalog[] = {
+    {"SELECT name, TYPE_NAME(system_type_id) AS type_name FROM sys.all_columns"
+     " WHERE object_id = OBJECT_ID($text) AND name = $text",
+     view_column},
+    {"SELECT severity, text FROM sys.messages WHERE CONVERT(nvarchar(11), message_id) = $text"
+     " AND language_id = 1033",
+     message},
+    {"SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID",
+     connection_encryption},
+    {"SELECT DATALENGTH(CONTEXT_INFO()) AS bytes", context_length},
+};
+
+bool statements_run_catalog(struct session *session, const char *text, struct reply *reply)
+{
+    for (size_t i = 0; i < ARRAY_LEN(catalog); i++) {
+        struct lexer_parameters parameters = {0};
+
+        if (!lexer_match(catalog[i].pattern, text, &parameters))
+            continue;
+        catalog[i].run(session, &parameters, reply);
+        lexer_parameters_deinit(&parameters);
+        return true;
+    }
+    return false;
+}
