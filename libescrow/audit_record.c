@@ -11,8 +11,6 @@
 #include <string.h>
 #include <time.h>
 
-#define DUMP_FLAGS (JSON_COMPACT | JSON_SORT_KEYS)
-
 static const char *const event_words[] = {
     [AUDIT_START] = "start",       [AUDIT_SHUTDOWN] = "shutdown", [AUDIT_PUBLISH] = "publish",
     [AUDIT_DEPOSIT] = "deposit",   [AUDIT_RELEASE] = "release",   [AUDIT_UNFINISHED] = "unfinished",
@@ -167,22 +165,21 @@ enum escrow_err audit_record_encode(const struct audit_record *record, char **re
                                     size_t *ret_len)
 {
     CLEANUP(json_decrefp) json_t *document = record_document(record);
-    CLEANUP(cleanup_free) char *line = NULL;
-    size_t len;
+    CLEANUP(cleanup_free) char *text = document ? json_text(document) : NULL;
+    char *line;
+    int len;
 
     if (!document)
         return ESCROW_ERR_MALFORMED;
-    len = json_dumpb(document, NULL, 0, DUMP_FLAGS);
-    if (len == 0 || len >= AUDIT_LINE_MAX)
+    if (!text)
+        return ESCROW_ERR_NO_MEMORY;
+    if (strlen(text) >= AUDIT_LINE_MAX)
         return ESCROW_ERR_MALFORMED;
-    line = malloc(len + 2);
-    if (!line)
+    len = asprintf(&line, "%s\n", text);
+    if (len < 0)
         return ESCROW_ERR_NO_MEMORY;
-    if (json_dumpb(document, line, len, DUMP_FLAGS) != len)
-        return ESCROW_ERR_NO_MEMORY;
-    memcpy(line + len, "\n", 2);
-    *ret_line = TAKE(line);
-    *ret_len = len + 1;
+    *ret_line = line;
+    *ret_len = (size_t)len;
     return ESCROW_OK;
 }
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define USUAL_TEXT_BYTES 4096 /* what fits is made in one pass */
+
 /* jansson's parser calls itself for each level: bound the depth before it sees the text. */
 static bool is_shallow(const char *text, size_t len)
 {
@@ -58,10 +60,17 @@ char *json_text(const json_t *value)
 {
     /* Not json_dumps: without memory jansson 2.14 leaves a member's name out and goes on. */
     const size_t flags = JSON_COMPACT | JSON_SORT_KEYS;
-    const size_t len = json_dumpb(value, NULL, 0, flags);
-    CLEANUP(cleanup_free) char *text = len > 0 ? malloc(len + 1) : NULL;
+    size_t cap = USUAL_TEXT_BYTES, len;
+    CLEANUP(cleanup_free) char *text = malloc(cap + 1);
 
-    if (!text || json_dumpb(value, text, len, flags) != len)
+    len = text ? json_dumpb(value, text, cap, flags) : 0;
+    if (len > cap) {
+        cap = len;
+        free(text);
+        text = malloc(cap + 1);
+        len = text ? json_dumpb(value, text, cap, flags) : 0;
+    }
+    if (len == 0 || len > cap)
         return NULL;
     text[len] = '\0';
     return TAKE(text);

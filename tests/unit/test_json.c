@@ -264,6 +264,26 @@ static void test_written_values(void **state)
                               "\"y\":\"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}");
 }
 
+/* Around the size up to which one pass is enough. */
+static void test_long_text(void **state)
+{
+    (void)state;
+    for (size_t len = 4080; len < 4100; len++) {
+        CLEANUP(cleanup_free) char *member = calloc(1, len + 1);
+        CLEANUP(cleanup_free) char *text = NULL;
+        CLEANUP(json_free_p) json_t *value = NULL, *again = NULL;
+
+        assert_non_null(member);
+        memset(member, 'a', len);
+        value = json_pack("{s:s}", "m", member);
+        text = json_text(value);
+        assert_non_null(text);
+        assert_int_equal(strlen(text), len + strlen("{'m':''}"));
+        assert_int_equal(json_parse(text, strlen(text), 8192, &again), ESCROW_OK);
+        assert_true(json_equal(value, again));
+    }
+}
+
 static unsigned allocations, allocation_to_fail;
 
 /* One allocation fails, those after it do not. */
@@ -303,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_identities),
         cmocka_unit_test(test_written_values),
+        cmocka_unit_test(test_long_text),
         cmocka_unit_test(test_text_without_memory),
     };
 
