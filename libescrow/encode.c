@@ -29,9 +29,15 @@ char *b64url_encode(const void *bytes, size_t len)
 
 static int b64url_value(char digit)
 {
-    const char *found = digit ? strchr(b64url_digits, digit) : NULL;
-
-    return found ? (int)(found - b64url_digits) : -1;
+    if (digit >= 'A' && digit <= 'Z')
+        return digit - 'A';
+    if (digit >= 'a' && digit <= 'z')
+        return digit - 'a' + 26;
+    if (digit >= '0' && digit <= '9')
+        return digit - '0' + 52;
+    if (digit == '-')
+        return 62;
+    return digit == '_' ? 63 : -1;
 }
 
 enum escrow_err b64url_decode(const char *text, size_t text_len, void *ret_bytes, size_t cap,

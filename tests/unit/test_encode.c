@@ -32,6 +32,24 @@ static void test_b64url_known(void **state)
     }
 }
 
+static void test_b64url_digits(void **state)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        const char text[] = {'A', 'A', 'A', (char)c};
+        const char *digit = c ? strchr(digits, c) : NULL;
+        uint8_t bytes[3];
+        size_t len;
+        enum escrow_err err = b64url_decode(text, sizeof(text), bytes, sizeof(bytes), &len);
+
+        assert_int_equal(err, digit ? ESCROW_OK : ESCROW_ERR_MALFORMED);
+        if (digit)
+            assert_int_equal(bytes[2], digit - digits);
+    }
+}
+
 static void test_b64url_refused(void **state)
 {
     /* A lone digit, padding, the other alphabet, white space, trailing bits that are not zero. */
@@ -77,6 +95,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_b64url_known),
+        cmocka_unit_test(test_b64url_digits),
         cmocka_unit_test(test_b64url_refused),
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_reasons_are_complete_and_unique),
