@@ -57,10 +57,9 @@ static enum reason check_place(const struct request *request, struct release *re
 static enum reason check_objects(const struct request *request)
 {
     const struct act_release *wanted = &request->act->release;
-    CLEANUP(key_free_p) EVP_PKEY *recipient = NULL;
     EVP_PKEY *key = roster_act_key(&request->kid, ledger_roster(request->keeper->ledger));
 
-    if (key_from_point(&wanted->recipient, &recipient))
+    if (key_check_point(&wanted->recipient))
         return REASON_RECIPIENT_INVALID;
     if (!key || act_verify_objects(key, &wanted->recipient, wanted->objects, wanted->object_count))
         return REASON_SIGNATURE_INVALID;

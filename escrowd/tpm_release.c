@@ -150,13 +150,6 @@ enum escrow_err tpm_import(struct tpm *tpm, const struct wrap_object *object,
     return ESCROW_OK;
 }
 
-static enum escrow_err check_point(const struct ec_point *point)
-{
-    CLEANUP(key_free_p) EVP_PKEY *key = NULL;
-
-    return key_from_point(point, &key);
-}
-
 enum escrow_err tpm_approval_verify(struct tpm *tpm, const struct ec_point *authority,
                                     const char *group, struct tpm_approval *approval)
 {
@@ -169,7 +162,7 @@ enum escrow_err tpm_approval_verify(struct tpm *tpm, const struct ec_point *auth
 
     if (approval->ticket_len)
         return ESCROW_OK;
-    err = check_point(authority);
+    err = key_check_point(authority);
     if (!err)
         err = tpm_policy_approval_digest(approval->kind, group, &approval->policy, &signed_digest);
     if (!err)
@@ -383,10 +376,10 @@ static enum escrow_err release_once(struct tpm *tpm, const struct tpm_release_re
 
 static enum escrow_err check_points(const struct tpm_release_request *request)
 {
-    enum escrow_err err = check_point(request->recipient);
+    enum escrow_err err = key_check_point(request->recipient);
 
     for (size_t i = 0; !err && i < request->signer_count; i++)
-        err = check_point(&request->signers[i].key);
+        err = key_check_point(&request->signers[i].key);
     return err;
 }
 

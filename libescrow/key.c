@@ -22,6 +22,8 @@
 CLEANUP_FUNCTION(context_free_p, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
 CLEANUP_FUNCTION(bignum_free_p, BIGNUM, BN_free)
 CLEANUP_FUNCTION(signature_free_p, ECDSA_SIG, ECDSA_SIG_free)
+CLEANUP_FUNCTION(group_free_p, EC_GROUP, EC_GROUP_free)
+CLEANUP_FUNCTION(ec_point_free_p, EC_POINT, EC_POINT_free)
 
 bool tpm_name_equal(const struct tpm_name *a, const struct tpm_name *b)
 {
@@ -64,10 +66,31 @@ enum escrow_err key_point(const EVP_PKEY *key, struct ec_point *ret_point)
     return ESCROW_OK;
 }
 
+static void encode_point(const struct ec_point *point, uint8_t ret_encoded[static POINT_BYTES])
+{
+    ret_encoded[0] = UNCOMPRESSED;
+    memcpy(ret_encoded + 1, point->x, EC_COORDINATE_BYTES);
+    memcpy(ret_encoded + 1 + EC_COORDINATE_BYTES, point->y, EC_COORDINATE_BYTES);
+}
+
+enum escrow_err key_check_point(const struct ec_point *point)
+{
+    CLEANUP(group_free_p) EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    CLEANUP(ec_point_free_p) EC_POINT *decoded = group ? EC_POINT_new(group) : NULL;
+    uint8_t encoded[POINT_BYTES];
+    bool is_valid;
+
+    encode_point(point, encoded);
+    /* In range and on the curve; in this form there is no infinity. */
+    is_valid = decoded && EC_POINT_oct2point(group, decoded, encoded, sizeof(encoded), NULL) == 1;
+    ERR_clear_error();
+    return is_valid ? ESCROW_OK : ESCROW_ERR_CRYPTO;
+}
+
 static EVP_PKEY *import_point(const struct ec_point *point)
 {
     CLEANUP(context_free_p) EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    uint8_t encoded[POINT_BYTES] = {UNCOMPRESSED};
+    uint8_t encoded[POINT_BYTES];
     char group[] = CURVE;
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group) - 1),
@@ -76,8 +99,7 @@ static EVP_PKEY *import_point(const struct ec_point *point)
     };
     EVP_PKEY *key = NULL;
 
-    memcpy(encoded + 1, point->x, EC_COORDINATE_BYTES);
-    memcpy(encoded + 1 + EC_COORDINATE_BYTES, point->y, EC_COORDINATE_BYTES);
+    encode_point(point, encoded);
     if (!context || EVP_PKEY_fromdata_init(context) != 1 ||
         EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
         return NULL;
@@ -180,7 +202,6 @@ static bool is_audit_key(const TPMT_PUBLIC *public)
 
 static enum escrow_err point_from_public(const TPMT_PUBLIC *public, struct ec_point *ret_point)
 {
-    CLEANUP(key_free_p) EVP_PKEY *key = NULL;
     const TPMS_ECC_POINT *unique = &public->unique.ecc;
     struct ec_point point;
     enum escrow_err err;
@@ -191,7 +212,7 @@ static enum escrow_err point_from_public(const TPMT_PUBLIC *public, struct ec_po
         return ESCROW_ERR_MALFORMED;
     memcpy(point.x, unique->x.buffer, EC_COORDINATE_BYTES);
     memcpy(point.y, unique->y.buffer, EC_COORDINATE_BYTES);
-    err = key_from_point(&point, &key);
+    err = key_check_point(&point);
     if (err)
         return err;
     *ret_point = point;

@@ -61,7 +61,9 @@ MUST_CHECK enum escrow_err key_read_public(const char *path, EVP_PKEY **ret_key)
 
 /* The point of a P-256 key. */
 MUST_CHECK enum escrow_err key_point(const EVP_PKEY *key, struct ec_point *ret_point);
-/* A public key from a point. ESCROW_ERR_CRYPTO unless it is on the curve (SP 800-56A 5.6.2.3). */
+/* ESCROW_ERR_CRYPTO unless the point is on the curve (SP 800-56A 5.6.2.3). */
+MUST_CHECK enum escrow_err key_check_point(const struct ec_point *point);
+/* A public key from a point. ESCROW_ERR_CRYPTO as above. */
 MUST_CHECK enum escrow_err key_from_point(const struct ec_point *point, EVP_PKEY **ret_key);
 
 /*

@@ -168,6 +168,7 @@ static void test_point_round_trip(void **state)
 
     (void)state;
     assert_int_equal(key_point(key, &point), ESCROW_OK);
+    assert_int_equal(key_check_point(&point), ESCROW_OK);
     assert_int_equal(key_from_point(&point, &copy), ESCROW_OK);
     assert_int_equal(EVP_PKEY_eq(key, copy), 1);
     assert_int_equal(key_point(copy, &again), ESCROW_OK);
@@ -186,6 +187,9 @@ static void test_bad_points(void **state)
     assert_int_equal(key_from_point(&zero, &key), ESCROW_ERR_CRYPTO);
     assert_int_equal(key_from_point(&too_large, &key), ESCROW_ERR_CRYPTO);
     assert_null(key);
+    assert_int_equal(key_check_point(&off_curve), ESCROW_ERR_CRYPTO);
+    assert_int_equal(key_check_point(&zero), ESCROW_ERR_CRYPTO);
+    assert_int_equal(key_check_point(&too_large), ESCROW_ERR_CRYPTO);
 }
 
 static void test_signature(void **state)
