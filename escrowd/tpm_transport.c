@@ -130,9 +130,8 @@ static TSS2_RC on_receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *res
 
         if (!wait_readable(transport->fd, deadline_ms))
             return lost(transport, "no answer");
-        /* A device hands out its response by one read, and drops what that read did not take. */
-        got = read(transport->fd, response + have,
-                   transport->is_device ? *size - have : (size_t)left);
+        /* All there is room for: a device drops what a read does not take. */
+        got = read(transport->fd, response + have, *size - have);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got == 0)
