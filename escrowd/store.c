@@ -101,17 +101,25 @@ enum escrow_err store_rollback(struct store *store)
     return sqlite3_get_autocommit(store->database) ? ESCROW_OK : run_sql(store, "ROLLBACK");
 }
 
+static enum escrow_err run_kept(struct store *store, const char *sql)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, sql);
+    return query_run(&query);
+}
+
 enum escrow_err store_begin(struct store *store)
 {
     /* One that failed, for want of memory, left its transaction open. */
     enum escrow_err err = store_rollback(store);
 
-    return err ? err : run_sql(store, "BEGIN IMMEDIATE");
+    return err ? err : run_kept(store, "BEGIN IMMEDIATE");
 }
 
 enum escrow_err store_commit(struct store *store)
 {
-    return run_sql(store, "COMMIT");
+    return run_kept(store, "COMMIT");
 }
 
 static enum escrow_err schema_version(struct store *store, uint64_t *ret_version)
