@@ -75,6 +75,8 @@ void request_advance(struct request *request, enum request_event event)
     case REQUEST_ASKING:
         if (event == REQUEST_GONE)
             request->state = REQUEST_ANSWERED;
+        else if (event == REQUEST_FACTS)
+            request_set_timer(request, 0); /* answers that are there already are decided on too */
         else
             release_facts(request);
         break;
