@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <termios.h>
@@ -63,7 +64,21 @@ static enum escrow_err check(const struct secret *password)
     return ESCROW_ERR_MALFORMED;
 }
 
-static enum escrow_err read_fd(int fd, bool is_line, struct secret **ret_password)
+/*
+ * Reads as read(2). With a mask, the signals that are blocked and not in it end the wait (EINTR),
+ * also one that came just before it.
+ */
+static ssize_t read_some(int fd, const sigset_t *mask, uint8_t *bytes, size_t len)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+
+    if (mask && ppoll(&ready, 1, NULL, mask) < 0)
+        return -1;
+    return read(fd, bytes, len);
+}
+
+/* mask: of a terminal, where a line is read; NULL: everything is read. */
+static enum escrow_err read_fd(int fd, const sigset_t *mask, struct secret **ret_password)
 {
     CLEANUP(secret_free_p) struct secret *password = secret_new(PAYLOAD_PASSWORD_MAX + 2);
     size_t used = 0;
@@ -71,8 +86,8 @@ static enum escrow_err read_fd(int fd, bool is_line, struct secret **ret_passwor
 
     if (!password)
         return ESCROW_ERR_NO_MEMORY;
-    while (used < password->len && !(is_line && used > 0 && password->bytes[used - 1] == '\n')) {
-        ssize_t got = read(fd, password->bytes + used, password->len - used);
+    while (used < password->len && !(mask && used > 0 && password->bytes[used - 1] == '\n')) {
+        ssize_t got = read_some(fd, mask, password->bytes + used, password->len - used);
 
         if (got < 0) {
             log_error("the password cannot be read: %s", strerror(errno));
@@ -93,29 +108,30 @@ static enum escrow_err read_fd(int fd, bool is_line, struct secret **ret_passwor
 
 enum escrow_err password_read(int fd, struct secret **ret_password)
 {
-    return read_fd(fd, false, ret_password);
+    return read_fd(fd, NULL, ret_password);
 }
 
-static enum escrow_err prompt(int tty, const char *text, struct secret **ret_password)
+static enum escrow_err prompt(int tty, const char *text, const sigset_t *mask,
+                              struct secret **ret_password)
 {
     enum escrow_err err;
 
     if (write(tty, text, strlen(text)) < 0)
         return ESCROW_ERR_SYSTEM;
-    err = read_fd(tty, true, ret_password);
+    err = read_fd(tty, mask, ret_password);
     if (write(tty, "\n", 1) < 0)
         return ESCROW_ERR_SYSTEM;
     return err;
 }
 
-static enum escrow_err ask_twice(int tty, struct secret **ret_password)
+static enum escrow_err ask_twice(int tty, const sigset_t *mask, struct secret **ret_password)
 {
     CLEANUP(secret_free_p) struct secret *first = NULL;
     CLEANUP(secret_free_p) struct secret *second = NULL;
-    enum escrow_err err = prompt(tty, "Password: ", &first);
+    enum escrow_err err = prompt(tty, "Password: ", mask, &first);
 
     if (!err)
-        err = prompt(tty, "The same again: ", &second);
+        err = prompt(tty, "The same again: ", mask, &second);
     if (err)
         return err;
     if (!secret_equal(first, second)) {
@@ -126,7 +142,7 @@ static enum escrow_err ask_twice(int tty, struct secret **ret_password)
     return ESCROW_OK;
 }
 
-/* Only so that read() ends with EINTR and the terminal gets its echo back. */
+/* Only so that the wait ends with EINTR and the terminal gets its echo back. */
 static void on_signal(int number)
 {
     (void)number;
@@ -139,6 +155,7 @@ enum escrow_err password_ask(struct secret **ret_password)
     const struct sigaction interrupt = {.sa_handler = on_signal};
     struct sigaction before[ARRAY_LEN(signals)];
     struct termios with_echo, without;
+    sigset_t blocked, mask;
     enum escrow_err err;
 
     if (tty < 0 || tcgetattr(tty, &with_echo) < 0) {
@@ -148,11 +165,17 @@ enum escrow_err password_ask(struct secret **ret_password)
     without = with_echo;
     without.c_lflag &= ~(tcflag_t)ECHO;
     without.c_lflag |= ICANON;
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+    sigemptyset(&blocked);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        sigaddset(&blocked, signals[i]);
         sigaction(signals[i], &interrupt, &before[i]);
-    err =
-        tcsetattr(tty, TCSAFLUSH, &without) == 0 ? ask_twice(tty, ret_password) : ESCROW_ERR_SYSTEM;
+    }
+    /* Blocked but for the waits: none can come where nothing would notice it. */
+    sigprocmask(SIG_BLOCK, &blocked, &mask);
+    err = tcsetattr(tty, TCSAFLUSH, &without) == 0 ? ask_twice(tty, &mask, ret_password)
+                                                   : ESCROW_ERR_SYSTEM;
     tcsetattr(tty, TCSAFLUSH, &with_echo);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         sigaction(signals[i], &before[i], NULL);
     return err;
