@@ -343,6 +343,121 @@ teardown() {
         '["SQL1","SQL3",["SQL1"],["SQL1"],["SQL2"],["SQL3"],1]'
 }
 
+@test "forced failover with data loss: a lagging replica brings the old password set back" {
+    sqlsim_start < <(config '.instances[2].availability_mode = "asynchronous"')
+    sqlsim_ctl set SQL3.lag on
+    witness SQL1 agent "USE [SSISDB]" "ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = N'second'"
+    assert_equal "$(of_state '[.passwords, .databases[0].copies.SQL3.behind]')" '[2,true]'
+    run sqlsim_ctl failover SQL3
+    assert_output --partial 41142
+    sqlsim_ctl failover --force SQL3
+    sqlsim_ctl wait primary SQL3
+    run witness SQL3 agent "USE [SSISDB]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'second'" \
+        "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'S3cret ''pass'' ä'"
+    assert_line --index 1 --partial '"error": 15313'
+    refute_line --index 2 --partial error
+    assert_equal "$(of_state '[.passwords, .instances.SQL1.suspended, .instances.SQL1.view.synchronization_health]')" \
+        '[1,true,0]'
+    run sqlsim_ctl failover SQL1
+    assert_output --partial 41142
+    sqlsim_ctl set SQL1.suspended off
+    sqlsim_ctl failover SQL1
+    sqlsim_ctl wait opens SQL1
+}
+
+@test "a primary that the cluster does not reach: two say so, until its lease is over" {
+    sqlsim_start < <(config '.switches = {lease_ms: 600000}')
+    hold SQL1 agent --database SSISDB
+    sqlsim_ctl partition SQL1 cluster
+    sqlsim_ctl partition SQL1 SQL3
+    assert_equal "$(of_state '.instances | [.[].view | .primary_replica, .connected_state]')" \
+        '[null,1,"SQL1",1,"SQL1",0]'
+    sqlsim_ctl failover --force SQL2
+    sqlsim_ctl wait primary SQL2
+    for node in SQL1 SQL2; do
+        run witness "$node" agent "$LOCAL"
+        assert_output --partial '[[1, "READ_WRITE"]]'
+    done
+    tell "ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = N'lost'"
+    refute_regex "$reply" error
+    assert_equal "$(of_state .passwords)" 1
+    sqlsim_ctl heal
+    sqlsim_ctl wait secondary SQL1
+    assert_equal "$(of_state '[.instances.SQL1.sessions, .instances.SQL1.view.primary_replica]')" '[[],"SQL2"]'
+    sqlsim_ctl set lease_ms 0
+    sqlsim_ctl partition --auto SQL2 cluster
+    sqlsim_ctl wait resolving SQL2
+    run witness SQL2 agent "USE [SSISDB]"
+    assert_output --partial '"error": 983'
+}
+
+@test "quorum: lost, no row and no database; forced, primary again" {
+    sqlsim_start < <(config)
+    hold SQL1 agent --database SSISDB
+    sqlsim_ctl set SQL1.quorum lost
+    assert_equal "$(of_state .instances.SQL1.sessions)" '[]'
+    run witness SQL1 agent "$QUORUM" "$LOCAL" "USE [SSISDB]"
+    assert_line --index 0 --partial '"rows": []'
+    assert_line --index 1 --partial '[[0, null]]'
+    assert_line --index 2 --partial '"error": 988'
+    sqlsim_ctl set SQL1.quorum forced
+    sqlsim_ctl wait primary SQL1
+    run witness SQL1 agent "$QUORUM"
+    assert_output --partial '[[2]]'
+}
+
+@test "suspended, read intent refused, removed and back: 976, 979, 927 and other ids" {
+    local before
+    sqlsim_start < <(config '.groups = [{databases: [.database], replicas: [
+        {instance: "SQL1", primary_connections: "read_write"}, {instance: "SQL2", readable: "all"},
+        {instance: "SQL3", availability_mode: "configuration_only"}]}] | del(.database) |
+        .instances[1].server_name = "RENAMED"')
+    run witness SQL2 agent "USE [SSISDB]" \
+        "SELECT @@SERVERNAME AS server_name, CONVERT(nvarchar(128), SERVERPROPERTY(N'ProductVersion')) AS product_version, ORIGINAL_LOGIN() AS login_name"
+    refute_line --index 0 --partial error
+    assert_line --index 1 --partial '"RENAMED"'
+    sqlsim_ctl set SQL2.suspended on
+    run witness SQL2 agent "USE [SSISDB]"
+    assert_output --partial '"error": 976'
+    run witness SQL3 agent "USE [SSISDB]"
+    assert_output --partial '"error": 911'
+    run tsql_ask SQL1 "USE [SSISDB]" "read-only intent = yes"
+    assert_output --partial 'Msg 979'
+    before=$(of_state '[.databases[0].group_database_id, .instances.SQL2.replica_id]')
+    sqlsim_ctl replica remove SQL2
+    run witness SQL2 agent "USE [SSISDB]" "$LOCAL"
+    assert_line --index 0 --partial '"error": 927'
+    assert_line --index 1 --partial '"rows": []'
+    run sqlsim_ctl replica remove SQL1
+    assert_failure
+    sqlsim_ctl replica add SQL2
+    sqlsim_ctl database --database SSISDB remove
+    run witness SQL1 agent "$LOCAL" "USE [SSISDB]" "$OPENS"
+    assert_line --index 0 --partial '[[1, null]]'
+    assert_line --index 2 --partial '[[256]]'
+    sqlsim_ctl database --database SSISDB add
+    assert_equal "$(of_state "[.databases[0].group_database_id > $before[0], .instances.SQL2.replica_id > $before[1]]")" \
+        '[true,true]'
+}
+
+@test "a forwarder is primary of its group and its database READ_ONLY; a failover changes sides" {
+    sqlsim_start < <(config '.groups = [{databases: [.database], replicas: ["SQL1", "SQL2"]},
+        {name: "AG2", databases: [{}], replicas: ["SQL3"]}] | del(.database) |
+        .distributed_groups = [{name: "DAG", groups: ["AG1", "AG2"]}]')
+    run witness SQL3 agent "${LOCAL//AG1/AG2}" "USE [SSISDB]"
+    assert_line --index 0 --partial '[[1, "READ_ONLY"]]'
+    assert_line --index 1 --partial '"error": 976'
+    run sqlsim_ctl failover --distributed DAG AG1
+    assert_failure
+    sqlsim_ctl failover --distributed DAG AG2
+    sqlsim_ctl wait primary --group AG2 SQL3
+    run witness SQL3 agent "${LOCAL//AG1/AG2}" "USE [SSISDB]" "$OPENS"
+    assert_line --index 0 --partial '[[1, "READ_WRITE"]]'
+    assert_line --index 2 --partial '[[null]]'
+    run witness SQL1 agent "$LOCAL"
+    assert_output --partial '[[1, "READ_ONLY"]]'
+}
+
 @test "lies: a secondary claims to be primary, another names it" {
     sqlsim_start < <(config)
     sqlsim_ctl set SQL2.role PRIMARY

@@ -46,12 +46,16 @@ static enum escrow_err load_model_instance(const json_t *entry, struct model_ins
 {
     const char *service_key = config_text(entry, "service_master_key", instance->name);
     const char *version = config_text(entry, "version", instance->version);
+    const char *server_name = config_text(entry, "server_name", instance->name);
 
     if (!service_key || strlen(service_key) >= MASTER_KEY_SMK_MAX)
         return config_wrong("service_master_key", "must be a short text");
     if (!version || !isdigit((unsigned char)version[0]))
         return config_wrong("version", "must be like 16.0.4165.4");
+    if (!server_name)
+        return config_wrong("server_name", "must be a text");
     config_replace(&instance->service_key, service_key);
+    config_replace(&instance->server_name, server_name);
     if (version != instance->version)
         config_replace(&instance->version, version);
     return ESCROW_OK;
@@ -68,6 +72,7 @@ static enum escrow_err load_instance(const json_t *entry, struct simulator *simu
                                        "tls_max",
                                        "readable",
                                        "availability_mode",
+                                       "server_name",
                                        "version",
                                        NULL};
     static const char *const modes[] = {"on", "require", "off", "not_sup", NULL};
@@ -118,8 +123,9 @@ static enum escrow_err load_instances(const json_t *root, struct simulator *simu
 
 static enum escrow_err load(const json_t *root, struct simulator *simulator)
 {
-    static const char *const keys[] = {"group",  "database", "groups",  "databases", "switches",
-                                       "logins", "primary",  "control", "instances", NULL};
+    static const char *const keys[] = {
+        "group",   "database", "groups",    "databases",          "switches", "logins",
+        "primary", "control",  "instances", "distributed_groups", NULL};
     const char *control = config_text(root, "control", NULL);
     enum escrow_err err = config_check_keys(root, "the file", keys);
     json_t *entry;

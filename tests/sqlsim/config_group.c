@@ -55,16 +55,20 @@ static enum escrow_err load_settings(const json_t *entry, const json_t *instance
                                      struct model_replica *replica)
 {
     static const char *const readable[] = {"no", "read_only", "all", NULL};
-    static const char *const modes[] = {"synchronous", "asynchronous", NULL};
-    size_t readable_index, mode_index;
+    static const char *const modes[] = {"synchronous", "asynchronous", "configuration_only", NULL};
+    static const char *const primary[] = {"all", "read_write", NULL};
+    size_t readable_index, mode_index, primary_index;
 
     if (config_word(json_object_get(entry, "readable") ? entry : instance, "readable", readable,
                     &readable_index) ||
         config_word(json_object_get(entry, "availability_mode") ? entry : instance,
-                    "availability_mode", modes, &mode_index))
+                    "availability_mode", modes, &mode_index) ||
+        config_word(entry, "primary_connections", primary, &primary_index))
         return ESCROW_ERR_CONFIG;
     replica->readable = (enum model_readable)readable_index;
     replica->is_asynchronous = mode_index == 1;
+    replica->is_configuration_only = mode_index == 2;
+    replica->refuses_intent = primary_index == 1;
     return ESCROW_OK;
 }
 
@@ -72,7 +76,8 @@ static enum escrow_err load_settings(const json_t *entry, const json_t *instance
 static enum escrow_err load_replica(const json_t *entry, const json_t *instances,
                                     struct model *model, struct model_group *group)
 {
-    static const char *const keys[] = {"instance", "name", "readable", "availability_mode", NULL};
+    static const char *const keys[] = {
+        "instance", "name", "readable", "availability_mode", "primary_connections", NULL};
     const char *instance_name =
         json_is_string(entry) ? json_string_value(entry) : config_text(entry, "instance", NULL);
     size_t instance = instance_name ? model_find_instance(model, instance_name) : MODEL_NONE;
@@ -112,6 +117,11 @@ static enum escrow_err load_members(const json_t *entry, const json_t *instances
     return err;
 }
 
+static bool can_be_primary(const struct model_group *group, size_t instance)
+{
+    return group->replicas[instance].is_member && !group->replicas[instance].is_configuration_only;
+}
+
 /* The instance named, or the first that is a member. */
 static size_t find_primary(const json_t *entry, const struct model *model,
                            const struct model_group *group)
@@ -121,9 +131,9 @@ static size_t find_primary(const json_t *entry, const struct model *model,
 
     if (primary) {
         i = model_find_instance(model, primary);
-        return i != MODEL_NONE && group->replicas[i].is_member ? i : MODEL_NONE;
+        return i != MODEL_NONE && can_be_primary(group, i) ? i : MODEL_NONE;
     }
-    while (i < model->instance_count && !group->replicas[i].is_member)
+    while (i < model->instance_count && !can_be_primary(group, i))
         i++;
     return i < model->instance_count ? i : MODEL_NONE;
 }
@@ -171,6 +181,27 @@ static json_t *simple_form(const json_t *root)
     return group;
 }
 
+static enum escrow_err load_distributed(const json_t *entry, struct model *model)
+{
+    static const char *const keys[] = {"name", "groups", NULL};
+    const char *name = config_text(entry, "name", NULL);
+    const json_t *names = json_object_get(entry, "groups");
+    struct model_group *groups[2] = {NULL, NULL};
+
+    if (config_check_keys(entry, "distributed_groups", keys))
+        return ESCROW_ERR_CONFIG;
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        const char *group = json_string_value(json_array_get(names, i));
+
+        groups[i] = group ? model_find_group(model, group) : NULL;
+    }
+    if (!name || json_array_size(names) != 2 || !groups[0] || !groups[1] ||
+        groups[0] == groups[1] || model->distributed_count == MODEL_DISTRIBUTED_MAX)
+        return config_wrong("distributed_groups", "a name and two groups are needed");
+    (void)model_add_distributed(model, name, groups[0], groups[1]);
+    return ESCROW_OK;
+}
+
 enum escrow_err config_load_groups(const json_t *root, struct model *model)
 {
     CLEANUP(json_decref_p) json_t *simple = NULL;
@@ -198,6 +229,11 @@ enum escrow_err config_load_groups(const json_t *root, struct model *model)
     {
         if (!err)
             err = load_database(entry, model, NULL);
+    }
+    json_array_foreach(json_object_get(root, "distributed_groups"), i, entry)
+    {
+        if (!err)
+            err = load_distributed(entry, model);
     }
     return err;
 }

@@ -90,7 +90,7 @@ static void send_login_ack(struct connection *connection, const struct reply *re
     struct evbuffer *tokens = connection_buffer();
     struct tds_login_ack ack = {
         .tds_version = client_version < TDS_VERSION_74 ? client_version : TDS_VERSION_74,
-        .server_name = connection_model(connection)->name,
+        .server_name = connection_model(connection)->server_name,
         .version = connection_model(connection)->version,
         .packet_size = connection->packet_size,
     };

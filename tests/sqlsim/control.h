@@ -26,11 +26,16 @@ struct control_words {
     const char *words[CONTROL_WORDS_MAX]; /* words[0] is the command */
 };
 
+/* What --group and --database name. */
+struct control_scope {
+    struct model_group *group;
+    struct model_database *database; /* NULL: the group has none */
+};
+
 /* A condition of `wait`; what it asks for. */
 struct control_condition {
     bool (*is_true)(struct simulator *simulator, const struct control_condition *condition);
-    struct model_group *group;
-    struct model_database *database; /* NULL: the group has none */
+    struct control_scope scope;
     size_t instance;
     char *text;
     uint64_t count;
@@ -61,8 +66,13 @@ bool control_flag(struct control_words *words, const char *name);
 /* Takes --group and --database; without: the first group, its first database (NULL: it has none).
  * false: there is no such. */
 MUST_CHECK bool control_find_scope(struct simulator *simulator, struct control_words *words,
-                                   struct model_group **ret_group,
-                                   struct model_database **ret_database);
+                                   struct control_scope *ret_scope);
+
+/* control_member.c: `partition`, `heal`, `replica`, `database`. */
+json_t *control_partition(struct simulator *simulator, struct control_words *words);
+json_t *control_heal(struct simulator *simulator, struct control_words *words);
+json_t *control_replica(struct simulator *simulator, struct control_words *words);
+json_t *control_database(struct simulator *simulator, struct control_words *words);
 
 /* control_set.c, control_wait.c, control_state.c: the commands of those names. */
 json_t *control_set(struct simulator *simulator, struct control_words *words);

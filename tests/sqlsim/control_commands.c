@@ -74,7 +74,7 @@ static struct model_database *find_database(struct model *model, const struct mo
 }
 
 bool control_find_scope(struct simulator *simulator, struct control_words *words,
-                        struct model_group **ret_group, struct model_database **ret_database)
+                        struct control_scope *ret_scope)
 {
     struct model *model = &simulator->model;
     const char *group_name = control_option(words, "--group");
@@ -90,8 +90,7 @@ bool control_find_scope(struct simulator *simulator, struct control_words *words
         return false;
     if (!group_name && database && database->group)
         group = database->group;
-    *ret_group = group;
-    *ret_database = database;
+    *ret_scope = (struct control_scope){group, database};
     return true;
 }
 
@@ -105,25 +104,42 @@ static json_t *refused(int32_t number, const char *name)
     return control_error(text);
 }
 
+/* Of a distributed group: NODE is the group whose primary becomes the global one. */
+static json_t *fail_over_distributed(struct simulator *simulator,
+                                     struct model_distributed *distributed, const char *name)
+{
+    const struct model_group *next = distributed->groups[!distributed->primary];
+
+    if (strcmp(next->name, name) != 0 ||
+        !model_failover_distributed(&simulator->model, distributed))
+        return control_error("the group does not forward, or one has no primary");
+    return control_done(simulator);
+}
+
 static json_t *command_failover(struct simulator *simulator, struct control_words *words)
 {
     bool is_forced = control_flag(words, "--force");
-    struct model_database *database;
-    struct model_group *group;
+    const char *distributed_name = control_option(words, "--distributed");
+    struct model_distributed *distributed =
+        distributed_name ? model_find_distributed(&simulator->model, distributed_name) : NULL;
+    struct control_scope scope;
     size_t instance;
     int32_t number;
 
-    if (!control_find_scope(simulator, words, &group, &database))
+    if (!control_find_scope(simulator, words, &scope) || (distributed_name && !distributed))
         return control_no_scope();
     if (words->count != 2)
-        return control_error("usage: failover [--group G] [--force] NODE");
+        return control_error("usage: failover [--group G] [--force] NODE | "
+                             "failover --distributed D GROUP");
+    if (distributed)
+        return fail_over_distributed(simulator, distributed, words->words[1]);
     instance = model_find_instance(&simulator->model, words->words[1]);
-    if (instance == MODEL_NONE || !group->replicas[instance].is_member)
+    if (instance == MODEL_NONE || !scope.group->replicas[instance].is_member)
         return control_no_instance(words->words[1]);
     if (!model_answers(&simulator->model, instance))
         return control_error("the instance does not answer");
-    number = model_failover(&simulator->model, group, instance, is_forced);
-    return number ? refused(number, group->name) : control_done(simulator);
+    number = model_failover(&simulator->model, scope.group, instance, is_forced);
+    return number ? refused(number, scope.group->name) : control_done(simulator);
 }
 
 static json_t *command_kill(struct simulator *simulator, struct control_words *words)
@@ -195,14 +211,13 @@ static json_t *command_log(struct simulator *simulator, struct control_words *wo
 
 static json_t *command_dmk(struct simulator *simulator, struct control_words *words)
 {
-    struct model_database *database;
-    struct model_group *group;
+    struct control_scope scope;
     struct master_key *key;
     int32_t number = 0;
 
-    if (!control_find_scope(simulator, words, &group, &database))
+    if (!control_find_scope(simulator, words, &scope))
         return control_no_scope();
-    key = database ? &database->content.key : NULL;
+    key = scope.database ? &scope.database->content.key : NULL;
     if (key && words->count == 3 && strcmp(words->words[1], "add-password") == 0)
         number = master_key_add_password(key, words->words[2], 0);
     else if (key && words->count == 3 && strcmp(words->words[1], "drop-password") == 0)
@@ -242,6 +257,10 @@ static const struct {
     {"set", 3, 7, control_set},
     {"dmk", 2, 7, command_dmk},
     {"quit", 1, 1, command_quit},
+    {"partition", 3, 4, control_partition},
+    {"heal", 1, 3, control_heal},
+    {"replica", 3, 5, control_replica},
+    {"database", 2, 6, control_database},
     {"trouble", 3, CONTROL_WORDS_MAX, control_trouble},
 };
 

@@ -30,13 +30,13 @@ static bool set_role_lie(struct model_lies *lies, const char *value)
     return false;
 }
 
-static bool set_quorum(struct model_instance *instance, const char *value)
+static bool set_quorum(struct model *model, size_t instance, const char *value)
 {
     static const char *const states[] = {"lost", "normal", "forced"};
 
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {
         if (strcmp(states[i], value) == 0) {
-            instance->quorum = (enum model_quorum)i;
+            model_set_quorum(model, instance, (enum model_quorum)i);
             return true;
         }
     }
@@ -56,30 +56,57 @@ static bool set_encryption(struct instance *instance, const char *value)
     return false;
 }
 
-/* false: no such property, or no such value of it. */
-static bool set_property(struct simulator *simulator, struct model_group *group, size_t instance,
-                         const char *property, const char *value)
+/* on or off */
+static bool parse_switch(const char *value, bool *ret_is_on)
 {
-    struct model_replica *replica = &group->replicas[instance];
+    *ret_is_on = strcmp(value, "on") == 0;
+    return *ret_is_on || strcmp(value, "off") == 0;
+}
+
+/* Of a copy of a database: false: no such property, or no such value of it. */
+static bool set_copy(struct simulator *simulator, struct model_database *database, size_t instance,
+                     const char *property, const char *value)
+{
+    bool is_on;
+
+    if (!database || !parse_switch(value, &is_on))
+        return false;
+    if (strcmp(property, "suspended") == 0)
+        model_suspend(&simulator->model, database, instance, is_on);
+    else if (strcmp(property, "lag") == 0)
+        model_lag(&simulator->model, database, instance, is_on);
+    else
+        return false;
+    return true;
+}
+
+/* Of a replica in a group, or of its instance; the rest is of a copy. */
+static bool set_property(struct simulator *simulator, const struct control_scope *scope,
+                         size_t instance, const char *property, const char *value)
+{
+    struct model_instance *own = &simulator->model.instances[instance];
+    struct model_replica *replica = &scope->group->replicas[instance];
 
     if (strcmp(property, "role") == 0)
         return set_role_lie(&replica->lies, value);
     if (strcmp(property, "quorum") == 0)
-        return set_quorum(&simulator->model.instances[instance], value);
+        return set_quorum(&simulator->model, instance, value);
     if (strcmp(property, "encryption") == 0)
         return set_encryption(&simulator->instances[instance], value);
     if (strcmp(property, "primary_replica") == 0)
         set_lie(&replica->lies.primary_replica, value);
     else if (strcmp(property, "sequence_number") == 0)
         set_lie(&replica->lies.sequence_number, value);
+    else if (strcmp(property, "server_name") == 0)
+        set_lie(&own->server_name, *value ? value : own->name);
     else
-        return false;
+        return set_copy(simulator, scope->database, instance, property, value);
     return true;
 }
 
 /* NODE.PROPERTY; names of instances may have dots. */
-static json_t *set_of_node(struct simulator *simulator, struct model_group *group, const char *name,
-                           const char *value)
+static json_t *set_of_node(struct simulator *simulator, const struct control_scope *scope,
+                           const char *name, const char *value)
 {
     const char *dot = strrchr(name, '.');
     CLEANUP(cleanup_free) char *node = memory_copy_part(name, (size_t)(dot - name));
@@ -87,22 +114,21 @@ static json_t *set_of_node(struct simulator *simulator, struct model_group *grou
 
     if (instance == MODEL_NONE)
         return control_no_instance(node);
-    return set_property(simulator, group, instance, dot + 1, value)
+    return set_property(simulator, scope, instance, dot + 1, value)
                ? control_done(simulator)
                : control_error("no such property or value");
 }
 
 json_t *control_set(struct simulator *simulator, struct control_words *words)
 {
-    struct model_database *database;
-    struct model_group *group;
+    struct control_scope scope;
 
-    if (!control_find_scope(simulator, words, &group, &database))
+    if (!control_find_scope(simulator, words, &scope))
         return control_no_scope();
     if (words->count != 3)
-        return control_error("usage: set [--group G] SWITCH | NODE.PROPERTY VALUE");
+        return control_error("usage: set [--group G] [--database D] SWITCH | NODE.PROPERTY VALUE");
     if (strchr(words->words[1], '.'))
-        return set_of_node(simulator, group, words->words[1], words->words[2]);
+        return set_of_node(simulator, &scope, words->words[1], words->words[2]);
     switch (switches_set(&simulator->model.switches, words->words[1], words->words[2])) {
     case ESCROW_OK:
         return control_done(simulator);

@@ -36,13 +36,15 @@ static json_t *view_json(const struct model *model, const struct model_group *gr
 {
     struct model_view view = model_view(model, group, index);
 
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:s?, s:s?, s:s, s:s, s:i}", "role", view.role,
-                     "operational_state", view.operational_state, "recovery_health",
-                     view.recovery_health, "synchronization_health", view.synchronization_health,
-                     "synchronization_state", view.synchronization_state, "database_state",
-                     view.database_state, "updateability", view.updateability, "primary_replica",
-                     view.primary_replica, "sequence_number", view.sequence_number, "recovery_lsn",
-                     view.recovery_lsn, "quorum_state", model_view_quorum(model, index));
+    return json_pack("{s:i, s:b, s:i, s:i, s:i, s:i, s:i, s:i, s:s?, s:s?, s:s, s:s, s:i}",
+                     "connected_state", view.connected_state, "distributed", view.is_distributed,
+                     "role", view.role, "operational_state", view.operational_state,
+                     "recovery_health", view.recovery_health, "synchronization_health",
+                     view.synchronization_health, "synchronization_state",
+                     view.synchronization_state, "database_state", view.database_state,
+                     "updateability", view.updateability, "primary_replica", view.primary_replica,
+                     "sequence_number", view.sequence_number, "recovery_lsn", view.recovery_lsn,
+                     "quorum_state", model_view_quorum(model, index));
 }
 
 /* Its part in a group. */
@@ -51,7 +53,8 @@ static json_t *replica_json(const struct model *model, const struct model_group 
 {
     const struct model_replica *replica = &group->replicas[index];
 
-    return json_pack("{s:s, s:I, s:o}", "phase", phase_names[replica->phase], "primary_since_ms",
+    return json_pack("{s:s, s:I, s:I, s:o}", "phase", phase_names[replica->phase], "replica_id",
+                     (json_int_t)replica->id, "primary_since_ms",
                      (json_int_t)replica->primary_since_ms, "view", view_json(model, group, index));
 }
 
@@ -65,7 +68,9 @@ static json_t *copy_json(const struct model *model, const struct model_database 
     if (copy->opened_by)
         opened =
             json_pack("{s:I, s:s}", "at_ms", (json_int_t)copy->opened_ms, "login", copy->opened_by);
-    return json_pack("{s:b, s:b, s:o}", "opens", model_opens(model, database, index), "flag",
+    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "behind", copy->behind != NULL,
+                     "suspended", copy->is_suspended, "lag", copy->is_lagging, "restoring",
+                     copy->is_restoring, "opens", model_opens(model, database, index), "flag",
                      copy->flag, "opened", opened);
 }
 
@@ -104,7 +109,8 @@ static json_t *database_json(const struct model *model, const struct model_datab
         if (model_opens(model, database, i))
             json_array_append_new(opening, json_string(model->instances[i].name));
     }
-    return json_pack("{s:s, s:s?, s:i, s:o, s:o}", "database", database->name, "group",
+    return json_pack("{s:s, s:I, s:s?, s:i, s:o, s:o}", "database", database->name,
+                     "group_database_id", (json_int_t)database->id, "group",
                      database->group ? database->group->name : NULL, "passwords",
                      (int)database->content.key.password_count, "opens_on", opening, "copies",
                      copies);

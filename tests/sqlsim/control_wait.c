@@ -13,16 +13,16 @@
 
 static bool opens(struct simulator *simulator, const struct control_condition *condition)
 {
-    return condition->database &&
-           model_opens(&simulator->model, condition->database, condition->instance);
+    return condition->scope.database &&
+           model_opens(&simulator->model, condition->scope.database, condition->instance);
 }
 
 static bool is_phase(const struct simulator *simulator, const struct control_condition *condition,
                      enum model_phase phase)
 {
     return model_answers(&simulator->model, condition->instance) &&
-           condition->group->replicas[condition->instance].is_member &&
-           condition->group->replicas[condition->instance].phase == phase;
+           condition->scope.group->replicas[condition->instance].is_member &&
+           condition->scope.group->replicas[condition->instance].phase == phase;
 }
 
 static bool is_primary(struct simulator *simulator, const struct control_condition *condition)
@@ -33,6 +33,11 @@ static bool is_primary(struct simulator *simulator, const struct control_conditi
 static bool is_secondary(struct simulator *simulator, const struct control_condition *condition)
 {
     return is_phase(simulator, condition, MODEL_SECONDARY);
+}
+
+static bool is_resolving(struct simulator *simulator, const struct control_condition *condition)
+{
+    return is_phase(simulator, condition, MODEL_RESOLVING);
 }
 
 static bool has_login(struct simulator *simulator, const struct control_condition *condition)
@@ -71,6 +76,7 @@ static const struct {
     {"opens", opens, false, false},
     {"primary", is_primary, false, false},
     {"secondary", is_secondary, false, false},
+    {"resolving", is_resolving, false, false},
     {"login", has_login, true, false},
     {"statement", has_statement, true, true},
     {"connections", has_connections, false, true},
@@ -126,7 +132,7 @@ json_t *control_wait(struct simulator *simulator, struct control_words *words,
     const char *timeout = control_option(words, "--timeout");
     json_t *error;
 
-    if (!control_find_scope(simulator, words, &condition.group, &condition.database))
+    if (!control_find_scope(simulator, words, &condition.scope))
         return control_no_scope();
     if (words->count < 3)
         return control_error("usage: wait CONDITION NODE [TEXT] [COUNT] [--timeout MS]");

@@ -13,11 +13,12 @@ static const char usage[] =
     "usage: sqlsim [--pcap FILE] CONFIG          run; CONFIG is a JSON file, or - for stdin\n"
     "       sqlsim ctl SOCKET COMMAND [WORD...]  steer one that runs\n"
     "\n"
-    "Commands: failover [--group G] [--force] NODE, kill [--auto] NODE, start NODE, hang NODE,\n"
-    "resume NODE, state, log NODE, set SWITCH VALUE, set NODE.PROPERTY VALUE,\n"
-    "dmk [--database D] ACTION [PASSWORD], wait CONDITION NODE [TEXT] [COUNT] [--timeout MS],\n"
-    "trouble NODE KIND [ARGUMENT...] [OPTION VALUE...], trouble NODE off, quit.\n"
-    "See tests/sqlsim/README.md.\n";
+    "Commands: failover [--force] NODE, failover --distributed D GROUP, kill [--auto] NODE,\n"
+    "start NODE, hang NODE, resume NODE, partition [--auto] NODE NODE|cluster, heal,\n"
+    "replica add|remove NODE, database add|remove, set SWITCH VALUE, set NODE.PROPERTY VALUE,\n"
+    "dmk ACTION [PASSWORD], trouble NODE KIND [ARGUMENT...] [OPTION VALUE...], trouble NODE off,\n"
+    "wait CONDITION NODE [TEXT] [COUNT] [--timeout MS], state, log NODE, quit.\n"
+    "Options of most: --group G, --database D. See tests/sqlsim/README.md.\n";
 
 static void on_signal(evutil_socket_t number, short what, void *argument)
 {

@@ -2,6 +2,7 @@
 #include "tests/sqlsim/model.h"
 
 #include "tests/sqlsim/memory.h"
+#include "tests/sqlsim/model_flow.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ void model_init(struct model *model)
 static void instance_deinit(struct model_instance *instance)
 {
     free(instance->name);
+    free(instance->server_name);
     free(instance->service_key);
     free(instance->version);
 }
@@ -35,8 +37,10 @@ static void group_deinit(struct model_group *group)
 
 static void database_deinit(struct model_database *database)
 {
-    for (size_t i = 0; i < MODEL_INSTANCES_MAX; i++)
+    for (size_t i = 0; i < MODEL_INSTANCES_MAX; i++) {
         free(database->copies[i].opened_by);
+        model_content_free(database->copies[i].behind);
+    }
     master_key_deinit(&database->content.key);
     free(database->name);
 }
@@ -49,8 +53,15 @@ void model_deinit(struct model *model)
         group_deinit(&model->groups[i]);
     for (size_t i = 0; i < model->database_count; i++)
         database_deinit(&model->databases[i]);
+    for (size_t i = 0; i < model->distributed_count; i++)
+        free(model->distributed[i].name);
     principals_deinit(&model->principals);
     memset(model, 0, sizeof(*model));
+}
+
+bool model_is_name(const char *one, const char *other)
+{
+    return strcasecmp(one, other) == 0;
 }
 
 size_t model_add_instance(struct model *model, const char *name)
@@ -61,6 +72,7 @@ size_t model_add_instance(struct model *model, const char *name)
         abort();
     *instance = (struct model_instance){
         .name = memory_copy(name),
+        .server_name = memory_copy(name),
         .service_key = memory_copy(name),
         .version = memory_copy("16.0.4165.4"),
         .quorum = MODEL_QUORUM_NORMAL,
@@ -73,7 +85,7 @@ size_t model_add_instance(struct model *model, const char *name)
 size_t model_find_instance(const struct model *model, const char *name)
 {
     for (size_t i = 0; i < model->instance_count; i++) {
-        if (strcasecmp(model->instances[i].name, name) == 0)
+        if (model_is_name(model->instances[i].name, name))
             return i;
     }
     return MODEL_NONE;
@@ -97,7 +109,7 @@ struct model_group *model_add_group(struct model *model, const char *name)
 struct model_group *model_find_group(struct model *model, const char *name)
 {
     for (size_t i = 0; i < model->group_count; i++) {
-        if (strcasecmp(model->groups[i].name, name) == 0)
+        if (model_is_name(model->groups[i].name, name))
             return &model->groups[i];
     }
     return NULL;
@@ -108,12 +120,16 @@ struct model_replica *model_add_replica(struct model *model, struct model_group 
 {
     struct model_replica *replica = &group->replicas[instance];
 
+    free(replica->name);
     *replica = (struct model_replica){
         .is_member = true,
+        .id = ++model->next_id,
         .name = memory_copy(model->instances[instance].name),
         .phase = MODEL_SECONDARY,
+        .sequence_number = group->sequence_number,
         .lies = {.role = MODEL_NONE},
     };
+    model_flow(model);
     return replica;
 }
 
@@ -126,8 +142,10 @@ struct model_database *model_add_database(struct model *model, const char *name,
         abort();
     *database = (struct model_database){
         .name = memory_copy(name),
+        .id = ++model->next_id,
         .group = group,
         .instance = instance,
+        .owner = group ? group->primary : instance,
         .content.key = {.exists = true, .has_probe_certificate = true, .generation = 1},
     };
     return database;
@@ -135,8 +153,13 @@ struct model_database *model_add_database(struct model *model, const char *name,
 
 bool model_has_database(const struct model_database *database, size_t instance)
 {
-    return database->group ? database->group->replicas[instance].is_member
-                           : database->instance == instance;
+    const struct model_replica *replica =
+        database->group ? &database->group->replicas[instance] : NULL;
+
+    if (database->copies[instance].is_restoring)
+        return true;
+    return replica ? replica->is_member && !replica->is_configuration_only
+                   : database->instance == instance;
 }
 
 struct model_database *model_find_database(struct model *model, size_t instance, const char *name)
@@ -144,7 +167,7 @@ struct model_database *model_find_database(struct model *model, size_t instance,
     for (size_t i = 0; i < model->database_count; i++) {
         struct model_database *database = &model->databases[i];
 
-        if (model_has_database(database, instance) && strcasecmp(database->name, name) == 0)
+        if (model_has_database(database, instance) && model_is_name(database->name, name))
             return database;
     }
     return NULL;
@@ -158,22 +181,33 @@ size_t model_database_index(const struct model *model, const struct model_databa
 void model_set_initial_owner(struct model *model, struct model_database *database, size_t instance)
 {
     struct model_copy *copy = &database->copies[instance];
-    struct master_key *key = &model_content(database, instance)->key;
+    struct master_key *key = &model_content(model, database, instance)->key;
 
     master_key_add_service_key(key, model->instances[instance].service_key);
     copy->master_copy = key->generation;
     copy->flag = true;
 }
 
-struct model_content *model_content(struct model_database *database, size_t instance)
+static const struct model_content *
+content_of(const struct model *model, const struct model_database *database, size_t instance)
 {
-    (void)instance;
-    return &database->content;
+    const struct model_content *behind = database->copies[instance].behind;
+
+    return behind ? behind : &model_source(model, database)->content;
+}
+
+struct model_content *model_content(struct model *model, struct model_database *database,
+                                    size_t instance)
+{
+    struct model_content *behind = database->copies[instance].behind;
+    size_t source = model_database_index(model, model_source(model, database));
+
+    return behind ? behind : &model->databases[source].content;
 }
 
 bool model_opens(const struct model *model, const struct model_database *database, size_t instance)
 {
-    const struct master_key *key = &database->content.key;
+    const struct master_key *key = &content_of(model, database, instance)->key;
 
     if (!key->exists)
         return false;

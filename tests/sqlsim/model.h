@@ -22,7 +22,9 @@
 #define MODEL_INSTANCES_MAX 16
 #define MODEL_GROUPS_MAX 8
 #define MODEL_DATABASES_MAX 32 /* session.h has a bit for each */
+#define MODEL_DISTRIBUTED_MAX 4
 #define MODEL_NONE SIZE_MAX
+#define MODEL_CLUSTER ((size_t)MODEL_INSTANCES_MAX) /* a party of the network, like an instance */
 
 enum model_cluster { MODEL_CLUSTER_WSFC, MODEL_CLUSTER_EXTERNAL, MODEL_CLUSTER_NONE };
 enum model_quorum { MODEL_QUORUM_LOST, MODEL_QUORUM_NORMAL, MODEL_QUORUM_FORCED }; /* 4.1 codes */
@@ -41,11 +43,13 @@ struct session;
 
 /* What is not replicated: it stays on its machine whatever the groups do. */
 struct model_instance {
-    char *name;        /* @@SERVERNAME */
+    char *name;        /* what the test calls it; also @@SERVERNAME unless it was renamed */
+    char *server_name; /* @@SERVERNAME; sys.availability_replicas keeps the old one */
     char *service_key; /* id of its service master key */
     char *version;     /* "16.0.4165.4" */
     enum model_quorum quorum;
     bool is_alive, is_hung;
+    uint32_t cut; /* bit n: no network to instance n, or to MODEL_CLUSTER */
     LIST_HEAD(model_sessions, session) sessions;
 };
 
@@ -59,9 +63,12 @@ struct model_lies {
 /* The part of one instance in one group. */
 struct model_replica {
     bool is_member;
-    char *name; /* replica_server_name */
+    uint32_t id; /* stands for replica_id: another one after a removal */
+    char *name;  /* replica_server_name */
     bool is_asynchronous;
+    bool is_configuration_only; /* it has no databases and is never primary */
     enum model_readable readable;
+    bool refuses_intent; /* as primary: PRIMARY_ROLE (ALLOW_CONNECTIONS = READ_WRITE) */
     enum model_phase phase;
     bool is_promoting;        /* the next phases lead to PRIMARY, else to SECONDARY */
     int64_t due_ms;           /* when the next phase begins; 0: none is due */
@@ -89,27 +96,43 @@ struct model_content {
 
 /* What one instance knows of a database and does not replicate. */
 struct model_copy {
-    uint32_t master_copy; /* generation of the DMK that its own master holds, or 0 */
-    bool flag;            /* is_master_key_encrypted_by_server */
-    int64_t opened_ms;    /* the last ADD ENCRYPTION BY SERVICE MASTER KEY here, or 0 */
-    char *opened_by;      /* its login */
+    struct model_content *behind; /* what it has if data do not arrive; NULL: what all have */
+    bool is_ready;                /* synchronised when the primary was last heard */
+    bool is_suspended;            /* ALTER DATABASE SET HADR SUSPEND, or after a forced failover */
+    bool is_lagging;              /* applies no log */
+    bool is_restoring;            /* left over after a removal from the group */
+    uint32_t master_copy;         /* generation of the DMK that its own master holds, or 0 */
+    bool flag;                    /* is_master_key_encrypted_by_server */
+    int64_t opened_ms;            /* the last ADD ENCRYPTION BY SERVICE MASTER KEY here, or 0 */
+    char *opened_by;              /* its login */
 };
 
 struct model_database {
     char *name;
+    uint32_t id;               /* stands for group_database_id: another one when it comes back */
     struct model_group *group; /* NULL: of one instance only */
     size_t instance;           /* that one, else MODEL_NONE */
+    size_t owner;              /* whose writes are in content: the last primary, or MODEL_NONE */
     struct model_content content;
     struct model_copy copies[MODEL_INSTANCES_MAX]; /* by instance */
+};
+
+/* A group of two groups: one has the global primary, the primary of the other forwards. */
+struct model_distributed {
+    char *name;
+    struct model_group *groups[2];
+    size_t primary; /* 0, 1 */
 };
 
 struct model {
     struct switches switches;
     struct principals principals;
-    size_t instance_count, group_count, database_count;
+    size_t instance_count, group_count, database_count, distributed_count;
     struct model_instance instances[MODEL_INSTANCES_MAX];
     struct model_group groups[MODEL_GROUPS_MAX];
     struct model_database databases[MODEL_DATABASES_MAX];
+    struct model_distributed distributed[MODEL_DISTRIBUTED_MAX];
+    uint32_t next_id;
     int32_t next_session_id;
     int64_t now_ms;
     /* Databases of the group on this instance are taken from their sessions; may be NULL. */
@@ -137,6 +160,7 @@ struct model_database *model_add_database(struct model *model, const char *name,
                                           struct model_group *group, size_t instance);
 /* The database of that name on the instance, or NULL. */
 struct model_database *model_find_database(struct model *model, size_t instance, const char *name);
+bool model_is_name(const char *one, const char *other); /* names ignore case */
 size_t model_database_index(const struct model *model, const struct model_database *database);
 bool model_has_database(const struct model_database *database, size_t instance);
 /* The primary of the start: everything on-line, its SMK wraps the DMKs of the group. */
@@ -145,7 +169,8 @@ void model_set_initial_primary(struct model *model, struct model_group *group, s
 void model_set_initial_owner(struct model *model, struct model_database *database, size_t instance);
 
 /* The content as this instance has it; writes to it are the caller's to allow. */
-struct model_content *model_content(struct model_database *database, size_t instance);
+struct model_content *model_content(struct model *model, struct model_database *database,
+                                    size_t instance);
 /* Whether the DMK opens by itself with what this instance has (1.9). */
 bool model_opens(const struct model *model, const struct model_database *database, size_t instance);
 /* Records ADD ENCRYPTION BY SERVICE MASTER KEY by a login on this instance. */
@@ -176,3 +201,46 @@ void model_kill(struct model *model, size_t instance, bool is_automatic);
 void model_start(struct model *model, size_t instance);
 void model_hang(struct model *model, size_t instance);
 void model_resume(struct model *model, size_t instance);
+
+/* SET HADR SUSPEND and RESUME on a secondary; one that applies its log late, and again. */
+void model_suspend(struct model *model, struct model_database *database, size_t instance,
+                   bool is_suspended);
+void model_lag(struct model *model, struct model_database *database, size_t instance,
+               bool is_lagging);
+
+/*
+ * Cuts or heals the network between two instances, or one and MODEL_CLUSTER. A primary that does
+ * not reach the cluster goes on until its lease is over (switch lease_ms), then resolves.
+ * is_automatic: the cluster promotes another after auto_failover_ms, as in model_kill.
+ */
+void model_cut(struct model *model, size_t one, size_t other, bool is_automatic);
+void model_heal(struct model *model, size_t one, size_t other);
+/* Quorum lost: the replicas of WSFC groups here resolve and their sessions end; come back: they
+ * start. */
+void model_set_quorum(struct model *model, size_t instance, enum model_quorum quorum);
+
+/* The databases of the group's primary go through recovery again, its role stays. */
+void model_recover(struct model *model, struct model_group *group);
+
+/* model_member.c: what belongs to what, while it runs */
+
+/* What is left on the instance is RESTORING (927); not the primary: false. */
+bool model_remove_replica(struct model *model, struct model_group *group, size_t instance);
+/* ADD REPLICA after that: another id, databases seeded anew. */
+struct model_replica *model_return_replica(struct model *model, struct model_group *group,
+                                           size_t instance);
+/* The database stays on the primary, beside the groups; what is elsewhere is RESTORING. Without a
+ * primary: false. */
+bool model_remove_database(struct model *model, struct model_database *database);
+/* ADD DATABASE of one that is beside the groups, on the primary of the group, else false; seeded
+ * anew everywhere, with another id. */
+bool model_return_database(struct model *model, struct model_database *database,
+                           struct model_group *group);
+/* A distributed group of two; the first has the global primary. */
+struct model_distributed *model_add_distributed(struct model *model, const char *name,
+                                                struct model_group *first,
+                                                struct model_group *second);
+struct model_distributed *model_find_distributed(struct model *model, const char *name);
+/* The forwarder becomes the global primary: roles stay, what can be written changes. Without a
+ * primary in both groups: false. */
+bool model_failover_distributed(struct model *model, struct model_distributed *distributed);

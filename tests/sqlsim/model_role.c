@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sqlsim/model.h"
+#include "tests/sqlsim/model_flow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,9 +26,14 @@ static void publish_primary(struct model *model, struct model_group *group, size
     group->primary = instance;
     group->sequence_number++;
     for (size_t i = 0; i < model->instance_count; i++) {
-        if (model_answers(model, i))
+        if (model_answers(model, i) && model_reaches_cluster(model, group, i))
             group->replicas[i].sequence_number = group->sequence_number;
     }
+    for (size_t i = 0; i < model->database_count; i++) {
+        if (model->databases[i].group == group)
+            model_take_over(model, &model->databases[i], instance);
+    }
+    model_flow(model);
 }
 
 /* 4.4: the log's end when the new primary began; grows with every promotion. */
@@ -37,6 +42,14 @@ static void set_recovery_lsn(struct model_group *group, struct model_replica *re
     group->lsn_counter++;
     snprintf(replica->recovery_lsn, sizeof(replica->recovery_lsn), "%" PRIu64 "00000%05d00001",
              40 + group->lsn_counter, 168);
+}
+
+/* Nobody tells a replica what it is while it does not reach the cluster, or that has no quorum. */
+static bool is_stranded(const struct model *model, const struct model_group *group, size_t instance)
+{
+    return !model_reaches_cluster(model, group, instance) ||
+           (group->cluster == MODEL_CLUSTER_WSFC &&
+            model->instances[instance].quorum == MODEL_QUORUM_LOST);
 }
 
 static void enter_phase(struct model *model, struct model_group *group, size_t instance,
@@ -58,6 +71,8 @@ static void enter_phase(struct model *model, struct model_group *group, size_t i
     }
     if (phase == MODEL_SECONDARY)
         replica->sequence_number = group->sequence_number;
+    if (phase == MODEL_RESOLVING && is_stranded(model, group, instance))
+        replica->due_ms = 0;
     if (phase == MODEL_RESOLVING && model->on_role_change)
         model->on_role_change(model, group, instance, model->argument);
 }
@@ -79,6 +94,12 @@ void model_set_initial_primary(struct model *model, struct model_group *group, s
         if (model->databases[i].group == group)
             model_set_initial_owner(model, &model->databases[i], instance);
     }
+}
+
+void model_recover(struct model *model, struct model_group *group)
+{
+    group->replicas[group->primary].is_promoting = true;
+    enter_phase(model, group, group->primary, MODEL_PRIMARY_RECOVERING);
 }
 
 static enum model_phase next_phase(const struct model_replica *replica)
@@ -104,14 +125,22 @@ static bool is_synchronised(const struct model *model, const struct model_group 
 {
     const struct model_replica *replica = &group->replicas[instance];
 
-    return replica->is_member && model_answers(model, instance) &&
-           replica->phase == MODEL_SECONDARY && !replica->is_asynchronous;
+    if (!replica->is_member || !model_answers(model, instance) ||
+        replica->phase != MODEL_SECONDARY || replica->is_asynchronous ||
+        replica->is_configuration_only || is_stranded(model, group, instance))
+        return false;
+    for (size_t i = 0; i < model->database_count; i++) {
+        if (model->databases[i].group == group && !model->databases[i].copies[instance].is_ready)
+            return false;
+    }
+    return true;
 }
 
 static void fail_over_automatically(struct model *model, struct model_group *group)
 {
     group->auto_failover_ms = 0;
-    if (group->primary != MODEL_NONE && model->instances[group->primary].is_alive)
+    if (group->primary != MODEL_NONE && model->instances[group->primary].is_alive &&
+        !is_stranded(model, group, group->primary))
         return;
     for (size_t i = 0; i < model->instance_count; i++) {
         if (is_synchronised(model, group, i)) {
@@ -203,27 +232,128 @@ static bool is_change_pending(const struct model *model, const struct model_grou
     return false;
 }
 
+/* 4.1: after a forced failover the other replicas wait for ALTER DATABASE SET HADR RESUME. */
+static void suspend_others(struct model *model, const struct model_group *group, size_t instance)
+{
+    for (size_t i = 0; i < model->database_count; i++) {
+        struct model_database *database = &model->databases[i];
+
+        for (size_t n = 0; n < model->instance_count; n++) {
+            if (database->group == group && model_has_database(database, n))
+                database->copies[n].is_suspended = n != instance;
+        }
+    }
+}
+
+/* Whether the old primary learns now that it is none any more; else see model_resume, model_start
+ * and model_heal. Without a cluster the new one tells it. */
+static bool hears_of_failover(const struct model *model, const struct model_group *group,
+                              size_t instance)
+{
+    size_t old = group->primary;
+
+    return old != MODEL_NONE && model_answers(model, old) && !is_stranded(model, group, old) &&
+           (group->cluster != MODEL_CLUSTER_NONE || !model_is_cut(model, old, instance));
+}
+
 int32_t model_failover(struct model *model, struct model_group *group, size_t instance,
                        bool is_forced)
 {
     size_t old = group->primary;
-    bool old_answers = old != MODEL_NONE && model_answers(model, old);
+    bool is_heard = hears_of_failover(model, group, instance);
 
     if (is_change_pending(model, group))
         return 41113;
     if (old == instance)
         return 41122;
-    if (!is_forced && (!old_answers || !is_synchronised(model, group, instance)))
+    if (group->replicas[instance].is_configuration_only || is_stranded(model, group, instance) ||
+        (!is_forced && (!is_heard || !is_synchronised(model, group, instance))))
         return 41142;
     group->primary = MODEL_NONE;
     group->auto_failover_ms = 0;
     for (size_t i = 0; i < model->instance_count; i++)
         group->replicas[i].is_promoting = false;
-    /* One that does not answer cannot learn it: see model_resume and model_start. */
-    if (old_answers)
+    if (is_forced)
+        suspend_others(model, group, instance);
+    if (is_heard)
         begin_change(model, group, old, false);
     begin_change(model, group, instance, true);
     return 0;
+}
+
+/* What a replica does that has just lost the cluster, or found it again. */
+static void reconsider(struct model *model, struct model_group *group, size_t instance)
+{
+    struct model_replica *replica = &group->replicas[instance];
+    bool is_primary = group->primary == instance;
+
+    if (!replica->is_member || !model_answers(model, instance))
+        return;
+    if (is_stranded(model, group, instance)) {
+        replica->is_promoting = false;
+        /* 4.3: a lease that cannot be renewed ends. */
+        if (replica->phase == MODEL_PRIMARY && !replica->due_ms)
+            replica->due_ms = model->now_ms + model->switches.lease_ms;
+    } else if (replica->phase == MODEL_PRIMARY) {
+        replica->due_ms = is_primary ? 0 : model->now_ms + model->switches.stale_primary_ms;
+    } else if (replica->phase == MODEL_RESOLVING && !replica->due_ms) {
+        begin_change(model, group, instance, is_primary);
+    } else if (replica->phase == MODEL_SECONDARY) {
+        replica->sequence_number = group->sequence_number;
+    }
+}
+
+static void reconsider_all(struct model *model)
+{
+    for (size_t i = 0; i < model->group_count; i++) {
+        for (size_t n = 0; n < model->instance_count; n++)
+            reconsider(model, &model->groups[i], n);
+    }
+    model_flow(model);
+}
+
+/* A bit in the row of each that is an instance. */
+static void set_cut(struct model *model, size_t one, size_t other, bool is_cut)
+{
+    uint32_t bit = UINT32_C(1) << other;
+
+    if (one == MODEL_CLUSTER)
+        return;
+    model->instances[one].cut =
+        is_cut ? model->instances[one].cut | bit : model->instances[one].cut & ~bit;
+}
+
+void model_cut(struct model *model, size_t one, size_t other, bool is_automatic)
+{
+    set_cut(model, one, other, true);
+    set_cut(model, other, one, true);
+    for (size_t i = 0; i < model->group_count; i++) {
+        struct model_group *group = &model->groups[i];
+
+        if (is_automatic && group->primary != MODEL_NONE &&
+            is_stranded(model, group, group->primary))
+            group->auto_failover_ms = model->now_ms + model->switches.auto_failover_ms;
+    }
+    reconsider_all(model);
+}
+
+void model_heal(struct model *model, size_t one, size_t other)
+{
+    set_cut(model, one, other, false);
+    set_cut(model, other, one, false);
+    reconsider_all(model);
+}
+
+void model_set_quorum(struct model *model, size_t instance, enum model_quorum quorum)
+{
+    model->instances[instance].quorum = quorum;
+    for (size_t i = 0; i < model->group_count; i++) {
+        struct model_group *group = &model->groups[i];
+
+        if (group->replicas[instance].is_member && is_stranded(model, group, instance))
+            begin_change(model, group, instance, false);
+    }
+    reconsider_all(model);
 }
 
 void model_kill(struct model *model, size_t instance, bool is_automatic)
@@ -237,6 +367,7 @@ void model_kill(struct model *model, size_t instance, bool is_automatic)
         if (is_automatic && group->primary == instance)
             group->auto_failover_ms = model->now_ms + model->switches.auto_failover_ms;
     }
+    model_flow(model);
 }
 
 void model_start(struct model *model, size_t instance)
@@ -250,13 +381,16 @@ void model_start(struct model *model, size_t instance)
         if (!group->replicas[instance].is_member)
             continue;
         begin_change(model, group, instance, group->primary == instance);
-        group->replicas[instance].due_ms = model->now_ms + model->switches.startup_ms;
+        if (!is_stranded(model, group, instance))
+            group->replicas[instance].due_ms = model->now_ms + model->switches.startup_ms;
     }
+    model_flow(model);
 }
 
 void model_hang(struct model *model, size_t instance)
 {
     model->instances[instance].is_hung = model->instances[instance].is_alive;
+    model_flow(model);
 }
 
 void model_resume(struct model *model, size_t instance)
@@ -276,5 +410,6 @@ void model_resume(struct model *model, size_t instance)
             replica->sequence_number = group->sequence_number;
         }
     }
+    model_flow(model);
     model_advance(model, model->now_ms);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/model_view.h"
 
+#include "tests/sqlsim/model_flow.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,11 +30,6 @@ static bool has_quorum(const struct model *model, const struct model_group *grou
            model->instances[instance].quorum != MODEL_QUORUM_LOST;
 }
 
-static bool has_live_primary(const struct model *model, const struct model_group *group)
-{
-    return group->primary != MODEL_NONE && model_answers(model, group->primary);
-}
-
 static const char *seen_primary(const struct model *model, const struct model_group *group,
                                 size_t viewer)
 {
@@ -41,7 +38,9 @@ static const char *seen_primary(const struct model *model, const struct model_gr
     if (replica->lies.primary_replica)
         return strcmp(replica->lies.primary_replica, "NULL") == 0 ? NULL
                                                                   : replica->lies.primary_replica;
-    if (!has_quorum(model, group, viewer) || replica->phase == MODEL_RESOLVING)
+    /* 4.1: NULL is "unable to communicate with the WSFC". */
+    if (!has_quorum(model, group, viewer) || !model_reaches_cluster(model, group, viewer) ||
+        replica->phase == MODEL_RESOLVING)
         return NULL;
     if (replica->phase == MODEL_PRIMARY)
         return replica->name; /* a stale one too */
@@ -95,12 +94,35 @@ static void view_orphan(const struct model *model, struct model_view *view)
         view->role = ROLE_RESOLVING;
 }
 
+/* Data do not come: the database is suspended, or its primary is not heard. */
+static bool is_standing_still(const struct model_database *database, size_t instance)
+{
+    return database->copies[instance].is_suspended;
+}
+
+/* 4.1: NOT_HEALTHY if no database of the group is well, PARTIALLY_HEALTHY if some are not. */
+static void view_databases(const struct model *model, const struct model_group *group,
+                           size_t instance, struct model_view *view)
+{
+    size_t databases = 0, still = 0;
+
+    for (size_t i = 0; i < model->database_count; i++) {
+        if (model->databases[i].group != group)
+            continue;
+        databases++;
+        still += is_standing_still(&model->databases[i], instance);
+    }
+    if (still && view->synchronization_health)
+        view->synchronization_health = still < databases;
+}
+
 struct model_view model_view(const struct model *model, const struct model_group *group,
                              size_t instance)
 {
     const struct model_replica *replica = &group->replicas[instance];
     struct model_view view = {
         .cluster_type = (int)group->cluster,
+        .is_distributed = model_global_group(model, group) != NULL,
         .role = phases[replica->phase].role,
         .operational_state = phases[replica->phase].operational_state,
         .recovery_health = phases[replica->phase].recovery_health,
@@ -114,8 +136,12 @@ struct model_view model_view(const struct model *model, const struct model_group
 
     if (replica->phase == MODEL_SECONDARY && replica->is_asynchronous)
         view.synchronization_state = 1;
-    if (replica->phase == MODEL_SECONDARY && !has_live_primary(model, group))
+    if (replica->phase == MODEL_SECONDARY && !model_hears_primary(model, group, instance))
         view_orphan(model, &view);
+    /* Section 9: a forwarder is PRIMARY in its own group and writes nothing. */
+    if (replica->phase == MODEL_PRIMARY && model_is_forwarder(model, group))
+        view.updateability = "READ_ONLY";
+    view_databases(model, group, instance, &view);
     if (!has_quorum(model, group, instance)) {
         view.role = ROLE_RESOLVING;
         view.operational_state = 5;
@@ -135,6 +161,21 @@ struct model_view model_view(const struct model *model, const struct model_group
     return view;
 }
 
+struct model_view model_view_database(const struct model *model,
+                                      const struct model_database *database, size_t instance)
+{
+    struct model_view view = model_view(model, database->group, instance);
+    const struct model_copy *copy = &database->copies[instance];
+
+    if (view.role != ROLE_SECONDARY)
+        return view;
+    if (is_standing_still(database, instance))
+        view.synchronization_state = 0;
+    else if (copy->is_lagging && view.synchronization_state)
+        view.synchronization_state = 1;
+    return view;
+}
+
 /* An instance that is in a WSFC has the row, whatever its other groups are. */
 int model_view_quorum(const struct model *model, size_t instance)
 {
@@ -150,14 +191,20 @@ int32_t model_view_access(const struct model *model, const struct model_database
                           size_t instance, bool has_read_intent)
 {
     const struct model_group *group = database->group;
+    const struct model_replica *replica;
 
+    if (database->copies[instance].is_restoring)
+        return 927;
     if (!group)
         return 0;
+    replica = &group->replicas[instance];
     if (!has_quorum(model, group, instance))
         return 988;
-    switch (group->replicas[instance].phase) {
+    switch (replica->phase) {
     case MODEL_PRIMARY:
-        return 0;
+        if (model_is_forwarder(model, group))
+            break;
+        return replica->refuses_intent && has_read_intent ? 979 : 0;
     case MODEL_PRIMARY_PENDING:
     case MODEL_PRIMARY_RECOVERING:
         return 922;
@@ -166,9 +213,10 @@ int32_t model_view_access(const struct model *model, const struct model_database
     case MODEL_SECONDARY:
         break;
     }
-    if (group->replicas[instance].readable == MODEL_READABLE_NO)
+    /* The text of 976 has both reasons. */
+    if (replica->readable == MODEL_READABLE_NO || database->copies[instance].is_suspended)
         return 976;
-    if (group->replicas[instance].readable == MODEL_READABLE_INTENT && !has_read_intent)
+    if (replica->readable == MODEL_READABLE_INTENT && !has_read_intent)
         return 978;
     return 0;
 }
@@ -178,6 +226,8 @@ bool model_view_is_writable(const struct model *model, const struct model_databa
 {
     const struct model_group *group = database->group;
 
-    return !group ||
-           (group->replicas[instance].phase == MODEL_PRIMARY && has_quorum(model, group, instance));
+    if (!group)
+        return !database->copies[instance].is_restoring;
+    return group->replicas[instance].phase == MODEL_PRIMARY && has_quorum(model, group, instance) &&
+           !model_is_forwarder(model, group);
 }

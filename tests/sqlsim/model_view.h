@@ -9,27 +9,31 @@
  */
 struct model_view {
     int cluster_type;
+    bool is_distributed;         /* the group is a member of a distributed group */
     int role;                    /* 0 RESOLVING, 1 PRIMARY, 2 SECONDARY */
     int operational_state;       /* 0 PENDING_FAILOVER, 1 PENDING, 2 ONLINE, 5 FAILED_NO_QUORUM */
     int recovery_health;         /* 0 ONLINE_IN_PROGRESS, 1 ONLINE */
-    int synchronization_health;  /* 0 NOT_HEALTHY, 2 HEALTHY */
+    int synchronization_health;  /* 0 NOT_HEALTHY, 1 PARTIALLY_, 2 HEALTHY */
     int synchronization_state;   /* 0 NOT SYNCHRONIZING, 1 SYNCHRONIZING, 2 SYNCHRONIZED */
     int connected_state;         /* 0 DISCONNECTED, 1 CONNECTED */
-    int database_state;          /* 0 ONLINE, 2 RECOVERING, 3 RECOVERY_PENDING */
+    int database_state;          /* 0 ONLINE, 1 RESTORING, 2 RECOVERING, 3 RECOVERY_PENDING */
     const char *updateability;   /* READ_WRITE, READ_ONLY or NULL */
     const char *primary_replica; /* as this replica sees it, or NULL; owned by the model */
     char sequence_number[24];    /* empty for NULL */
     char recovery_lsn[48];       /* empty for NULL */
 };
 
-/* Of an instance that is a member of the group. */
+/* Of an instance that is a member of the group; its databases as they are if all is well. */
 struct model_view model_view(const struct model *model, const struct model_group *group,
                              size_t instance);
+/* The same with what is true of this database of the group. */
+struct model_view model_view_database(const struct model *model,
+                                      const struct model_database *database, size_t instance);
 
 /* quorum_state of sys.dm_hadr_cluster, or 0 for no row (no quorum, or no WSFC). */
 int model_view_quorum(const struct model *model, size_t instance);
 
-/* 0, or why the database cannot be entered here: 976, 978, 983, 922, 988 (2.3). */
+/* 0, or why the database cannot be entered here: 976, 978, 979, 983, 922, 927, 988 (2.3). */
 int32_t model_view_access(const struct model *model, const struct model_database *database,
                           size_t instance, bool has_read_intent);
 bool model_view_is_writable(const struct model *model, const struct model_database *database,

@@ -22,6 +22,7 @@ static const struct server_error errors[] = {
     {18470, 14, 1, "Login failed for user '%1'. Reason: The account is disabled."},
     /* 2.3 availability groups */
     {922, 14, 1, "Database '%1' is being recovered. Waiting until recovery is finished."},
+    {927, 14, 1, "Database '%1' cannot be opened. It is in the middle of a restore."},
     {976, 14, 1, "The target database, '%1', is participating in an availability group and is "
         "currently not accessible for queries. Either data movement is suspended or the "
         "availability replica is not enabled for read access. To allow read-only access to this "
@@ -31,6 +32,9 @@ static const struct server_error errors[] = {
     {978, 14, 1, "The target database ('%1') is in an availability group and is currently "
         "accessible for connections when the application intent is set to read only. For more "
         "information about application intent, see SQL Server Books Online."},
+    {979, 14, 1, "The target database ('%1') is in an availability group and currently does not "
+        "allow read only connections. For more information about application intent, see SQL "
+        "Server Books Online."},
     {983, 14, 1, "Unable to access availability database '%1' because the database replica is not "
         "in the PRIMARY or SECONDARY role. Connections to an availability database is permitted "
         "only when the database replica is in the PRIMARY or SECONDARY role. Try the operation "

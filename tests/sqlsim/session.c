@@ -27,7 +27,7 @@ struct model_database *session_find_database(const struct session *session, cons
 
 struct master_key *session_key(const struct session *session)
 {
-    return &model_content(session->database, session->instance)->key;
+    return &model_content(session->model, session->database, session->instance)->key;
 }
 
 static uint32_t key_bit(const struct session *session)

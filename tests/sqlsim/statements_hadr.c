@@ -49,13 +49,13 @@ static const struct model_group *find_group(const struct session *session, const
                : NULL;
 }
 
-/* The database of that name if the group has it, or NULL. */
+/* The database of that name if the group is there and has it, or NULL. */
 static const struct model_database *find_database(const struct session *session,
                                                   const struct model_group *group, const char *name)
 {
     const struct model_database *database = session_find_database(session, name);
 
-    return database && database->group == group ? database : NULL;
+    return group && database && database->group == group ? database : NULL;
 }
 
 void statement_state(struct session *session, const struct lexer_parameters *parameters,
@@ -77,6 +77,7 @@ void statement_state(struct session *session, const struct lexer_parameters *par
         {"recovery_lsn", REPLY_TEXT},
     };
     const struct model_group *group = find_group(session, parameters->values[1]);
+    const struct model_database *database = find_database(session, group, parameters->values[0]);
     struct model_view view;
 
     if (!statement_check_server_state(session, reply))
@@ -84,17 +85,18 @@ void statement_state(struct session *session, const struct lexer_parameters *par
     reply_columns(reply, columns, ARRAY_LEN(columns));
     if (!group)
         return;
-    view = model_view(session->model, group, session->instance);
+    view = database ? model_view_database(session->model, database, session->instance)
+                    : model_view(session->model, group, session->instance);
     reply_value(reply, group->replicas[session->instance].name);
     reply_number(reply, view.cluster_type);
-    reply_number(reply, 0);
+    reply_number(reply, view.is_distributed);
     reply_value(reply, view.sequence_number[0] ? view.sequence_number : NULL);
     reply_number(reply, view.role);
     reply_number(reply, view.operational_state);
     reply_number(reply, view.recovery_health);
     reply_number(reply, view.synchronization_health);
     reply_value(reply, view.primary_replica);
-    if (!find_database(session, group, parameters->values[0])) {
+    if (!database) {
         for (size_t i = 0; i < 4; i++)
             reply_value(reply, NULL);
         return;
@@ -111,6 +113,7 @@ void statement_local(struct session *session, const struct lexer_parameters *par
     static const struct reply_column columns[] = {{"role", REPLY_TINYINT},
                                                   {"updateability", REPLY_TEXT}};
     const struct model_group *group = find_group(session, parameters->values[1]);
+    const struct model_database *database = find_database(session, group, parameters->values[0]);
     struct model_view view;
 
     if (!statement_check_server_state(session, reply))
@@ -118,10 +121,10 @@ void statement_local(struct session *session, const struct lexer_parameters *par
     reply_columns(reply, columns, ARRAY_LEN(columns));
     if (!group)
         return;
-    view = model_view(session->model, group, session->instance);
+    view = database ? model_view_database(session->model, database, session->instance)
+                    : model_view(session->model, group, session->instance);
     reply_number(reply, view.role);
-    reply_value(reply,
-                find_database(session, group, parameters->values[0]) ? view.updateability : NULL);
+    reply_value(reply, database ? view.updateability : NULL);
 }
 
 void statement_quorum(struct session *session, const struct lexer_parameters *parameters,
@@ -174,7 +177,7 @@ void statement_identity(struct session *session, const struct lexer_parameters *
 
     (void)parameters;
     reply_columns(reply, columns, ARRAY_LEN(columns));
-    reply_value(reply, instance->name);
+    reply_value(reply, instance->server_name);
     reply_value(reply, instance->version);
     reply_value(reply, session->login->name);
 }

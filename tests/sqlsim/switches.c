@@ -43,6 +43,7 @@ static const struct switch_row rows[] = {
     {FIELD(auto_failover_ms), {NULL}, 100, "-"},
     {FIELD(lsn_settle_ms), {NULL}, 200, "4.4"},
     {FIELD(stale_primary_ms), {NULL}, 0, "4.3"},
+    {FIELD(lease_ms), {NULL}, 20, "4.3"},
 };
 
 static int64_t *field_of(struct switches *switches, const struct switch_row *row)

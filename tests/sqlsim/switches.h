@@ -47,6 +47,7 @@ struct switches {
     int64_t auto_failover_ms;
     int64_t lsn_settle_ms;
     int64_t stale_primary_ms;
+    int64_t lease_ms; /* of a primary that does not reach the cluster */
 };
 
 void switches_init(struct switches *switches); /* the defaults */
