@@ -182,6 +182,9 @@ static void get_ready(struct attempt *attempt)
     if (worker_escrow_init(&attempt->escrow, run, &attempt->identity, &task->config->escrowds[0])) {
         log_info("%s/%s: not ready: %s", task->instance->name, task->database, run->result.text);
         worker_escrow_deinit(&attempt->escrow);
+    } else {
+        log_info("%s/%s: ready, and waits until it is needed", task->instance->name,
+                 task->database);
     }
 }
 

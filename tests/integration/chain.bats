@@ -98,17 +98,21 @@ config_agent() {
     assert_output 0
 }
 
-@test "on the way to be primary a worker waits, and has nothing until it is let go" {
-    local key worker found
-    start 2
+# ready_worker: SQL2 seems to be on its way to be primary; its worker waits, and any other one would
+# miss its act key.
+ready_worker() {
+    local key
     sim set SQL2.role RESOLVING
-    wait_log agent-sql2 'a worker is made ready'
-    # escrowd's prober, the agent's and the worker.
-    sim wait connections SQL2 3
+    wait_log agent-sql2 'worker: sql2/SSISDB: ready, and waits until it is needed'
     worker=$(pgrep -P "${CHAIN_PIDS[agent-sql2]}" -f -- '--role worker')
-    # Any other worker would miss its act key.
     key=$(sed -n -E 's/^ *act_key_file: *//p' "$CHAIN/run/sql2/agent.yaml")
     mv "$key" "$key.away"
+}
+
+@test "on the way to be primary a worker waits, and has nothing until it is let go" {
+    local worker found
+    start 2
+    ready_worker
     found=$("$BUILD/tests/tools/memscan" "${CHAIN_PIDS[sqlsim]}" "$worker" <<<"$PASSWORD")
     run jq -c --arg worker "$worker" '[.[$worker], add > 0]' <<<"$found"
     assert_output '[0,true]'
@@ -122,6 +126,25 @@ config_agent() {
     run count_log agent-sql2 'a worker is made ready'
     assert_output 1
     timeout 10 tail --pid="$worker" -f /dev/null
+}
+
+@test "a worker that waits finds its connections gone: it makes them anew" {
+    local worker
+    start 2
+    ready_worker
+    end escrowd
+    chain_escrowd
+    sim kill SQL2
+    sim start SQL2
+    sim wait secondary SQL2
+    sim failover SQL2
+    sim wait primary SQL2
+    [ -e "/proc/$worker" ]
+    sim set SQL2.role ''
+    sim wait opens SQL2 --timeout 60000
+    opened sql2
+    run count_log agent-sql2 'a worker is made ready'
+    assert_output 1
 }
 
 @test "ten failovers, back and forth" {
