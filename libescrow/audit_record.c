@@ -294,7 +294,7 @@ enum escrow_err audit_record_parse(const char *line, size_t len, struct audit_re
         return ESCROW_ERR_MALFORMED;
     document = json_loadb(line, len - 1, JSON_REJECT_DUPLICATES, &error);
     if (!document)
-        return json_lacked_memory(&error) ? ESCROW_ERR_NO_MEMORY : ESCROW_ERR_MALFORMED;
+        return json_lacked_memory(line, &error) ? ESCROW_ERR_NO_MEMORY : ESCROW_ERR_MALFORMED;
     err = parse_document(document, &record) ? check_canonical(document, line, len - 1)
                                             : ESCROW_ERR_MALFORMED;
     if (err)

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#define PAUSE_US 10000
+
 struct queued {
     STAILQ_ENTRY(queued) entries;
     struct ipc_header header;
@@ -21,6 +23,7 @@ struct ipc_channel {
     int fd;
     struct event *readable;
     struct event *writable;
+    struct event *pause; /* pending: the kernel could not do what it said it could */
     struct ipc_buffer *buffer;
     struct queue queue;
     size_t queued;
@@ -45,6 +48,8 @@ static void disconnect(struct ipc_channel *channel)
         event_del(channel->readable);
     if (channel->writable)
         event_del(channel->writable);
+    if (channel->pause)
+        event_del(channel->pause);
     while ((entry = STAILQ_FIRST(&channel->queue)) != NULL) {
         STAILQ_REMOVE_HEAD(&channel->queue, entries);
         queued_free(entry);
@@ -67,6 +72,8 @@ void ipc_channel_free(struct ipc_channel *channel)
         event_free(channel->readable);
     if (channel->writable)
         event_free(channel->writable);
+    if (channel->pause)
+        event_free(channel->pause);
     ipc_buffer_free(channel->buffer);
     free(channel);
 }
@@ -105,6 +112,38 @@ static enum ipc_closed closed_by(enum escrow_err err)
     }
 }
 
+/*
+ * Waits for what there is to be done. An event that cannot be added would leave a channel that is
+ * open and deaf.
+ */
+static void watch(struct ipc_channel *channel)
+{
+    bool is_sending = !STAILQ_EMPTY(&channel->queue);
+    bool is_reading = !is_sending || !channel->config.is_in_turn;
+
+    if ((is_sending && event_add(channel->writable, NULL) < 0) ||
+        (is_reading && event_add(channel->readable, NULL) < 0))
+        close_channel(channel, IPC_CLOSED_BROKEN);
+}
+
+static void on_pause_over(evutil_socket_t fd, short events, void *argument)
+{
+    (void)fd;
+    (void)events;
+    watch(argument);
+}
+
+/* The kernel lacks memory: the socket stays ready, and the loop would do nothing but ask again. */
+static void rest(struct ipc_channel *channel)
+{
+    const struct timeval pause = {.tv_usec = PAUSE_US};
+
+    if (event_add(channel->pause, &pause) < 0)
+        return;
+    event_del(channel->readable);
+    event_del(channel->writable);
+}
+
 static const struct ipc_permit *find_permit(const struct ipc_channel *channel,
                                             const struct ipc_message *message)
 {
@@ -129,8 +168,10 @@ static void on_readable(evutil_socket_t fd, short events, void *argument)
     (void)fd;
     (void)events;
     err = ipc_try_receive(channel->fd, channel->buffer, &message);
-    if (err == ESCROW_ERR_TIMEOUT)
+    if (err == ESCROW_ERR_TIMEOUT) {
+        rest(channel);
         return;
+    }
     if (err) {
         close_channel(channel, closed_by(err));
         return;
@@ -155,27 +196,29 @@ static void on_writable(evutil_socket_t fd, short events, void *argument)
 {
     struct ipc_channel *channel = argument;
     struct queued *entry;
+    bool has_sent = false;
 
     (void)fd;
     (void)events;
     while ((entry = STAILQ_FIRST(&channel->queue)) != NULL) {
         enum escrow_err err = ipc_try_send(channel->fd, &entry->header, entry->payload, entry->fd);
 
+        if (err == ESCROW_ERR_TIMEOUT && !has_sent)
+            rest(channel);
         if (err == ESCROW_ERR_TIMEOUT)
             return;
         if (err) {
             close_channel(channel, closed_by(err));
             return;
         }
+        has_sent = true;
         STAILQ_REMOVE_HEAD(&channel->queue, entries);
         channel->queued--;
         channel->queued_bytes -= entry->header.length;
         queued_free(entry);
     }
     event_del(channel->writable);
-    /* A read event that cannot come back would leave a channel that is open and deaf. */
-    if (channel->config.is_in_turn && event_add(channel->readable, NULL) < 0)
-        close_channel(channel, IPC_CLOSED_BROKEN);
+    watch(channel);
 }
 
 static enum escrow_err channel_init(struct ipc_channel *channel)
@@ -187,7 +230,8 @@ static enum escrow_err channel_init(struct ipc_channel *channel)
         event_new(channel->config.base, channel->fd, EV_READ | EV_PERSIST, on_readable, channel);
     channel->writable =
         event_new(channel->config.base, channel->fd, EV_WRITE | EV_PERSIST, on_writable, channel);
-    if (!channel->readable || !channel->writable)
+    channel->pause = evtimer_new(channel->config.base, on_pause_over, channel);
+    if (!channel->readable || !channel->writable || !channel->pause)
         return ESCROW_ERR_NO_MEMORY;
     return event_add(channel->readable, NULL) < 0 ? ESCROW_ERR_SYSTEM : ESCROW_OK;
 }

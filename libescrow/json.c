@@ -33,9 +33,19 @@ static bool is_shallow(const char *text, size_t len)
     return true;
 }
 
-bool json_lacked_memory(const json_error_t *error)
+/*
+ * jansson names every fault of a text, but not every want of memory: a string that has no fault of
+ * its own, where a string may stand, is refused only for that.
+ */
+bool json_lacked_memory(const char *text, const json_error_t *error)
 {
-    /* jansson names every fault of a text, but not every want of memory. */
+    static const char *const refusals[] = {"invalid token", "string or '}' expected"};
+
+    for (size_t i = 0; i < ARRAY_LEN(refusals) && error->position > 0; i++) {
+        if (strncmp(error->text, refusals[i], strlen(refusals[i])) == 0 &&
+            text[error->position - 1] == '"')
+            return true;
+    }
     return json_error_code(error) == json_error_out_of_memory ||
            json_error_code(error) == json_error_unknown;
 }
@@ -48,7 +58,7 @@ enum escrow_err json_parse(const char *text, size_t len, size_t max, json_t **re
     if (len > max || !is_shallow(text, len))
         return ESCROW_ERR_MALFORMED;
     value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-    if (!value && json_lacked_memory(&error))
+    if (!value && json_lacked_memory(text, &error))
         return ESCROW_ERR_NO_MEMORY;
     if (!json_is_object(value))
         return ESCROW_ERR_MALFORMED;

@@ -27,8 +27,8 @@ CLEANUP_FUNCTION(json_free_p, json_t, json_decref)
 MUST_CHECK enum escrow_err json_parse(const char *text, size_t len, size_t max,
                                       json_t **ret_object);
 
-/* jansson could not read a text for want of memory; *error was zeroed before. */
-bool json_lacked_memory(const json_error_t *error);
+/* jansson could not read this text for want of memory; *error was zeroed before. */
+bool json_lacked_memory(const char *text, const json_error_t *error);
 /* A deep copy that lacks nothing, owned by the caller; NULL without memory. */
 json_t *json_copy_whole(const json_t *value);
 /* Compact text with sorted members, owned by the caller; NULL without memory. */
