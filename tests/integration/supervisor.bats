@@ -55,6 +55,23 @@ gone() {
     [[ $output == *STATUS=serves* ]]
 }
 
+@test "the supervisor cannot be traced, leaves no core, gains no privileges" {
+    config_new
+    if [ "$(id -u)" -eq 0 ]; then
+        # As root it could not be seen whether root owns its files in /proc.
+        sed -i '/^users:/d' "$CONFIG"
+        printf '#!/bin/sh\nexec setpriv --reuid 61001 --regid 61001 --clear-groups "%s" "$@"\n' \
+            "$ESCROWD" >"$BATS_TEST_TMPDIR/as-user"
+        chmod 0755 "$BATS_TEST_TMPDIR/as-user"
+        chown -R 61001:61001 "$BATS_TEST_TMPDIR"
+        ESCROWD=$BATS_TEST_TMPDIR/as-user
+    fi
+    escrowd_start
+    grep -qx 'NoNewPrivs:.1' "/proc/$ESCROWD_PID/status"
+    grep -qE '^Max core file size +0 +0 ' "/proc/$ESCROWD_PID/limits"
+    [ "$(stat -c %U "/proc/$ESCROWD_PID/mem")" = root ]
+}
+
 @test "a role has its own descriptors, and nothing of the environment" {
     config_new
     export TDSDUMP=$BATS_TEST_TMPDIR/dump LD_DEBUG=unused NOTIFY_SOCKET=
