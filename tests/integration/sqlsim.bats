@@ -458,6 +458,20 @@ teardown() {
     assert_output --partial '[[1, "READ_ONLY"]]'
 }
 
+@test "a contained group has system databases of its own; an instance may be an FCI's" {
+    sqlsim_start < <(config '.instances[1].name = "FCI\\A" | .groups = [{contained: true,
+        databases: [.database], replicas: ["SQL1", "FCI\\A"]}] | del(.database)')
+    run witness 'FCI\A' agent "USE [AG1_master]"
+    assert_output --partial '"error": 976'
+    sqlsim_ctl failover 'FCI\A'
+    sqlsim_ctl wait primary 'FCI\A'
+    run witness 'FCI\A' agent "USE [AG1_master]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'x'"
+    refute_line --index 0 --partial error
+    assert_line --index 1 --partial '"error": 15151'
+    sqlsim_ctl set 'FCI\A.suspended' off
+    assert_equal "$(of_state '[.groups[0].contained, .primary, .instances.SQL1.connected]')" '[true,"FCI\\A",true]'
+}
+
 @test "lies: a secondary claims to be primary, another names it" {
     sqlsim_start < <(config)
     sqlsim_ctl set SQL2.role PRIMARY

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/config_read.h"
+#include "tests/sqlsim/memory.h"
 
 #include <string.h>
 
@@ -138,10 +139,27 @@ static size_t find_primary(const json_t *entry, const struct model *model,
     return i < model->instance_count ? i : MODEL_NONE;
 }
 
+/* CAG: the group brings its own system databases, without a DMK. false: no room for them. */
+static bool add_contained(struct model *model, struct model_group *group)
+{
+    static const char *const suffixes[] = {"master", "msdb"};
+
+    group->is_contained = true;
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        CLEANUP(cleanup_free) char *name = memory_format("%s_%s", group->name, suffixes[i]);
+
+        if (model->database_count == MODEL_DATABASES_MAX)
+            return false;
+        model_add_database(model, name, group, MODEL_NONE)->content.key =
+            (struct master_key){.exists = false};
+    }
+    return true;
+}
+
 static enum escrow_err load_group(const json_t *entry, const json_t *instances, struct model *model)
 {
-    static const char *const keys[] = {"name",     "cluster_type", "primary",
-                                       "replicas", "databases",    NULL};
+    static const char *const keys[] = {"name",      "cluster_type", "primary", "replicas",
+                                       "databases", "contained",    NULL};
     static const char *const clusters[] = {"WSFC", "EXTERNAL", "NONE", NULL};
     const char *name = config_text(entry, "name", DEFAULT_GROUP);
     struct model_group *group;
@@ -156,6 +174,8 @@ static enum escrow_err load_group(const json_t *entry, const json_t *instances, 
     group->cluster = (enum model_cluster)cluster;
     if (load_members(entry, instances, model, group))
         return ESCROW_ERR_CONFIG;
+    if (json_is_true(json_object_get(entry, "contained")) && !add_contained(model, group))
+        return config_wrong("contained", "too many databases");
     primary = find_primary(entry, model, group);
     if (primary == MODEL_NONE)
         return config_wrong("primary", "no such instance in the group");

@@ -217,7 +217,9 @@ static json_t *command_dmk(struct simulator *simulator, struct control_words *wo
 
     if (!control_find_scope(simulator, words, &scope))
         return control_no_scope();
-    key = scope.database ? &scope.database->content.key : NULL;
+    key = scope.database
+              ? &model_content(&simulator->model, scope.database, scope.database->owner)->key
+              : NULL;
     if (key && words->count == 3 && strcmp(words->words[1], "add-password") == 0)
         number = master_key_add_password(key, words->words[2], 0);
     else if (key && words->count == 3 && strcmp(words->words[1], "drop-password") == 0)

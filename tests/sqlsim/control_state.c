@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/encode.h"
 #include "tests/sqlsim/control.h"
+#include "tests/sqlsim/model_flow.h"
 #include "tests/sqlsim/model_view.h"
 #include "tests/sqlsim/session.h"
 
@@ -53,7 +54,8 @@ static json_t *replica_json(const struct model *model, const struct model_group 
 {
     const struct model_replica *replica = &group->replicas[index];
 
-    return json_pack("{s:s, s:I, s:I, s:o}", "phase", phase_names[replica->phase], "replica_id",
+    return json_pack("{s:s, s:b, s:I, s:I, s:o}", "phase", phase_names[replica->phase], "connected",
+                     model_view_is_connected(model, group, index), "replica_id",
                      (json_int_t)replica->id, "primary_since_ms",
                      (json_int_t)replica->primary_since_ms, "view", view_json(model, group, index));
 }
@@ -112,8 +114,8 @@ static json_t *database_json(const struct model *model, const struct model_datab
     return json_pack("{s:s, s:I, s:s?, s:i, s:o, s:o}", "database", database->name,
                      "group_database_id", (json_int_t)database->id, "group",
                      database->group ? database->group->name : NULL, "passwords",
-                     (int)database->content.key.password_count, "opens_on", opening, "copies",
-                     copies);
+                     (int)model_source(model, database)->content.key.password_count, "opens_on",
+                     opening, "copies", copies);
 }
 
 static json_t *databases_json(const struct model *model)
@@ -135,9 +137,10 @@ static json_t *group_json(const struct model *model, const struct model_group *g
         if (group->replicas[i].is_member)
             json_object_set_new(replicas, model->instances[i].name, replica_json(model, group, i));
     }
-    return json_pack("{s:s, s:s?, s:I, s:I, s:o}", "group", group->name, "primary",
-                     primary ? primary->name : NULL, "promotions", (json_int_t)group->promotions,
-                     "sequence_number", (json_int_t)group->sequence_number, "replicas", replicas);
+    return json_pack("{s:s, s:b, s:s?, s:I, s:I, s:o}", "group", group->name, "contained",
+                     group->is_contained, "primary", primary ? primary->name : NULL, "promotions",
+                     (json_int_t)group->promotions, "sequence_number",
+                     (json_int_t)group->sequence_number, "replicas", replicas);
 }
 
 static json_t *groups_json(const struct model *model)

@@ -81,6 +81,7 @@ struct model_replica {
 struct model_group {
     char *name;
     enum model_cluster cluster;
+    bool is_contained; /* it has a master and an msdb of its own, NAME_master and NAME_msdb */
     struct model_replica replicas[MODEL_INSTANCES_MAX]; /* by instance */
     size_t primary;                                     /* as the cluster knows it, or MODEL_NONE */
     int64_t sequence_number;

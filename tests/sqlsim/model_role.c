@@ -281,11 +281,18 @@ int32_t model_failover(struct model *model, struct model_group *group, size_t in
     return 0;
 }
 
+/* Whether somebody can tell a primary that another one is: the cluster, or without one the other.
+ */
+static bool is_deposed(const struct model *model, const struct model_group *group, size_t instance)
+{
+    return group->primary != instance &&
+           (group->cluster != MODEL_CLUSTER_NONE || model_hears_primary(model, group, instance));
+}
+
 /* What a replica does that has just lost the cluster, or found it again. */
 static void reconsider(struct model *model, struct model_group *group, size_t instance)
 {
     struct model_replica *replica = &group->replicas[instance];
-    bool is_primary = group->primary == instance;
 
     if (!replica->is_member || !model_answers(model, instance))
         return;
@@ -295,9 +302,13 @@ static void reconsider(struct model *model, struct model_group *group, size_t in
         if (replica->phase == MODEL_PRIMARY && !replica->due_ms)
             replica->due_ms = model->now_ms + model->switches.lease_ms;
     } else if (replica->phase == MODEL_PRIMARY) {
-        replica->due_ms = is_primary ? 0 : model->now_ms + model->switches.stale_primary_ms;
+        /* 4.3: a stale primary goes on saying PRIMARY until it is told. */
+        replica->is_promoting = false;
+        replica->due_ms = is_deposed(model, group, instance)
+                              ? model->now_ms + model->switches.stale_primary_ms
+                              : 0;
     } else if (replica->phase == MODEL_RESOLVING && !replica->due_ms) {
-        begin_change(model, group, instance, is_primary);
+        begin_change(model, group, instance, group->primary == instance);
     } else if (replica->phase == MODEL_SECONDARY) {
         replica->sequence_number = group->sequence_number;
     }
@@ -350,7 +361,8 @@ void model_set_quorum(struct model *model, size_t instance, enum model_quorum qu
     for (size_t i = 0; i < model->group_count; i++) {
         struct model_group *group = &model->groups[i];
 
-        if (group->replicas[instance].is_member && is_stranded(model, group, instance))
+        if (group->replicas[instance].is_member && group->cluster == MODEL_CLUSTER_WSFC &&
+            quorum == MODEL_QUORUM_LOST)
             begin_change(model, group, instance, false);
     }
     reconsider_all(model);
@@ -398,18 +410,8 @@ void model_resume(struct model *model, size_t instance)
     if (!model->instances[instance].is_hung)
         return;
     model->instances[instance].is_hung = false;
-    for (size_t i = 0; i < model->group_count; i++) {
-        struct model_group *group = &model->groups[i];
-        struct model_replica *replica = &group->replicas[instance];
-
-        if (replica->is_member && replica->phase == MODEL_PRIMARY && group->primary != instance) {
-            /* 4.3: a stale primary goes on saying PRIMARY until the cluster tells it. */
-            replica->is_promoting = false;
-            replica->due_ms = model->now_ms + model->switches.stale_primary_ms;
-        } else {
-            replica->sequence_number = group->sequence_number;
-        }
-    }
+    for (size_t i = 0; i < model->group_count; i++)
+        reconsider(model, &model->groups[i], instance);
     model_flow(model);
     model_advance(model, model->now_ms);
 }

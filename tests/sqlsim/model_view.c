@@ -176,6 +176,13 @@ struct model_view model_view_database(const struct model *model,
     return view;
 }
 
+bool model_view_is_connected(const struct model *model, const struct model_group *group,
+                             size_t instance)
+{
+    return group->replicas[instance].is_member && model_answers(model, instance) &&
+           model_hears_primary(model, group, instance);
+}
+
 /* An instance that is in a WSFC has the row, whatever its other groups are. */
 int model_view_quorum(const struct model *model, size_t instance)
 {

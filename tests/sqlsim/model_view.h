@@ -30,6 +30,10 @@ struct model_view model_view(const struct model *model, const struct model_group
 struct model_view model_view_database(const struct model *model,
                                       const struct model_database *database, size_t instance);
 
+/* connected_state in the row that the primary has of a replica (is_local = 0, 4.1). */
+bool model_view_is_connected(const struct model *model, const struct model_group *group,
+                             size_t instance);
+
 /* quorum_state of sys.dm_hadr_cluster, or 0 for no row (no quorum, or no WSFC). */
 int model_view_quorum(const struct model *model, size_t instance);
 

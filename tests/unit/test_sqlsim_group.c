@@ -20,13 +20,13 @@ enum { RESOLVING, PRIMARY, SECONDARY };
 #define SSISDB(model) (&(model)->databases[0])
 
 /* Three synchronous replicas and an asynchronous one elsewhere. */
-static int set_up(void **state)
+static struct model *new_model(void)
 {
     static const char *const names[] = {"SQL1", "SQL2", "SQL3", "DR"};
     struct model *model = calloc(1, sizeof(*model));
 
     if (!model)
-        return -1;
+        abort();
     model_init(model);
     (void)model_add_group(model, "AG1");
     for (size_t i = 0; i < REPLICAS; i++)
@@ -36,7 +36,12 @@ static int set_up(void **state)
     (void)master_key_add_password(&SSISDB(model)->content.key, "first", 0);
     model_set_initial_primary(model, AG1(model), SQL1);
     model_advance(model, 1000);
-    *state = model;
+    return model;
+}
+
+static int set_up(void **state)
+{
+    *state = new_model();
     return 0;
 }
 
@@ -107,11 +112,8 @@ static void test_data_stop_and_go_on(void **state)
     (void)state;
     for (enum hindrance hindrance = 0; hindrance < HINDRANCES; hindrance++) {
         for (size_t instance = SQL2; instance <= DR; instance += DR - SQL2) {
-            void *own = NULL;
-            struct model *model;
+            struct model *model = new_model();
 
-            assert_int_equal(set_up(&own), 0);
-            model = own;
             hinder(model, hindrance, instance);
             (void)master_key_add_password(key_of(model, SQL1), "second", 0);
             assert_false(has_second(model, instance));
@@ -119,7 +121,8 @@ static void test_data_stop_and_go_on(void **state)
             assert_int_equal(model_failover(model, AG1(model), instance, false), 41142);
             release(model, hindrance, instance);
             assert_true(has_second(model, instance));
-            (void)tear_down(&own);
+            model_deinit(model);
+            free(model);
         }
     }
 }
@@ -240,6 +243,8 @@ static void test_partition_of_two_instances(void **state)
 
     model_cut(model, SQL1, SQL2, false);
     assert_int_equal(view_of(model, SQL2).connected_state, 0);
+    assert_false(model_view_is_connected(model, AG1(model), SQL2)); /* says the primary */
+    assert_true(model_view_is_connected(model, AG1(model), SQL3));
     assert_int_equal(view_of(model, SQL2).synchronization_health, 0);
     assert_string_equal(view_of(model, SQL2).primary_replica, "SQL1"); /* the cluster says so */
     assert_int_equal(view_of(model, SQL3).connected_state, 1);
@@ -317,9 +322,29 @@ static void test_group_without_cluster(void **state)
     fail_over(model, SQL2, true);
     assert_int_equal(view_of(model, SQL1).role, PRIMARY);
     assert_int_equal(view_of(model, SQL2).role, PRIMARY);
+    model_cut(model, SQL3, DR, false);
+    model_heal(model, SQL1, SQL3); /* who cannot tell it */
+    settle(model);
+    assert_int_equal(view_of(model, SQL1).role, PRIMARY);
     model_heal(model, SQL1, SQL2);
     settle(model);
     assert_int_equal(view_of(model, SQL1).role, SECONDARY);
+}
+
+/* One that hung, and is cut off when it goes on. */
+static void test_resumed_without_cluster(void **state)
+{
+    struct model *model = *state;
+
+    model_hang(model, SQL1);
+    model_cut(model, SQL1, MODEL_CLUSTER, false);
+    fail_over(model, SQL2, true);
+    model->switches.lease_ms = 500;
+    model_resume(model, SQL1);
+    model_advance(model, model->now_ms + 499);
+    assert_int_equal(view_of(model, SQL1).role, PRIMARY);
+    settle(model);
+    assert_int_equal(view_of(model, SQL1).role, RESOLVING);
 }
 
 static void note_change(struct model *model, const struct model_group *group, size_t instance,
@@ -457,6 +482,7 @@ int main(void)
         TEST(test_primary_without_cluster),
         TEST(test_primary_finds_the_cluster_again),
         TEST(test_group_without_cluster),
+        TEST(test_resumed_without_cluster),
         TEST(test_quorum),
         TEST(test_long_resolving),
         TEST(test_removed_and_back),
