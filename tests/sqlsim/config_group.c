@@ -13,7 +13,7 @@ static enum escrow_err load_key(const json_t *entry, struct master_key *key)
     size_t i;
 
     key->exists = !json_is_false(json_object_get(entry, "master_key"));
-    key->has_probe_certificate = !json_is_false(json_object_get(entry, "probe_certificate"));
+    master_key_set_probe(key, !json_is_false(json_object_get(entry, "probe_certificate")));
     json_array_foreach(json_object_get(entry, "master_key_passwords"), i, password)
     {
         if (!json_is_string(password))

@@ -227,9 +227,9 @@ static json_t *command_dmk(struct simulator *simulator, struct control_words *wo
     else if (key && words->count == 2 && strcmp(words->words[1], "drop-service-key") == 0)
         master_key_add_service_key(key, "");
     else if (key && words->count == 2 && strcmp(words->words[1], "drop-certificate") == 0)
-        key->has_probe_certificate = false;
+        master_key_set_probe(key, false);
     else if (key && words->count == 2 && strcmp(words->words[1], "add-certificate") == 0)
-        key->has_probe_certificate = true;
+        master_key_set_probe(key, true);
     else
         return control_error("usage: dmk [--database D] add-password P | drop-password P | "
                              "drop-service-key | drop-certificate | add-certificate");

@@ -14,29 +14,14 @@
 #include <string.h>
 #include <strings.h>
 
-enum token_kind {
-    TOKEN_END,
-    TOKEN_WORD,
-    TOKEN_TEXT,
-    TOKEN_NAME,
-    TOKEN_BINARY,
-    TOKEN_SYMBOL,
-    TOKEN_UNCLOSED, /* a literal or name that never ends: to the end of the text */
-};
-
-struct token {
-    enum token_kind kind;
-    const char *start;
-    size_t len;
-};
-
 static bool is_word(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || c == '@' || c == '$' || c == '#' || c & 0x80;
 }
 
 /* A quoted token whose quote opens at start + before; a doubled close is one character. */
-static struct token quoted_token(enum token_kind kind, const char *start, size_t before, char close)
+static struct lexer_token quoted_token(enum lexer_kind kind, const char *start, size_t before,
+                                       char close)
 {
     size_t len = before + 1;
 
@@ -44,32 +29,32 @@ static struct token quoted_token(enum token_kind kind, const char *start, size_t
         if (start[len++] != close)
             continue;
         if (start[len] != close)
-            return (struct token){kind, start, len};
+            return (struct lexer_token){kind, start, len};
         len++;
     }
-    return (struct token){TOKEN_UNCLOSED, start, len};
+    return (struct lexer_token){LEXER_UNCLOSED, start, len};
 }
 
-static struct token next_token(const char **at)
+struct lexer_token lexer_next(const char **at)
 {
     const char *start = *at;
-    struct token token;
+    struct lexer_token token;
 
     while (isspace((unsigned char)*start))
         start++;
-    token = (struct token){TOKEN_SYMBOL, start, 1};
+    token = (struct lexer_token){LEXER_SYMBOL, start, 1};
     if (!*start) {
-        token = (struct token){TOKEN_END, start, 0};
+        token = (struct lexer_token){LEXER_END, start, 0};
     } else if (*start == '\'') {
-        token = quoted_token(TOKEN_TEXT, start, 0, '\'');
+        token = quoted_token(LEXER_TEXT, start, 0, '\'');
     } else if ((*start == 'N' || *start == 'n') && start[1] == '\'') {
-        token = quoted_token(TOKEN_TEXT, start, 1, '\'');
+        token = quoted_token(LEXER_TEXT, start, 1, '\'');
     } else if (*start == '[') {
-        token = quoted_token(TOKEN_NAME, start, 0, ']');
+        token = quoted_token(LEXER_NAME, start, 0, ']');
     } else if (is_word(*start)) {
         while (is_word(start[token.len]))
             token.len++;
-        token.kind = strncasecmp(start, "0x", 2) == 0 ? TOKEN_BINARY : TOKEN_WORD;
+        token.kind = strncasecmp(start, "0x", 2) == 0 ? LEXER_BINARY : LEXER_WORD;
     }
     *at = start + token.len;
     return token;
@@ -85,18 +70,17 @@ static size_t continuation_length(const char *at)
     return at[1] == '\n' ? 2 : 0;
 }
 
-/* The value of a literal or quoted name; the lexeme of anything else. */
-static char *token_value(const struct token *token)
+char *lexer_value(const struct lexer_token *token)
 {
     const char *start = token->start;
     size_t len = token->len, out = 0;
     char *value = memory_new(len + 1);
 
-    if (token->kind == TOKEN_BINARY) {
+    if (token->kind == LEXER_BINARY) {
         memcpy(value, start + 2, len - 2);
         return value;
     }
-    if (token->kind != TOKEN_TEXT && token->kind != TOKEN_NAME) {
+    if (token->kind != LEXER_TEXT && token->kind != LEXER_NAME) {
         memcpy(value, start, len);
         return value;
     }
@@ -105,7 +89,7 @@ static char *token_value(const struct token *token)
         len--;
     }
     for (size_t i = 1; i + 1 < len; i++) {
-        size_t skipped = token->kind == TOKEN_TEXT ? continuation_length(start + i) : 0;
+        size_t skipped = token->kind == LEXER_TEXT ? continuation_length(start + i) : 0;
 
         if (skipped) {
             i += skipped - 1;
@@ -118,29 +102,39 @@ static char *token_value(const struct token *token)
     return value;
 }
 
-static bool token_is(const struct token *token, const char *word)
+bool lexer_is(const struct lexer_token *token, const char *word)
 {
     return token->len == strlen(word) && strncasecmp(token->start, word, token->len) == 0;
 }
 
-static bool is_parameter(const struct token *pattern, enum token_kind *ret_kind)
+static bool is_parameter(const struct lexer_token *pattern, enum lexer_kind *ret_kind)
 {
-    if (token_is(pattern, "$text"))
-        *ret_kind = TOKEN_TEXT;
-    else if (token_is(pattern, "$name"))
-        *ret_kind = TOKEN_NAME;
-    else if (token_is(pattern, "$binary"))
-        *ret_kind = TOKEN_BINARY;
+    if (lexer_is(pattern, "$text"))
+        *ret_kind = LEXER_TEXT;
+    else if (lexer_is(pattern, "$name"))
+        *ret_kind = LEXER_NAME;
+    else if (lexer_is(pattern, "$binary"))
+        *ret_kind = LEXER_BINARY;
     else
         return false;
     return true;
 }
 
-static bool tokens_equal(const struct token *a, const struct token *b)
+/* [name] in a pattern is met by name too, but not the other way round: quotes make a name of any
+ * word. */
+static bool is_quoted_name_of(const struct lexer_token *quoted, const struct lexer_token *word)
 {
+    return quoted->kind == LEXER_NAME && word->kind == LEXER_WORD && quoted->len == word->len + 2 &&
+           strncasecmp(quoted->start + 1, word->start, word->len) == 0;
+}
+
+static bool tokens_equal(const struct lexer_token *a, const struct lexer_token *b)
+{
+    if (is_quoted_name_of(a, b))
+        return true;
     if (a->kind != b->kind || a->len != b->len)
         return false;
-    if (a->kind == TOKEN_TEXT)
+    if (a->kind == LEXER_TEXT)
         return memcmp(a->start, b->start, a->len) == 0;
     return strncasecmp(a->start, b->start, a->len) == 0;
 }
@@ -154,27 +148,54 @@ void lexer_parameters_deinit(struct lexer_parameters *parameters)
     parameters->count = 0;
 }
 
-bool lexer_match(const char *pattern, const char *text, struct lexer_parameters *ret_parameters)
+static bool meets_parameter(const struct lexer_token *token, enum lexer_kind kind)
 {
-    struct lexer_parameters parameters = {0};
+    return token->kind == kind || (kind == LEXER_NAME && token->kind == LEXER_WORD);
+}
+
+/* Everything up to a ; or the end, as it stands there. */
+static char *take_arguments(const char **text)
+{
+    const char *start = NULL, *end = *text;
 
     for (;;) {
-        struct token want = next_token(&pattern);
-        struct token have = next_token(&text);
-        enum token_kind kind;
+        struct lexer_token token = lexer_next(text);
 
-        if (want.kind == TOKEN_END) {
-            if (token_is(&have, ";"))
-                have = next_token(&text);
-            if (have.kind != TOKEN_END)
-                break;
+        if (!start)
+            start = token.start;
+
+        if (token.kind == LEXER_END || lexer_is(&token, ";"))
+            break;
+        end = token.start + token.len;
+    }
+    *text = end;
+    return memory_copy_part(start, end > start ? (size_t)(end - start) : 0);
+}
+
+bool lexer_match_start(const char *pattern, const char **text,
+                       struct lexer_parameters *ret_parameters)
+{
+    struct lexer_parameters parameters = {0};
+    const char *at = *text;
+
+    for (;;) {
+        struct lexer_token want = lexer_next(&pattern), have;
+        enum lexer_kind kind;
+
+        if (want.kind == LEXER_END) {
+            *text = at;
             *ret_parameters = parameters;
             return true;
         }
+        if (lexer_is(&want, "$arguments") && parameters.count < LEXER_PARAMETERS_MAX) {
+            parameters.values[parameters.count++] = take_arguments(&at);
+            continue;
+        }
+        have = lexer_next(&at);
         if (is_parameter(&want, &kind)) {
-            if (have.kind != kind || parameters.count == LEXER_PARAMETERS_MAX)
+            if (!meets_parameter(&have, kind) || parameters.count == LEXER_PARAMETERS_MAX)
                 break;
-            parameters.values[parameters.count++] = token_value(&have);
+            parameters.values[parameters.count++] = lexer_value(&have);
         } else if (!tokens_equal(&want, &have)) {
             break;
         }
@@ -183,11 +204,26 @@ bool lexer_match(const char *pattern, const char *text, struct lexer_parameters 
     return false;
 }
 
-static void write_redacted(FILE *stream, const struct token *token)
+bool lexer_match(const char *pattern, const char *text, struct lexer_parameters *ret_parameters)
+{
+    struct lexer_token token;
+
+    if (!lexer_match_start(pattern, &text, ret_parameters))
+        return false;
+    token = lexer_next(&text);
+    if (lexer_is(&token, ";"))
+        token = lexer_next(&text);
+    if (token.kind == LEXER_END)
+        return true;
+    lexer_parameters_deinit(ret_parameters);
+    return false;
+}
+
+static void write_redacted(FILE *stream, const struct lexer_token *token)
 {
     uint8_t digest[SHA256_DIGEST_LENGTH];
     char hex[2 * SHA256_DIGEST_LENGTH + 1];
-    char *value = token_value(token);
+    char *value = lexer_value(token);
 
     if (!EVP_Digest(value, strlen(value), digest, NULL, EVP_sha256(), NULL))
         abort();
@@ -208,19 +244,19 @@ char *lexer_redact(const char *text)
         abort();
     for (;;) {
         const char *before = text;
-        struct token token = next_token(&text);
+        struct lexer_token token = lexer_next(&text);
 
-        if (token.kind == TOKEN_END)
+        if (token.kind == LEXER_END)
             break;
         fwrite(before, 1, (size_t)(token.start - before), stream);
-        if (seen == 2 && (token.kind == TOKEN_TEXT || token.kind == TOKEN_UNCLOSED))
+        if (seen == 2 && (token.kind == LEXER_TEXT || token.kind == LEXER_UNCLOSED))
             write_redacted(stream, &token);
         else
             fwrite(token.start, 1, token.len, stream);
-        if (token_is(&token, "PASSWORD"))
+        if (lexer_is(&token, "PASSWORD") || lexer_is(&token, "@password"))
             seen = 1;
         else
-            seen = seen == 1 && token_is(&token, "=") ? 2 : 0;
+            seen = seen == 1 && lexer_is(&token, "=") ? 2 : 0;
     }
     if (fclose(stream) != 0)
         abort();
@@ -229,7 +265,7 @@ char *lexer_redact(const char *text)
 
 char *lexer_first_word(const char *text)
 {
-    struct token token = next_token(&text);
+    struct lexer_token token = lexer_next(&text);
 
-    return memory_copy_part(token.start, token.kind == TOKEN_WORD ? token.len : 0);
+    return memory_copy_part(token.start, token.kind == LEXER_WORD ? token.len : 0);
 }

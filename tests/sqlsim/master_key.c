@@ -136,3 +136,26 @@ bool master_key_has_certificate(const struct master_key *key, const char *name)
 
     return certificate && !certificate->has_password && certificate->generation == key->generation;
 }
+
+bool master_key_credential_opens(const struct master_key *key,
+                                 const struct credentials *credentials, uint32_t family)
+{
+    for (size_t i = 0; i < credentials->count; i++) {
+        if (credentials->entries[i].family == family &&
+            master_key_has_password(key, credentials->entries[i].password))
+            return true;
+    }
+    return false;
+}
+
+void master_key_set_probe(struct master_key *key, bool has_probe)
+{
+    struct key_object *probe = key_objects_find(&key->objects, KEY_CERTIFICATE, MASTER_KEY_PROBE);
+
+    if (has_probe && !probe)
+        probe = key_objects_add(&key->objects, KEY_CERTIFICATE, MASTER_KEY_PROBE);
+    if (has_probe)
+        probe->generation = key->generation;
+    else if (probe)
+        key_objects_remove(&key->objects, probe);
+}

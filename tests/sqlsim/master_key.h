@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "tests/sqlsim/credential.h"
 #include "tests/sqlsim/key_object.h"
 
 /*
@@ -9,11 +10,11 @@
  * Rights, open sessions and read-only databases are not known here: statements check them first.
  */
 #define MASTER_KEY_SMK_MAX 64
+#define MASTER_KEY_PROBE "escrowd_probe" /* the certificate that a database has from the start */
 
 struct master_key {
     bool exists;
-    bool has_probe_certificate; /* escrowd_probe, its private key under the DMK */
-    uint32_t generation;        /* of the key material */
+    uint32_t generation; /* of the key material */
     size_t password_count;
     char **passwords;
     char service_key[MASTER_KEY_SMK_MAX]; /* of the instance whose SMK wraps it; empty: none */
@@ -44,6 +45,11 @@ int32_t master_key_drop_password(struct master_key *key, const char *password);
 void master_key_add_service_key(struct master_key *key, const char *service_key);
 bool master_key_wrapped_by(const struct master_key *key, const char *service_key);
 void master_key_drop_service_key(struct master_key *key);
+/* Whether a stored password of this family opens it. */
+bool master_key_credential_opens(const struct master_key *key,
+                                 const struct credentials *credentials, uint32_t family);
 
+/* Makes or removes the certificate escrowd_probe. */
+void master_key_set_probe(struct master_key *key, bool has_probe);
 /* The certificate by name if its private key is there and not under a password of its own. */
 bool master_key_has_certificate(const struct master_key *key, const char *name);

@@ -23,6 +23,8 @@ static void instance_deinit(struct model_instance *instance)
     free(instance->server_name);
     free(instance->service_key);
     free(instance->version);
+    credentials_deinit(&instance->credentials);
+    applocks_deinit(&instance->applocks);
 }
 
 static void group_deinit(struct model_group *group)
@@ -56,6 +58,7 @@ void model_deinit(struct model *model)
     for (size_t i = 0; i < model->distributed_count; i++)
         free(model->distributed[i].name);
     principals_deinit(&model->principals);
+    key_files_deinit(&model->key_files);
     memset(model, 0, sizeof(*model));
 }
 
@@ -146,8 +149,10 @@ struct model_database *model_add_database(struct model *model, const char *name,
         .group = group,
         .instance = instance,
         .owner = group ? group->primary : instance,
-        .content.key = {.exists = true, .has_probe_certificate = true, .generation = 1},
+        .family = (uint32_t)model->database_count,
+        .content.key = {.exists = true, .generation = ++model->key_generations},
     };
+    master_key_set_probe(&database->content.key, true);
     return database;
 }
 
@@ -205,16 +210,39 @@ struct model_content *model_content(struct model *model, struct model_database *
     return behind ? behind : &model->databases[source].content;
 }
 
+static bool service_key_opens(const struct model *model, const struct model_database *database,
+                              size_t instance)
+{
+    const struct master_key *key = &content_of(model, database, instance)->key;
+
+    return master_key_wrapped_by(key, model->instances[instance].service_key) ||
+           (model->switches.master_copy_opens &&
+            database->copies[instance].master_copy == key->generation);
+}
+
 bool model_opens(const struct model *model, const struct model_database *database, size_t instance)
 {
     const struct master_key *key = &content_of(model, database, instance)->key;
 
-    if (!key->exists)
+    if (!key->exists || model->instances[instance].has_lost_service_key)
         return false;
-    if (master_key_wrapped_by(key, model->instances[instance].service_key))
+    return service_key_opens(model, database, instance) ||
+           master_key_credential_opens(key, &model->instances[instance].credentials,
+                                       database->family);
+}
+
+bool model_use_key(struct model *model, struct model_database *database, size_t instance,
+                   bool is_writable)
+{
+    if (!model_opens(model, database, instance))
+        return false;
+    if (service_key_opens(model, database, instance))
         return true;
-    return model->switches.master_copy_opens &&
-           database->copies[instance].master_copy == key->generation;
+    /* 5.1: a stored password opened it. */
+    if (!is_writable)
+        return model->switches.readonly_credential == SWITCH_CREDENTIAL_OPENS;
+    model_set_initial_owner(model, database, instance);
+    return true;
 }
 
 void model_add_service_key(struct model *model, struct model_database *database, size_t instance,

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "tests/sqlsim/applock.h"
+#include "tests/sqlsim/credential.h"
+#include "tests/sqlsim/key_file.h"
 #include "tests/sqlsim/master_key.h"
 #include "tests/sqlsim/principal.h"
 #include "tests/sqlsim/switches.h"
+#include "tests/sqlsim/version.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -47,6 +51,12 @@ struct model_instance {
     char *server_name; /* @@SERVERNAME; sys.availability_replicas keeps the old one */
     char *service_key; /* id of its service master key */
     char *version;     /* "16.0.4165.4" */
+    enum version_platform platform;
+    bool has_lost_service_key;      /* the SMK cannot be decrypted: a service account (LCRIS) */
+    struct credentials credentials; /* stored passwords of DMKs */
+    bool is_upgrading;              /* script upgrade mode */
+    bool is_single_user;
+    struct applocks applocks;
     enum model_quorum quorum;
     bool is_alive, is_hung;
     uint32_t cut; /* bit n: no network to instance n, or to MODEL_CLUSTER */
@@ -114,6 +124,8 @@ struct model_database {
     struct model_group *group; /* NULL: of one instance only */
     size_t instance;           /* that one, else MODEL_NONE */
     size_t owner;              /* whose writes are in content: the last primary, or MODEL_NONE */
+    uint32_t family;           /* family_guid: a restored copy has that of its backup */
+    struct session *writer;    /* whose transaction has changed its keys, or NULL */
     struct model_content content;
     struct model_copy copies[MODEL_INSTANCES_MAX]; /* by instance */
 };
@@ -135,6 +147,8 @@ struct model {
     struct model_distributed distributed[MODEL_DISTRIBUTED_MAX];
     uint32_t next_id;
     int32_t next_session_id;
+    uint32_t key_generations; /* handed out to DMKs */
+    struct key_files key_files;
     int64_t now_ms;
     /* Databases of the group on this instance are taken from their sessions; may be NULL. */
     void (*on_role_change)(struct model *model, const struct model_group *group, size_t instance,
@@ -172,8 +186,12 @@ void model_set_initial_owner(struct model *model, struct model_database *databas
 /* The content as this instance has it; writes to it are the caller's to allow. */
 struct model_content *model_content(struct model *model, struct model_database *database,
                                     size_t instance);
-/* Whether the DMK opens by itself with what this instance has (1.9). */
+/* Whether the DMK opens by itself with what this instance has (1.9), stored passwords included. */
 bool model_opens(const struct model *model, const struct model_database *database, size_t instance);
+/* The same when something uses the DMK: what a stored password opens is wrapped by the SMK again.
+ */
+bool model_use_key(struct model *model, struct model_database *database, size_t instance,
+                   bool is_writable);
 /* Records ADD ENCRYPTION BY SERVICE MASTER KEY by a login on this instance. */
 void model_add_service_key(struct model *model, struct model_database *database, size_t instance,
                            const char *login);

@@ -18,6 +18,9 @@ void reply_deinit(struct reply *reply)
     free(reply->values);
     for (size_t i = 0; i < reply->message_count; i++)
         free(reply->messages[i].text);
+    for (size_t i = 0; reply->added && i < reply->column_count; i++)
+        free((char *)(uintptr_t)reply->added[i].name);
+    free(reply->added);
     memset(reply, 0, sizeof(*reply));
 }
 
@@ -25,6 +28,14 @@ void reply_columns(struct reply *reply, const struct reply_column *columns, size
 {
     reply->columns = columns;
     reply->column_count = count;
+}
+
+void reply_add_column(struct reply *reply, const char *name, enum reply_type type)
+{
+    reply->added = memory_grow(reply->added, reply->column_count + 1, sizeof(*reply->added));
+    reply->added[reply->column_count++] =
+        (struct reply_column){.name = memory_copy(name), .type = type};
+    reply->columns = reply->added;
 }
 
 void reply_value(struct reply *reply, const char *text)

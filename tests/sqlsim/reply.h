@@ -26,9 +26,10 @@ struct reply_message {
 };
 
 struct reply {
-    const struct reply_column *columns; /* static, not owned; NULL: no result set */
+    const struct reply_column *columns; /* static, or added ones; NULL: no result set */
     size_t column_count;
-    char **values; /* row after row; NULL entries are NULL */
+    struct reply_column *added; /* by reply_add_column, owned with their names; or NULL */
+    char **values;              /* row after row; NULL entries are NULL */
     size_t value_count;
     struct reply_message messages[REPLY_MESSAGES_MAX];
     size_t message_count;
@@ -40,6 +41,8 @@ struct reply {
 void reply_deinit(struct reply *reply); /* a zeroed reply is valid */
 
 void reply_columns(struct reply *reply, const struct reply_column *columns, size_t count);
+/* One more column, in place of reply_columns; the name is copied. */
+void reply_add_column(struct reply *reply, const char *name, enum reply_type type);
 /* The next value of the row; text is copied, NULL is NULL. */
 void reply_value(struct reply *reply, const char *text);
 void reply_number(struct reply *reply, int64_t number);

@@ -12,6 +12,11 @@
 static const struct server_error errors[] = {
     /* 2.2 login, permission, syntax */
     {102, 15, 1, "Incorrect syntax near '%1'."},
+    {226, 16, 1, "%1 statement not allowed within multi-statement transaction."},
+    {137, 15, 2, "Must declare the scalar variable \"%1\"."},
+    {207, 16, 1, "Invalid column name '%1'."},
+    {208, 16, 1, "Invalid object name '%1'."},
+    {229, 14, 5, "The %1 permission was denied on the object '%2'."},
     {297, 16, 1, "The user does not have permission to perform this action."},
     {300, 14, 1, "%1 permission was denied on object '%2', database 'master'."},
     {911, 16, 1, "Database '%1' does not exist. Make sure that the name is entered correctly."},
@@ -19,7 +24,16 @@ static const struct server_error errors[] = {
         "current security context."},
     {4060, 11, 1, "Cannot open database \"%1\" requested by the login. The login failed."},
     {18456, 14, 1, "Login failed for user '%1'."},
+    {18401, 14, 1, "Login failed for user '%1'. Reason: Server is in script upgrade mode. Only "
+        "administrator can connect at this time."},
+    {18461, 14, 1, "Login failed for user '%1'. Reason: Server is in single user mode. Only one "
+        "administrator can connect at this time."},
     {18470, 14, 1, "Login failed for user '%1'. Reason: The account is disabled."},
+    {18486, 14, 1, "Login failed for user '%1' because the account is currently locked out. The "
+        "system administrator can unlock it. "},
+    {18487, 14, 1, "Login failed for user '%1'. Reason: The password of the account has expired."},
+    {18488, 14, 1, "Login failed for user '%1'. Reason: The password of the account must be "
+        "changed."},
     /* 2.3 availability groups */
     {922, 14, 1, "Database '%1' is being recovered. Waiting until recovery is finished."},
     {927, 14, 1, "Database '%1' cannot be opened. It is in the middle of a restore."},
@@ -51,16 +65,44 @@ static const struct server_error errors[] = {
         "Server cannot become the primary replica. One or more databases are not synchronized or "
         "have not joined the availability group."},
     /* 2.1 keys; the objects named in 15558, 15579 and 15315 are unconfirmed (10.3) */
-    {15151, 16, 1, "Cannot find the symmetric key 'master key', because it does not exist or you "
-        "do not have permission."},
+    {15151, 16, 1, "Cannot %1 '%2', because it does not exist or you do not have "
+        "permission."},
+    {15116, 16, 1, "Password validation failed. The password does not meet the operating system "
+        "policy requirements because it is too short."},
+    {15118, 16, 1, "Password validation failed. The password does not meet the operating system "
+        "policy requirements because it is not complex enough."},
+    {15156, 16, 1, "The password that you specified is too long. The password should have no more "
+        "than %1 characters."},
+    {15240, 16, 1, "Cannot write into file '%1'. Verify that you have write permissions, that the "
+        "file path is valid, and that the file does not already exist."},
+    {15247, 16, 1, "User does not have permission to perform this action."},
+    {15276, 16, 1, "Cannot provision master key passwords for system databases."},
     {15313, 16, 1, "The key is not encrypted using the specified decryptor."},
     {15315, 16, 1, "The key '%1' is not open. Please open the key before using it."},
     {15557, 16, 1, "There is already a encryption by password '%1'."},
     {15558, 16, 1, "Cannot drop encryption by password '%1'."},
+    {15317, 16, 1, "The master key file does not exist or has invalid format."},
+    {15329, 16, 1, "The current master key cannot be decrypted. If this is a database master key, "
+        "you should attempt to open it in the session before performing this operation. The FORCE "
+        "option can be used to ignore this error and continue the operation but the data encrypted "
+        "by the old master key will be lost."},
+    {15465, 16, 1, "The private key password is invalid."},
+    {15466, 16, 1, "An error occurred during decryption."},
+    {15578, 16, 1, "There is already a master key in the database. Please drop it before "
+        "performing this statement."},
     {15579, 16, 1, "Adding an encryption to the symmetric key failed. An encryption by the same "
         "password '%1' may already exist."},
+    {15580, 16, 1, "Cannot drop master key because %1 '%2' is encrypted by it."},
     {15581, 16, 1, "Please create a master key in the database or open the master key in the "
         "session before performing this operation."},
+    {15584, 10, 1, "An error occurred while decrypting certificate '%1' that was encrypted by the "
+        "old master key. The error was ignored because the FORCE option was specified."},
+    {15585, 10, 1, "The current master key cannot be decrypted. The error was ignored because the "
+        "FORCE option was specified."},
+    {15588, 10, 1, "The old and new master keys are identical. No data re-encryption is required."},
+    {15594, 16, 1, "The password is already provisioned for the database '%1'"},
+    {15595, 16, 1, "The password cannot be dropped because it is not provisioned for the database "
+        "'%1'"},
     /* 2.4; the text of 27219 is not collected */
     {27219, 16, 1, "The caller has no right to run this procedure of the SSIS catalog."},
     /* not in sqlserver-facts: common knowledge, M */
@@ -68,9 +110,18 @@ static const struct server_error errors[] = {
     {1205, 13, 51, "Transaction was deadlocked on lock resources with another process and has been "
         "chosen as the deadlock victim. Rerun the transaction."},
     {1222, 16, 51, "Lock request time out period exceeded."},
+    {1222, 16, 51, "Lock request time out period exceeded."},
     {2812, 16, 62, "Could not find stored procedure '%1'."},
+    {3902, 16, 1, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION."},
+    {3903, 16, 1, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."},
     {5701, 0, 2, "Changed database context to '%1'."},
     {5703, 0, 1, "Changed language setting to %1."},
+    {15232, 16, 1, "A certificate with name '%1' already exists or this certificate already has "
+        "been added to the database."},
+    {15282, 16, 1, "A key with name '%1' or user defined unique identifier already exists or you "
+        "do not have permissions to create it."},
+    {15352, 16, 1, "The certificate cannot be dropped because one or more entities are either "
+        "signed or encrypted using it."},
 };
 /* clang-format on */
 

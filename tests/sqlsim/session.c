@@ -3,6 +3,7 @@
 
 #include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/model_view.h"
+#include "tests/sqlsim/transaction.h"
 
 #include <openssl/crypto.h>
 
@@ -106,19 +107,31 @@ static bool open_login_database(struct session *session, const char *database, s
     return false;
 }
 
+static struct login_gate gate_of(const struct model *model, size_t instance)
+{
+    const struct model_instance *here = &model->instances[instance];
+
+    return (struct login_gate){
+        .instance = instance,
+        .lockout_threshold = (uint32_t)model->switches.lockout_threshold,
+        .locked_needs_password = model->switches.locked_wrong_password == SWITCH_LOCKED_18456,
+        .is_upgrading = here->is_upgrading,
+        .is_single_user = here->is_single_user,
+        .has_sessions = !LIST_EMPTY(&here->sessions),
+    };
+}
+
 struct session *session_new(struct model *model, size_t instance, const struct session_login *login,
                             struct reply *reply)
 {
-    const struct login *found = principals_find_login(&model->principals, instance, login->name);
+    const struct login_gate gate = gate_of(model, instance);
+    const struct login *found = NULL;
+    int32_t number =
+        principals_log_in(&model->principals, &gate, login->name, login->password, &found);
     struct session *session;
 
-    /* One text for an unknown login and a wrong password: the client always sees state 1 (2.2). */
-    if (!found || !found->password || strcmp(found->password, login->password) != 0) {
-        reply_message(reply, 18456, login->name, NULL);
-        return NULL;
-    }
-    if (found->is_disabled) {
-        reply_message(reply, 18470, login->name, NULL);
+    if (number) {
+        reply_message(reply, number, login->name, NULL);
         return NULL;
     }
     session = memory_new(sizeof(*session));
@@ -137,6 +150,9 @@ struct session *session_new(struct model *model, size_t instance, const struct s
 
 void session_free(struct session *session)
 {
+    transaction_rollback(session);
+    applocks_end_session(&session->model->instances[session->instance].applocks, session->id);
+    key_objects_deinit(&session->open_objects);
     LIST_REMOVE(session, entry);
     OPENSSL_cleanse(session, sizeof(*session));
     free(session);
@@ -144,6 +160,9 @@ void session_free(struct session *session)
 
 void session_reset(struct session *session)
 {
+    transaction_rollback(session);
+    applocks_end_session(&session->model->instances[session->instance].applocks, session->id);
+    key_objects_deinit(&session->open_objects);
     session->database = NULL;
     session->open_keys = 0;
     session->context_len = 0;
@@ -160,6 +179,7 @@ void session_kill_all(struct model *model, const struct model_group *group, size
 
         if (session->database && session->database->group == group && !session->is_killed) {
             session->is_killed = true;
+            transaction_rollback(session);
             /* May free it. */
             if (session->on_kill)
                 session->on_kill(session, session->argument);

@@ -18,9 +18,11 @@ struct session {
     int32_t id;
     struct model_database *database; /* NULL: master */
     bool has_read_intent;
-    bool is_encrypted;  /* TLS covers more than the login */
-    bool is_killed;     /* by a role change: the next reply ends it */
-    uint32_t open_keys; /* bit n: the DMK of database n (1.3) */
+    bool is_encrypted;               /* TLS covers more than the login */
+    bool is_killed;                  /* by a role change: the next reply ends it */
+    uint32_t open_keys;              /* bit n: the DMK of database n (1.3) */
+    struct transaction *transaction; /* NULL: none is open */
+    struct key_objects open_objects; /* the symmetric keys that it opened, by name */
     size_t context_len;
     uint8_t context[SESSION_CONTEXT_MAX];
     void (*on_kill)(struct session *session, void *argument); /* may be NULL */
@@ -35,14 +37,16 @@ struct session_login {
 };
 
 /*
- * Logs in. NULL with the errors in reply (18456, 18470; 4060 with what it rests on) if refused.
- * The reply of a login that succeeds holds the database change and 5701. Owned by the caller.
+ * Logs in. NULL with the errors in reply (principals_log_in; 4060 with what it rests on) if
+ * refused. The reply of a login that succeeds holds the database change and 5701. Owned by the
+ * caller.
  */
 struct session *session_new(struct model *model, size_t instance, const struct session_login *login,
                             struct reply *reply);
 void session_free(struct session *session);
 
-/* A pooled connection's reset: back to master, no open key, no CONTEXT_INFO (1.3). */
+/* A pooled connection's reset: back to master, no open key (1.3), lock, transaction, CONTEXT_INFO.
+ */
 void session_reset(struct session *session);
 
 /* Server rights and rights in the database, enum principal_right. */

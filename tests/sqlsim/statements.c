@@ -3,6 +3,7 @@
 
 #include "libescrow/cleanup.h"
 #include "libescrow/encode.h"
+#include "tests/sqlsim/select.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +28,7 @@ static void statement_set_context(struct session *session,
 }
 
 /* clang-format off */
-static const struct {
-    const char *pattern;
-    statement_fn run;
-    const char *source; /* section of sqlserver-facts, or who sends it */
-} statements[] = {
+static const struct statement statements[] = {
     /* libescrow/tsql.c, in the order of tsql.h */
     {"SELECT ar.replica_server_name, ag.cluster_type,"
      " CASE WHEN EXISTS (SELECT 1 FROM sys.availability_groups AS dag"
@@ -83,18 +80,31 @@ static const struct {
 };
 /* clang-format on */
 
+static bool run_row(const struct statement *row, struct session *session, const char *text,
+                    struct reply *reply)
+{
+    struct lexer_parameters parameters = {0};
+
+    if (!lexer_match(row->pattern, text, &parameters))
+        return false;
+    row->run(session, &parameters, reply);
+    lexer_parameters_deinit(&parameters);
+    return true;
+}
+
 bool statements_run(struct session *session, const char *text, struct reply *reply)
 {
-    for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
-        struct lexer_parameters parameters = {0};
+    const struct statement *row;
 
-        if (!lexer_match(statements[i].pattern, text, &parameters))
-            continue;
-        statements[i].run(session, &parameters, reply);
-        lexer_parameters_deinit(&parameters);
-        return true;
+    for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
+        if (run_row(&statements[i], session, text, reply))
+            return true;
     }
-    if (statements_run_catalog(session, text, reply))
+    for (size_t i = 0; (row = statements_dba(i)) != NULL; i++) {
+        if (run_row(row, session, text, reply))
+            return true;
+    }
+    if (statements_run_catalog(session, text, reply) || select_run(session, text, reply))
         return true;
     CLEANUP(cleanup_free) char *word = lexer_first_word(text);
 

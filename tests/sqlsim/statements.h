@@ -5,11 +5,18 @@
 #include "tests/sqlsim/session.h"
 
 /*
- * The T-SQL that the model understands: one row per statement in statements.c, in the order of
- * libescrow/tsql.h. A batch is one statement.
+ * The T-SQL that the model understands: one row per statement. What this project sends is in
+ * statements.c, in the order of libescrow/tsql.h; what a DBA does beside it in statements_dba.c;
+ * what he asks, in select.h. A batch is one statement.
  */
 typedef void (*statement_fn)(struct session *session, const struct lexer_parameters *parameters,
                              struct reply *reply);
+
+struct statement {
+    const char *pattern; /* of the lexer */
+    statement_fn run;
+    const char *source; /* section of sqlserver-facts, or who sends it */
+};
 
 /* Runs a batch. false: unknown, and the reply holds 102. */
 bool statements_run(struct session *session, const char *text, struct reply *reply);
@@ -32,20 +39,84 @@ void statement_find_session(struct session *session, const struct lexer_paramete
 void statement_identity(struct session *session, const struct lexer_parameters *parameters,
                         struct reply *reply);
 
-/* statements_key.c: the master key and what lies under it */
-void statement_opens(struct session *session, const struct lexer_parameters *parameters,
-                     struct reply *reply);
-void statement_probe_certificate(struct session *session, const struct lexer_parameters *parameters,
+/* statements_dba.c: its rows, or NULL behind the last. */
+const struct statement *statements_dba(size_t index);
+
+/* statements_key.c: the master key */
+void statement_create_master_key(struct session *session, const struct lexer_parameters *parameters,
                                  struct reply *reply);
+void statement_drop_master_key(struct session *session, const struct lexer_parameters *parameters,
+                               struct reply *reply);
 void statement_open_master_key(struct session *session, const struct lexer_parameters *parameters,
                                struct reply *reply);
 void statement_close_master_key(struct session *session, const struct lexer_parameters *parameters,
                                 struct reply *reply);
 void statement_add_service_key(struct session *session, const struct lexer_parameters *parameters,
                                struct reply *reply);
+void statement_drop_service_key(struct session *session, const struct lexer_parameters *parameters,
+                                struct reply *reply);
 void statement_add_password(struct session *session, const struct lexer_parameters *parameters,
                             struct reply *reply);
 void statement_drop_password(struct session *session, const struct lexer_parameters *parameters,
                              struct reply *reply);
+void statement_regenerate(struct session *session, const struct lexer_parameters *parameters,
+                          struct reply *reply);
+void statement_force_regenerate(struct session *session, const struct lexer_parameters *parameters,
+                                struct reply *reply);
+void statement_backup_master_key(struct session *session, const struct lexer_parameters *parameters,
+                                 struct reply *reply);
+void statement_restore_master_key(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply);
+void statement_force_restore_master_key(struct session *session,
+                                        const struct lexer_parameters *parameters,
+                                        struct reply *reply);
+
+/* statements_certificate.c: what lies under it */
+void statement_opens(struct session *session, const struct lexer_parameters *parameters,
+                     struct reply *reply);
+void statement_probe_certificate(struct session *session, const struct lexer_parameters *parameters,
+                                 struct reply *reply);
+void statement_create_certificate(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply);
+void statement_create_certificate_with_password(struct session *session,
+                                                const struct lexer_parameters *parameters,
+                                                struct reply *reply);
+void statement_drop_certificate(struct session *session, const struct lexer_parameters *parameters,
+                                struct reply *reply);
+void statement_create_symmetric_key(struct session *session,
+                                    const struct lexer_parameters *parameters, struct reply *reply);
+void statement_drop_symmetric_key(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply);
+void statement_open_symmetric_key(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply);
+void statement_close_symmetric_key(struct session *session,
+                                   const struct lexer_parameters *parameters, struct reply *reply);
+
+/* statements_server.c: transactions, application locks, stored passwords, service master key */
+void statement_begin(struct session *session, const struct lexer_parameters *parameters,
+                     struct reply *reply);
+void statement_commit(struct session *session, const struct lexer_parameters *parameters,
+                      struct reply *reply);
+void statement_rollback(struct session *session, const struct lexer_parameters *parameters,
+                        struct reply *reply);
+void statement_get_applock(struct session *session, const struct lexer_parameters *parameters,
+                           struct reply *reply);
+void statement_release_applock(struct session *session, const struct lexer_parameters *parameters,
+                               struct reply *reply);
+void statement_select_get_applock(struct session *session,
+                                  const struct lexer_parameters *parameters, struct reply *reply);
+void statement_select_release_applock(struct session *session,
+                                      const struct lexer_parameters *parameters,
+                                      struct reply *reply);
+void statement_control_password(struct session *session, const struct lexer_parameters *parameters,
+                                struct reply *reply);
+void statement_regenerate_service_key(struct session *session,
+                                      const struct lexer_parameters *parameters,
+                                      struct reply *reply);
+void statement_force_regenerate_service_key(struct session *session,
+                                            const struct lexer_parameters *parameters,
+                                            struct reply *reply);
+
+/* statements_ssisdb.c: procedures of the catalog */
 void statement_catalog_startup(struct session *session, const struct lexer_parameters *parameters,
                                struct reply *reply);

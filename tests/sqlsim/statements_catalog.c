@@ -82,7 +82,8 @@ static void view_column(struct session *session, const struct lexer_parameters *
 /* 2.1: listed with severity 10 and raised with 16. */
 static bool is_listed_as_information(int32_t number)
 {
-    return number == 15313 || number == 15315 || number == 15557 || number == 15558;
+    return number == 15313 || number == 15315 || number == 15317 || number == 15557 ||
+           number == 15558;
 }
 
 /* 2: the texts keep the model's own placeholders. */

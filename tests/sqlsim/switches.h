@@ -19,10 +19,15 @@ enum { SWITCH_DEAD_PRIMARY_NULL, SWITCH_DEAD_PRIMARY_STALE };   /* dead_primary_
 enum { SWITCH_NO, SWITCH_YES };                                 /* master_copy_opens */
 enum { SWITCH_SEQUENCE_ZERO, SWITCH_SEQUENCE_COUNTS };          /* wsfc_sequence_number */
 enum { SWITCH_DUPLICATE_OK, SWITCH_DUPLICATE_15557, SWITCH_DUPLICATE_15579 };
-enum { SWITCH_CLOSE_15315, SWITCH_CLOSE_OK };                /* close_unopened */
-enum { SWITCH_READONLY_OPEN_OK, SWITCH_READONLY_OPEN_3906 }; /* readonly_open */
-enum { SWITCH_LOGIN_ERRORS_ALL, SWITCH_LOGIN_ERRORS_4060 };  /* login_database_errors */
-enum { SWITCH_LOG_REDACTED, SWITCH_LOG_VERBATIM };           /* log_statements */
+enum { SWITCH_CLOSE_15315, SWITCH_CLOSE_OK };                   /* close_unopened */
+enum { SWITCH_READONLY_OPEN_OK, SWITCH_READONLY_OPEN_3906 };    /* readonly_open */
+enum { SWITCH_LOGIN_ERRORS_ALL, SWITCH_LOGIN_ERRORS_4060 };     /* login_database_errors */
+enum { SWITCH_LOG_REDACTED, SWITCH_LOG_VERBATIM };              /* log_statements */
+enum { SWITCH_LOCKED_18486, SWITCH_LOCKED_18456 };              /* locked_wrong_password */
+enum { SWITCH_CREDENTIAL_OPENS, SWITCH_CREDENTIAL_15581 };      /* readonly_credential */
+enum { SWITCH_CREDENTIAL_CONTROL, SWITCH_CREDENTIAL_SYSADMIN }; /* credential_right */
+enum { SWITCH_SERVICE_KEY_15466, SWITCH_SERVICE_KEY_15581 };    /* lost_service_key */
+enum { SWITCH_COLUMNS_ABSENT, SWITCH_COLUMNS_PRESENT };         /* columns_2016 */
 
 struct switches {
     int64_t recovery_lsn;
@@ -37,7 +42,17 @@ struct switches {
     int64_t readonly_open;
     int64_t login_database_errors;
     int64_t log_statements;
-    int64_t garble;      /* seed: answers to logins and statements are altered; 0: they are not */
+    int64_t garble; /* seed: answers to logins and statements are altered; 0: they are not */
+    int64_t locked_wrong_password;
+    int64_t readonly_credential;
+    int64_t credential_right;
+    int64_t lost_service_key;
+    int64_t restore_keeps_service_key; /* SWITCH_NO, SWITCH_YES */
+    int64_t password_policy;           /* SWITCH_NO, SWITCH_YES */
+    int64_t columns_2016;
+    int64_t lockout_threshold; /* bad passwords that lock a login; 0: none */
+    int64_t password_max;      /* characters of a password of a master key */
+    int64_t state_15313;
     int64_t state_15581; /* the state number of 15581 from ALTER MASTER KEY and SIGNBYCERT */
     int64_t resolving_ms;
     int64_t pending_ms;

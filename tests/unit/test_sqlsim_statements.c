@@ -289,7 +289,7 @@ static void test_certificate_is_missing(void **state)
     CLEANUP(cleanup_free) char *text = tsql_probe_certificate();
     CLEANUP(cleanup_free) char *before = value_of(prober, text), *after = NULL;
 
-    SSISDB(model)->content.key.has_probe_certificate = false;
+    master_key_set_probe(&SSISDB(model)->content.key, false);
     after = value_of(prober, text);
     assert_string_equal(before, "1");
     assert_string_equal(after, "0");

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "tests/sqlsim/session.h"
+
+/*
+ * The two shapes of SELECT that a DBA sends most: values without a table,
+ *     SELECT value [AS name], ...
+ * and columns of one view, with as many conditions as they need,
+ *     SELECT column [AS name], ... | COUNT(*) [AS name] | * FROM view [alias]
+ *         [WHERE column = value [AND ...]] [ORDER BY column, ...]
+ * Rows come in the order in which the view holds them. Anything else is not understood.
+ */
+
+/* false: not such a SELECT, and the reply is as it was. */
+bool select_run(struct session *session, const char *text, struct reply *reply);
+
+/* What a view of views.c holds: its rows as a reply of its own. */
+struct view {
+    const char *name; /* as a pattern of the lexer; $name stands for the database */
+    const struct reply_column *columns;
+    size_t column_count;
+    void (*fill)(struct session *session, const char *database, struct reply *rows);
+};
+
+/* views.c: the view that text begins with, and what is behind its name; or NULL. */
+const struct view *view_find(const char **text, char **ret_database);
