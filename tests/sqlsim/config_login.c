@@ -88,10 +88,17 @@ static void add_user(struct principals *principals, const struct login *login, u
     user->rights = rights & RIGHTS_OF_USER;
 }
 
+/* A state of the password, which each instance has for itself. */
+static uint64_t on_all_instances(const json_t *entry, const char *key)
+{
+    return json_is_true(json_object_get(entry, key)) ? UINT64_MAX : 0;
+}
+
 enum escrow_err config_load_login(const json_t *entry, struct model *model)
 {
-    static const char *const keys[] = {"name",      "password", "sid", "rights",
-                                       "instances", "disabled", NULL};
+    static const char *const keys[] = {"name",        "password", "sid",    "rights",
+                                       "instances",   "disabled", "locked", "expired",
+                                       "must_change", NULL};
     const char *name = config_text(entry, "name", NULL);
     const char *password = config_text(entry, "password", NULL);
     struct login *login;
@@ -107,6 +114,9 @@ enum escrow_err config_load_login(const json_t *entry, struct model *model)
     if (load_sid(entry, name, &login->sid) || load_rights(entry, &rights) ||
         load_subset(entry, model, &login->instances))
         return ESCROW_ERR_CONFIG;
+    login->locked = on_all_instances(entry, "locked");
+    login->expired = on_all_instances(entry, "expired");
+    login->must_change = on_all_instances(entry, "must_change");
     login->rights = rights & ~(unsigned)RIGHTS_OF_USER;
     if (rights & RIGHTS_OF_USER)
         add_user(&model->principals, login, rights);

@@ -182,6 +182,7 @@ VALUE(has_permission)
     bool is_administrator = session_rights(session) & RIGHT_SYSADMIN;
 
     (void)count, (void)reply;
+    ret_value->is_number = true; /* as a NULL too */
     if (!securable && (!class || strcasecmp(class, "SERVER") == 0)) {
         if (is_server_permission(session, permission))
             set_number(ret_value, is_administrator || has_server_right(session, permission));
@@ -199,6 +200,7 @@ VALUE(is_server_role_member)
     const char *role = arguments[0].text ? arguments[0].text : "";
 
     (void)count, (void)reply;
+    ret_value->is_number = true; /* as a NULL too */
     if (strcasecmp(role, "sysadmin") == 0)
         set_number(ret_value, (session_rights(session) & RIGHT_SYSADMIN) != 0);
     else if (strcasecmp(role, "public") == 0)
@@ -211,6 +213,7 @@ VALUE(is_role_member)
     unsigned rights = session->database ? session_rights(session) : 0;
 
     (void)count, (void)reply;
+    ret_value->is_number = true; /* as a NULL too */
     if (strcasecmp(role, "db_owner") == 0)
         set_number(ret_value, (rights & RIGHT_SYSADMIN) != 0);
     else if (strcasecmp(role, "ssis_admin") == 0 ||
@@ -242,6 +245,7 @@ VALUE(sign_by_certificate)
 VALUE(data_length)
 {
     (void)session, (void)count, (void)reply;
+    ret_value->is_number = true; /* as a NULL too */
     if (arguments[0].text)
         set_number(ret_value, (int64_t)strlen(arguments[0].text));
 }
@@ -252,6 +256,7 @@ VALUE(is_primary_replica)
         arguments[0].text ? session_find_database(session, arguments[0].text) : NULL;
 
     (void)count, (void)reply;
+    ret_value->is_number = true; /* as a NULL too */
     if (database && database->group)
         set_number(ret_value,
                    model_view(session->model, database->group, session->instance).role == 1);
