@@ -5,6 +5,7 @@ It names no host, no login and no password: rows are printed with their placehol
 server answered has real names put back into placeholders.
 """
 import json
+import re
 import textwrap
 
 FORMAT = 1
@@ -12,11 +13,13 @@ SAME, DIFFERENT, NOT_RUN = "same", "different", "not run"
 
 
 class Mask:
-    """Puts placeholders in the place of names and passwords, the longest first."""
+    """Puts placeholders in the place of names and passwords that stand alone, the longest first:
+    of a login sa the word same keeps its letters."""
 
     def __init__(self, values):
-        self.values = sorted(((value, f"<{name}>") for name, value in values.items() if value),
-                             key=lambda pair: -len(pair[0]))
+        self.values = [(re.compile(rf"(?<!\w){re.escape(value)}(?!\w)"), f"<{name}>")
+                       for name, value in sorted(values.items(), key=lambda pair: -len(pair[1]))
+                       if value]
 
     def __call__(self, value):
         if isinstance(value, dict):
@@ -25,7 +28,7 @@ class Mask:
             return [self(inner) for inner in value]
         if isinstance(value, str):
             for real, name in self.values:
-                value = value.replace(real, name)
+                value = real.sub(name, value)
         return value
 
 
@@ -65,9 +68,11 @@ def switches(results):
 
 
 def as_json(server, results):
-    return json.dumps({"format": FORMAT, "server": server, "count": counts(results),
-                       "switches": switches(results), "rows": results},
-                      ensure_ascii=False, indent=1)
+    """An object with one line for each row, so that two reports can be compared by diff."""
+    head = {"format": FORMAT, "server": server, "count": counts(results),
+            "switches": switches(results)}
+    lines = ",\n".join(json.dumps(result, ensure_ascii=False) for result in results)
+    return f"{json.dumps(head, ensure_ascii=False)[:-1]}, \"rows\": [\n{lines}\n]}}"
 
 
 def row_text(result):

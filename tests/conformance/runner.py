@@ -32,7 +32,7 @@ class Runner:
         if server["group"]:
             self.values.update(group=server["group"]["name"],
                                group_database=server["group"]["database"])
-        self.mask = report.Mask(dict(self.values, server=name, host=server["host"]))
+        self.mask = report.Mask({**self.values, **self.other_names(name)})
 
     def log_in(self, label, place, **options):
         """A session of the login that a label begins with."""
@@ -49,6 +49,21 @@ class Runner:
             raise fixture.Failed(f"the login is refused: {report.one_line(answer)}")
         name, version, _ = answer["rows"][0]
         return version, name
+
+    def other_names(self, name):
+        """Of the machines, which no report is to hold; <server 2> is the second replica described."""
+        found = {"server": name, "host": self.server["host"], "tls_name": self.server["tls_name"]}
+        replicas = self.server["group"]["replicas"] if self.server["group"] else []
+        for number, replica in enumerate(replicas, 2):
+            found[f"host {number}"] = replica["host"]
+            session = self.log_in("sysadmin", replica)
+            answer = session.send(IDENTITY)
+            session.close()
+            if "rows" in answer:
+                found[f"server {number}"] = answer["rows"][0][0]
+        machines = {f"machine of {key}": value.partition("\\")[0]
+                    for key, value in found.items() if "\\" in value}
+        return {**found, **machines}
 
     def major(self):
         return int(self.version.split(".")[0])
@@ -71,6 +86,8 @@ class Runner:
             return f"is for version {row['until']} and earlier"
         if "group" in row["needs"] and not self.server["group"]:
             return "needs an availability group (group: in the description)"
+        if "wsfc" in row["needs"] and self.server["group"]["cluster_type"] != "WSFC":
+            return "needs a group in a Windows Server failover cluster"
         if not self.place(row):
             return f"needs a replica described as: {row['at']}"
         return None

@@ -8,7 +8,7 @@ import yaml
 
 INSTANCE_KEYS = {"host", "port", "tls_name", "ca_file"}
 KEYS = INSTANCE_KEYS | {"login", "password_file", "group", "prepared", "switches"}
-GROUP_KEYS = {"name", "database", "replicas"}
+GROUP_KEYS = {"name", "database", "cluster_type", "replicas"}
 PREPARED_KEYS = {"database", "password", "logins"}
 
 
@@ -58,6 +58,8 @@ def read(path):
     group = server.setdefault("group", None)
     if group:
         check(path + ": group", group, GROUP_KEYS, {"name", "database"})
+        if group.setdefault("cluster_type", "WSFC") not in ("WSFC", "EXTERNAL", "NONE"):
+            raise Malformed(f"{path}: cluster_type is WSFC, EXTERNAL or NONE")
         for replica in group.setdefault("replicas", []):
             where = path + ": replica"
             check(where, replica, INSTANCE_KEYS | {"as"}, {"host", "ca_file", "as"})
