@@ -500,6 +500,19 @@ static void test_commit_under_a_flood(void **state)
     assert_in_range(took_ms, 0, 1500);
 }
 
+/* It runs, but closed its channel: only the keeper knows, and has it replaced, after 15 s. */
+static void test_front_without_a_channel(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    const char *all = getenv("ESCROW_TEST_ALL");
+    unsigned before = fx->front_restarts;
+
+    if (!all || strcmp(all, "1") != 0)
+        skip();
+    cleanup_close(&fx->front_fd);
+    fx_wait_front_restarts(fx, before + 1);
+}
+
 /* What another test left: a front, and node-a as primary. */
 static int new_front(void **state)
 {
@@ -528,6 +541,7 @@ int main(void)
         READY(test_flood_of_forgeries),
         READY(test_commit_under_a_flood),
         READY(test_open_requests_are_bounded),
+        READY(test_front_without_a_channel),
     };
 
     return cmocka_run_group_tests(tests, fx_setup_ready, fx_teardown);
