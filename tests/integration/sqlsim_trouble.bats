@@ -174,6 +174,17 @@ trouble() {
     sqlsim_ctl wait trouble SQL1 3
 }
 
+@test "of several result sets the first one counts; rows that are too long are malformed" {
+    trouble extra 3 --statement quorum_state
+    run ask
+    assert_failure
+    assert_line --partial 'malformed 0 []'
+    trouble extra 1 --statement quorum_state
+    run ask
+    assert_success
+    assert_output $'row\t0\tNULL\nok'
+}
+
 @test "a trouble that makes no sense is refused and named" {
     run sqlsim_ctl trouble SQL1 flood
     assert_failure

@@ -86,3 +86,98 @@ texts() {
     assert_line --partial wrong
     assert_equal "$(stat -c %a "$BATS_TEST_TMPDIR/run.pcap")" 600
 }
+
+# model_texts: the texts that the model knows, in an order in which each of them works.
+model_texts() {
+    texts | jq -c -s '["tsql_identity", "tsql_quorum", "tsql_state", "tsql_local", "tsql_set_context",
+        "tsql_find_session", "tsql_use", "tsql_probe_certificate", "tsql_opens",
+        "tsql_open_master_key", "tsql_add_service_master_key", "tsql_close_master_key",
+        "tsql_catalog_startup"] as $order
+        | map(select((.sample == "" or .sample == "SSISDB") and .function != "tsql_grants"))
+        | if length == ($order | length) then sort_by(.function as $name | $order | index($name))
+          else error("a text is missing in the order") end
+        | .[] | {text}'
+}
+
+# tedious PASSWORD <REQUESTS: a line for the login, then one for each
+tedious() {
+    WITNESS_PASSWORD=$1 timeout 60 node "$WITNESS/tedious.js" "$(sqlsim_port SQL1)" agent \
+        "$BATS_FILE_TMPDIR/ca.pem" sql1.test.invalid
+}
+
+# The names of what tedious saw as witness.py has them.
+short() {
+    jq -c 'select(has("rows")) | if .errors == [] then {columns: [.columns[][0]], rows}
+        else {error: .errors[0][0], text: .errors[0][3]} end'
+}
+
+@test "tedious and python3-tds see the same: columns, rows and errors of every statement" {
+    modules
+    local errors=('USE [nowhere]' "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'x'" 'bogus')
+    local all=()
+    simulate good '.group.name = "SSISDB" | .database.master_key_passwords = ["SSISDB"]'
+    mapfile -t all < <(model_texts | jq -r .text && printf '%s\n' "${errors[@]}")
+    [ "${#all[@]}" -eq 16 ]
+    printf '%s\n' "${all[@]}" | jq -R -c '{text: .}' >"$BATS_TEST_TMPDIR/in"
+    tedious pw-agent <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out"
+    short <"$BATS_TEST_TMPDIR/out" >"$BATS_TEST_TMPDIR/tedious"
+    timeout 60 "$BATS_TEST_DIRNAME/../sqlsim/witness.py" "$(sqlsim_port SQL1)" agent pw-agent \
+        "${all[@]}" | jq -c . >"$BATS_TEST_TMPDIR/python"
+    run diff "$BATS_TEST_TMPDIR/tedious" "$BATS_TEST_TMPDIR/python"
+    assert_success
+    assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/python")" 16
+
+    run jq -s -c '[.[].errors[] | .[:3]]' "$BATS_TEST_TMPDIR/out"
+    assert_output '[[911,1,16],[15313,1,16],[102,1,15]]'
+    run jq -s -c '.[0].infos | map(.[0])' "$BATS_TEST_TMPDIR/out"
+    assert_output '[5701,5703]'
+    run jq -s -c '.[3].columns[:4]' "$BATS_TEST_TMPDIR/out"
+    assert_output '[["replica_server_name","NVarChar"],["cluster_type","IntN"],["is_distributed","IntN"],["sequence_number","NVarChar"]]'
+    run jq -s -c '.[3].rows | map(.[4:8])' "$BATS_TEST_TMPDIR/out"
+    assert_output '[[1,2,1,2]]'
+    run jq -s -c '.[9].rows' "$BATS_TEST_TMPDIR/out"
+    assert_output '[[256]]'
+    run tedious pw-wrong <<<''
+    assert_output --partial '"errors":[[18456,1,14,'
+    # What they sent, the model knew, but for the last of the errors.
+    run bash -c "'$BUILD/tests/sqlsim/sqlsim' ctl '$SQLSIM_CONTROL' state | jq -c '[.unknown[].statement]'"
+    assert_output '["bogus","bogus"]'
+    sqlsim_stop || true
+}
+
+@test "tedious: parameters, attentions, several result sets, long rows, small and large packets" {
+    modules
+    SQLSIM_OPTIONS=(--pcap "$BATS_TEST_TMPDIR/run.pcap")
+    simulate good
+    # A value that would close its literal; and where no parameter may stand, 102.
+    run tedious pw-agent <<'TEXT'
+{"text": "SELECT ars.role, CONVERT(nvarchar(20), DATABASEPROPERTYEX(@d, N'Updateability')) AS updateability FROM sys.availability_groups AS ag INNER JOIN sys.dm_hadr_availability_replica_states AS ars ON ars.group_id = ag.group_id AND ars.is_local = 1 WHERE ag.is_distributed = 0 AND ag.name = @g", "parameters": {"d": "SSISDB", "g": "AG1"}}
+{"text": "SELECT ars.role, CONVERT(nvarchar(20), DATABASEPROPERTYEX(@d, N'Updateability')) AS updateability FROM sys.availability_groups AS ag INNER JOIN sys.dm_hadr_availability_replica_states AS ars ON ars.group_id = ag.group_id AND ars.is_local = 1 WHERE ag.is_distributed = 0 AND ag.name = @g", "parameters": {"d": "it's", "g": "AG1"}}
+{"text": "OPEN MASTER KEY DECRYPTION BY PASSWORD = @p", "parameters": {"p": "x"}}
+TEXT
+    assert_line --index 1 --partial '"rows":[[1,"READ_WRITE"]]'
+    assert_line --index 2 --partial '"rows":[[1,null]]'
+    assert_line --index 3 --partial '[[102,1,15,'
+    run sqlsim_ctl log SQL1
+    assert_output --partial '"packet":"RPC"'
+
+    sqlsim_ctl trouble SQL1 extra 3 --statement quorum_state
+    for size in 512 4096 8000; do
+        WITNESS_PACKET_SIZE=$size run tedious pw-agent <<<"{\"text\": \"$QUORUM\"}"
+        assert_line --index 1 --partial '"infos":[[0,"what PRINT says"]]'
+        assert_equal "$(jq -c '[.rows[] | (.[1] | length? // 0)]' <<<"${lines[1]}")" '[0,4000,4000,0]'
+    done
+    sqlsim_ctl trouble SQL1 off
+    sqlsim_ctl trouble SQL1 block --statement quorum_state --count 1
+    run tedious pw-agent <<<"{\"text\": \"$QUORUM\", \"timeout\": 200}
+{\"text\": \"$QUORUM\"}"
+    assert_line --index 1 --partial '"end":"ETIMEOUT"'
+    assert_line --index 2 --partial '"rows":[[1]]'
+    assert_equal "$(sqlsim_ctl state | jq .instances.SQL1.attentions)" 1
+
+    run "$BATS_TEST_DIRNAME/../witness/dissect" "$BATS_TEST_TMPDIR/run.pcap" "$(sqlsim_port SQL1)"
+    refute_line --partial wrong
+    assert_line 'messages of type 3: 3'
+    assert_line 'messages of type 6: 1'
+    sqlsim_stop || true # the OPEN with a parameter was unknown
+}

@@ -10,7 +10,8 @@
 
 #define PACKET_SIZE_INITIAL 4096
 #define PACKET_SIZE_MIN 512
-#define PACKET_SIZE_MAX 8000 /* sqlserver-facts 8: 8192 is capped to 8000 */
+#define PACKET_SIZE_MAX 32767
+#define PACKET_SIZE_MAX_TLS 8000 /* sqlserver-facts 8: 8192 is capped to 8000 */
 
 struct evbuffer *connection_buffer(void)
 {
@@ -143,6 +144,14 @@ static void log_in(struct connection *connection, const struct tds_login *login)
     simulator_changed(instance->simulator);
 }
 
+static void negotiate_size(struct connection *connection, uint32_t wanted)
+{
+    const size_t most = connection->is_encrypted ? PACKET_SIZE_MAX_TLS : PACKET_SIZE_MAX;
+
+    if (wanted >= PACKET_SIZE_MIN)
+        connection->packet_size = wanted < most ? wanted : most;
+}
+
 static void handle_login(struct connection *connection, const uint8_t *payload, size_t len)
 {
     struct tds_login login = {0};
@@ -155,9 +164,7 @@ static void handle_login(struct connection *connection, const uint8_t *payload, 
     if (login.tds_version >= TDS_VERSION_72 && !login.has_sspi) {
         if (connection->encryption == TDS_ENCRYPT_OFF)
             connection->is_encrypted = false; /* it was for the login only */
-        if (login.packet_size >= PACKET_SIZE_MIN)
-            connection->packet_size =
-                login.packet_size < PACKET_SIZE_MAX ? login.packet_size : PACKET_SIZE_MAX;
+        negotiate_size(connection, login.packet_size);
         log_in(connection, &login);
     } else {
         connection->is_closing = true;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sqlsim/client_options.h"
 #include "tests/sqlsim/connection_parts.h"
 #include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/statements.h"
+#include "tests/sqlsim/tds_rpc.h"
 #include "tests/sqlsim/tds_text.h"
 #include "tests/sqlsim/tds_token.h"
 
@@ -81,7 +83,7 @@ static bool execute(struct connection *connection, const char *text, struct repl
         reply->is_last = true;
         return true;
     }
-    is_known = statements_run(connection->session, text, reply);
+    is_known = client_options_match(text) || statements_run(connection->session, text, reply);
     if (connection_meet(connection, TROUBLE_ANSWER, connection->session->login->name, text) ==
         TROUBLE_ERROR)
         connection_trouble_error(connection, reply);
@@ -90,7 +92,7 @@ static bool execute(struct connection *connection, const char *text, struct repl
 
 static void run_batch(struct connection *connection, const char *text)
 {
-    struct reply reply = {0};
+    struct reply reply = {.is_procedure = connection->message.type == TDS_RPC};
     bool is_answered = true, is_known = true;
 
     if (is_executed(connection, text, &reply))
@@ -117,7 +119,20 @@ static void handle_batch(struct connection *connection, const uint8_t *payload, 
     free(text);
 }
 
-/* RPC and the like: recorded, never understood. */
+/* Of an outside client; false: not one that is understood. */
+static bool handle_rpc(struct connection *connection, const uint8_t *payload, size_t len)
+{
+    char *text = NULL;
+
+    if (connection->message.type != TDS_RPC || tds_rpc_statement(payload, len, &text))
+        return false;
+    run_batch(connection, text);
+    OPENSSL_cleanse(text, strlen(text));
+    free(text);
+    return true;
+}
+
+/* Other RPCs and the like: recorded, never understood. */
 static void handle_other(struct connection *connection)
 {
     struct reply reply = {0};
@@ -129,13 +144,21 @@ static void handle_other(struct connection *connection)
     simulator_changed(connection->instance->simulator);
 }
 
-/* MS-TDS 2.2.1.7: a DONE with the attention bit, whether or not something was running. */
+/*
+ * MS-TDS 2.2.1.7: a DONE with the attention bit, whether or not something was running. Before it
+ * the answer to the batch that it ends, in a message of its own: that is what tedious waits for.
+ */
 static void handle_attention(struct connection *connection)
 {
     struct evbuffer *tokens = connection_buffer();
 
-    connection->is_blocked = false;
     connection->instance->attentions++;
+    if (connection->is_blocked) {
+        const struct reply nothing = {0};
+
+        connection->is_blocked = false;
+        connection_send_reply(connection, &nothing);
+    }
     tds_token_attention(tokens);
     (void)connection_meet(connection, TROUBLE_ATTENTION, connection->session->login->name, NULL);
     connection_send(connection, TDS_TABULAR, tokens);
@@ -151,6 +174,6 @@ void connection_request(struct connection *connection, const uint8_t *payload, s
         handle_attention(connection);
     else if (connection->message.type == TDS_SQL_BATCH)
         handle_batch(connection, payload, len);
-    else
+    else if (!handle_rpc(connection, payload, len))
         handle_other(connection);
 }

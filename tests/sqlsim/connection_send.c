@@ -28,7 +28,10 @@ void connection_trouble_error(struct connection *connection, struct reply *reply
 {
     const struct trouble *trouble = &connection->trouble;
 
+    const bool is_procedure = reply->is_procedure;
+
     reply_deinit(reply);
+    reply->is_procedure = is_procedure;
     reply_error(reply, (int32_t)trouble->arguments[0],
                 trouble->argument_count > 1 ? (uint8_t)trouble->arguments[1] : 0,
                 trouble->argument_count > 2 ? (uint8_t)trouble->arguments[2] : 0);
@@ -156,6 +159,9 @@ void connection_send_reply(struct connection *connection, const struct reply *re
 {
     struct evbuffer *tokens = connection_buffer();
 
+    if (connection->trouble.kind == TROUBLE_EXTRA)
+        tds_token_extra(tokens, (size_t)connection->trouble.arguments[0],
+                        connection_model(connection)->name);
     tds_token_reply(tokens, reply, connection_model(connection)->name);
     garble(tokens, connection->instance->simulator->model.switches.garble, connection->replies++);
     connection_send(connection, TDS_TABULAR, tokens);

@@ -35,7 +35,8 @@ struct reply {
     size_t message_count;
     const char *new_database; /* owned by the model; NULL: unchanged */
     const char *old_database;
-    bool is_last; /* the session is gone: close the connection after this */
+    bool is_last;      /* the session is gone: close the connection after this */
+    bool is_procedure; /* of an RPC: ends with DONEINPROC, the return status and DONEPROC */
 };
 
 void reply_deinit(struct reply *reply); /* a zeroed reply is valid */

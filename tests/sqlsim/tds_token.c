@@ -12,8 +12,9 @@
 
 enum { TOKEN_COLMETADATA = 0x81, TOKEN_ERROR = 0xaa, TOKEN_INFO = 0xab, TOKEN_LOGINACK = 0xad };
 enum { TOKEN_ROW = 0xd1, TOKEN_ENVCHANGE = 0xe3, TOKEN_DONE = 0xfd };
+enum { TOKEN_RETURN_STATUS = 0x79, TOKEN_DONE_PROC = 0xfe, TOKEN_DONE_IN_PROC = 0xff };
 enum { ENV_DATABASE = 1, ENV_LANGUAGE = 2, ENV_PACKET_SIZE = 4, ENV_COLLATION = 7 };
-enum { DONE_ERROR = 0x02, DONE_COUNT = 0x10, DONE_ATTENTION = 0x20 };
+enum { DONE_MORE = 0x01, DONE_ERROR = 0x02, DONE_COUNT = 0x10, DONE_ATTENTION = 0x20 };
 enum { TYPE_INTN = 0x26, TYPE_NVARCHAR = 0xe7 };
 
 #define COMMAND_SELECT 0xc1
@@ -159,12 +160,18 @@ static void put_value(struct evbuffer *out, enum reply_type type, const char *va
     }
 }
 
-static void put_done(struct evbuffer *out, uint16_t status, uint16_t command, uint64_t rows)
+static void put_done_token(struct evbuffer *out, uint8_t token, uint16_t status, uint16_t command,
+                           uint64_t rows)
 {
-    put(out, TOKEN_DONE, 1);
+    put(out, token, 1);
     put(out, status, 2);
     put(out, command, 2);
     put(out, rows, 8);
+}
+
+static void put_done(struct evbuffer *out, uint16_t status, uint16_t command, uint64_t rows)
+{
+    put_done_token(out, TOKEN_DONE, status, command, rows);
 }
 
 static void put_rows(struct evbuffer *out, const struct reply *reply)
@@ -185,17 +192,51 @@ static void put_messages(struct evbuffer *out, const struct reply *reply, const 
         put_message(out, &reply->messages[i], server_name);
 }
 
+/* The end of an answer to sp_executesql; its status is the number of the first error, or 0. */
+static void put_procedure_end(struct evbuffer *out, const struct reply *reply, uint16_t status)
+{
+    put(out, TOKEN_RETURN_STATUS, 1);
+    put(out, status & DONE_ERROR ? (uint32_t)reply->messages[0].number : 0, 4);
+    put_done_token(out, TOKEN_DONE_PROC, status, 0, 0);
+}
+
 void tds_token_reply(struct evbuffer *out, const struct reply *reply, const char *server_name)
 {
-    uint16_t status = reply_failed(reply) ? DONE_ERROR : 0;
+    const uint16_t status = reply_failed(reply) ? DONE_ERROR : 0;
+    const uint8_t token = reply->is_procedure ? TOKEN_DONE_IN_PROC : TOKEN_DONE;
+    const uint16_t more = reply->is_procedure ? DONE_MORE : 0;
 
     put_messages(out, reply, server_name);
-    if (!reply->columns) {
-        put_done(out, status, 0, 0);
-        return;
+    if (reply->columns) {
+        put_rows(out, reply);
+        put_done_token(out, token, status | DONE_COUNT | more, COMMAND_SELECT,
+                       reply->value_count / reply->column_count);
+    } else {
+        put_done_token(out, token, status | more, 0, 0);
     }
-    put_rows(out, reply);
-    put_done(out, status | DONE_COUNT, COMMAND_SELECT, reply->value_count / reply->column_count);
+    if (reply->is_procedure)
+        put_procedure_end(out, reply, status);
+}
+
+void tds_token_extra(struct evbuffer *out, size_t rows, const char *server_name)
+{
+    static const struct reply_column columns[] = {{"number", REPLY_INT}, {"long_text", REPLY_TEXT}};
+    const struct reply_message info = {
+        .number = 0, .level = 0, .state = 1, .text = (char[]){"what PRINT says"}};
+    struct reply reply = {0};
+    char text[TEXT_BYTES_MAX / 2 + 1];
+
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    put_message(out, &info, server_name);
+    reply_columns(&reply, columns, ARRAY_LEN(columns));
+    for (size_t i = 0; i < rows; i++) {
+        reply_number(&reply, (int64_t)i);
+        reply_value(&reply, i == 0 ? NULL : text);
+    }
+    put_rows(out, &reply);
+    put_done(out, DONE_MORE | DONE_COUNT, COMMAND_SELECT, rows);
+    reply_deinit(&reply);
 }
 
 static void put_login_ack(struct evbuffer *out, const struct tds_login_ack *ack)

@@ -19,6 +19,9 @@ struct tds_login_ack {
 
 /* The answer to a batch: messages, the change of database, the result set, DONE. */
 void tds_token_reply(struct evbuffer *out, const struct reply *reply, const char *server_name);
+/* What may stand in front of an answer: an INFO and a result set of rows of more than 8,000 bytes,
+ * one of them NULL. */
+void tds_token_extra(struct evbuffer *out, size_t rows, const char *server_name);
 /* The answer to a login that succeeded: reply has the change of database. */
 void tds_token_login(struct evbuffer *out, const struct reply *reply,
                      const struct tds_login_ack *ack);

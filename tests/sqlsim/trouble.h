@@ -34,6 +34,7 @@ enum trouble_kind {
     TROUBLE_SLOW,    /* the answer MS milliseconds late */
     TROUBLE_DRIP,    /* the answer BYTES at a time, MS milliseconds before each */
     TROUBLE_GARBAGE, /* random bytes from SEED, as many as the answer has */
+    TROUBLE_EXTRA,   /* an INFO and a result set of ROWS long rows in front of the answer */
     TROUBLE_ERROR,   /* NUMBER [CLASS [STATE]] in place of the answer; class 20 and above closes */
 };
 
