@@ -185,6 +185,22 @@ trouble() {
     assert_output $'row\t0\tNULL\nok'
 }
 
+@test "a frozen view: it says PRIMARY for ever, and the database is closed all the same" {
+    local local_view="SELECT ars.role, CONVERT(nvarchar(20), DATABASEPROPERTYEX(N'SSISDB', N'Updateability')) AS updateability FROM sys.availability_groups AS ag INNER JOIN sys.dm_hadr_availability_replica_states AS ars ON ars.group_id = ag.group_id AND ars.is_local = 1 WHERE ag.is_distributed = 0 AND ag.name = N'AG1'"
+    sqlsim_ctl set SQL1.view frozen
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait secondary SQL1
+    run client -- batch "$local_view" batch "USE [SSISDB]"
+    assert_line --index 0 $'row\t1\tREAD_WRITE'
+    assert_line --index -1 --partial 976
+    assert_equal "$(sqlsim_ctl state | jq -c '.instances.SQL1.view | [.role, .primary_replica]')" '[1,"SQL1"]'
+    sqlsim_ctl set SQL1.view ''
+    run client -- batch "$local_view"
+    assert_line --index 0 --partial $'row\t2'
+    run sqlsim_ctl set SQL1.view thawed
+    assert_failure
+}
+
 @test "a trouble that makes no sense is refused and named" {
     run sqlsim_ctl trouble SQL1 flood
     assert_failure

@@ -2,6 +2,7 @@
 #include "libescrow/cleanup.h"
 #include "tests/sqlsim/control.h"
 #include "tests/sqlsim/memory.h"
+#include "tests/sqlsim/model_view.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,17 @@ static bool set_encryption(struct instance *instance, const char *value)
     return false;
 }
 
+static bool set_view(const struct model *model, struct model_group *group, size_t instance,
+                     const char *value)
+{
+    const bool is_frozen = strcmp(value, "frozen") == 0;
+
+    if (!is_frozen && *value)
+        return false;
+    model_view_freeze(model, group, instance, is_frozen);
+    return true;
+}
+
 /* on or off */
 static bool parse_switch(const char *value, bool *ret_is_on)
 {
@@ -89,6 +101,8 @@ static bool set_property(struct simulator *simulator, const struct control_scope
 
     if (strcmp(property, "role") == 0)
         return set_role_lie(&replica->lies, value);
+    if (strcmp(property, "view") == 0)
+        return set_view(&simulator->model, scope->group, instance, value);
     if (strcmp(property, "quorum") == 0)
         return set_quorum(&simulator->model, instance, value);
     if (strcmp(property, "encryption") == 0)

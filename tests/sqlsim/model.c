@@ -33,6 +33,8 @@ static void group_deinit(struct model_group *group)
         free(group->replicas[i].name);
         free(group->replicas[i].lies.primary_replica);
         free(group->replicas[i].lies.sequence_number);
+        free(group->replicas[i].lies.frozen);
+        free(group->replicas[i].lies.frozen_primary);
     }
     free(group->name);
 }

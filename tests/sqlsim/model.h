@@ -63,11 +63,16 @@ struct model_instance {
     LIST_HEAD(model_sessions, session) sessions;
 };
 
+struct model_view;
+
 /* What a test makes a replica say although it is not so; MODEL_NONE and NULL: the truth. */
 struct model_lies {
     size_t role;           /* 0, 1, 2 */
     char *primary_replica; /* any name, or "NULL" */
     char *sequence_number; /* decimal, or "NULL" */
+    /* model_view_freeze: what its views said then; NULL: they are not frozen */
+    struct model_view *frozen;
+    char *frozen_primary; /* the text in it */
 };
 
 /* The part of one instance in one group. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/model_view.h"
 
+#include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/model_flow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_LSN "4294967295429496729500001" /* 4.4: seen on two healthy primaries */
@@ -134,6 +136,8 @@ struct model_view model_view(const struct model *model, const struct model_group
         .primary_replica = seen_primary(model, group, instance),
     };
 
+    if (replica->lies.frozen)
+        return *replica->lies.frozen;
     if (replica->phase == MODEL_SECONDARY && replica->is_asynchronous)
         view.synchronization_state = 1;
     if (replica->phase == MODEL_SECONDARY && !model_hears_primary(model, group, instance))
@@ -167,7 +171,7 @@ struct model_view model_view_database(const struct model *model,
     struct model_view view = model_view(model, database->group, instance);
     const struct model_copy *copy = &database->copies[instance];
 
-    if (view.role != ROLE_SECONDARY)
+    if (view.role != ROLE_SECONDARY || database->group->replicas[instance].lies.frozen)
         return view;
     if (is_standing_still(database, instance))
         view.synchronization_state = 0;
@@ -181,6 +185,25 @@ bool model_view_is_connected(const struct model *model, const struct model_group
 {
     return group->replicas[instance].is_member && model_answers(model, instance) &&
            model_hears_primary(model, group, instance);
+}
+
+void model_view_freeze(const struct model *model, struct model_group *group, size_t instance,
+                       bool is_frozen)
+{
+    struct model_lies *lies = &group->replicas[instance].lies;
+    struct model_view view;
+
+    free(lies->frozen);
+    lies->frozen = NULL;
+    free(lies->frozen_primary);
+    lies->frozen_primary = NULL;
+    if (!is_frozen)
+        return;
+    view = model_view(model, group, instance);
+    if (view.primary_replica)
+        view.primary_replica = lies->frozen_primary = memory_copy(view.primary_replica);
+    lies->frozen = memory_new(sizeof(view));
+    *lies->frozen = view;
 }
 
 /* An instance that is in a WSFC has the row, whatever its other groups are. */

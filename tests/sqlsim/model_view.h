@@ -5,7 +5,8 @@
 
 /*
  * What one instance answers when it is asked about a group, its replica there and a database: the
- * system views of sqlserver-facts 4.1, lies included. Nothing here changes the model.
+ * system views of sqlserver-facts 4.1, lies included. Only model_view_freeze
+ * changes the model.
  */
 struct model_view {
     int cluster_type;
@@ -33,6 +34,13 @@ struct model_view model_view_database(const struct model *model,
 /* connected_state in the row that the primary has of a replica (is_local = 0, 4.1). */
 bool model_view_is_connected(const struct model *model, const struct model_group *group,
                              size_t instance);
+
+/*
+ * From now on the views of this instance say of the group what they say now, whatever happens; or
+ * the truth again. Rights, and what can be done in the database, are not views.
+ */
+void model_view_freeze(const struct model *model, struct model_group *group, size_t instance,
+                       bool is_frozen);
 
 /* quorum_state of sys.dm_hadr_cluster, or 0 for no row (no quorum, or no WSFC). */
 int model_view_quorum(const struct model *model, size_t instance);
