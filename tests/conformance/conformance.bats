@@ -46,7 +46,8 @@ model() {
                   {name: "test-nobody", password: "pw-nobody"},
                   {name: "test-disabled", password: "pw-disabled", disabled: true},
                   {name: "test-must_change", password: "pw-must_change", must_change: true}]}
-        | .instances[] += {$version, certificate: "\($dir)/server.pem", key: "\($dir)/server.key"}')
+        | .instances[] += {$version, certificate: "\($dir)/server.pem", key: "\($dir)/server.key"}' |
+        jq "${LIE:-.}")
     description "$cluster" "$(switches "$@")" >server.yaml
 }
 
@@ -129,7 +130,7 @@ conformance() {
     assert_output --partial "1 the same, 0 different"
 }
 
-@test "a model that lies is seen: another role, another error, a right too many" {
+@test "a model that lies is seen: another role" {
     model 16 WSFC
     sqlsim_ctl set SQL1.role SECONDARY
     run -1 conformance --only group-local --only group-quorum
@@ -138,6 +139,20 @@ conformance() {
     assert_output --partial 'got:      [role tinyint, updateability nvarchar] [[2, "READ_WRITE"]]'
     refute_output --partial "DIFFERENT  group-quorum"
     assert_output --partial "1 different"
+}
+
+@test "a model that lies is seen: a right too many, a right too few, a key that is missing" {
+    LIE='(.logins[] | select(.name == "test-prober") | .rights) += ["CONTROL"]' model 16 WSFC
+    run -1 conformance --only right-prober-open --only right-prober-control
+    assert_output --partial "3 rows: 0 the same, 3 different"
+    assert_output --partial "got:      error 15313, class 16"
+    sqlsim_ctl quit && wait "$SQLSIM_PID"
+    LIE='(.logins[] | select(.name == "test-agent") | .rights) -= ["VIEW ANY DEFINITION"]' model 16 WSFC
+    run -1 conformance --only right-agent-definition
+    sqlsim_ctl quit && wait "$SQLSIM_PID"
+    LIE='.database.master_key = false' model 16 WSFC
+    run -1 conformance --only key-open-wrong-password
+    assert_output --partial "got:      error 15151, class 16"
 }
 
 @test "a switch that is not set as the description says is seen" {
