@@ -308,14 +308,14 @@ teardown() {
 
 @test "what it does not know is answered with 102, counted, and fails the test" {
     sqlsim_start < <(config)
-    run witness SQL1 agent "SELECT 1"
+    run witness SQL1 agent "SELECT 1 + 1"
     assert_output --partial '"error": 102'
-    run witness SQL1 agent --parameter 7 "SELECT %s"
+    run witness SQL1 agent --parameter 7 "SELECT %s + 1"
     assert_output --partial '"error": 102'
     assert_equal "$(of_state '[.unknown_statements, (.unknown[] | .packet)]')" '[2,"SQLBatch","RPC"]'
     run sqlsim_stop
     assert_failure
-    assert_output --partial "SELECT 1"
+    assert_output --partial "SELECT 1 + 1"
     SQLSIM_PID=
 }
 

@@ -47,6 +47,8 @@ static enum escrow_err load_model_instance(const json_t *entry, struct model_ins
     const char *service_key = config_text(entry, "service_master_key", instance->name);
     const char *version = config_text(entry, "version", instance->version);
     const char *server_name = config_text(entry, "server_name", instance->name);
+    static const char *const platforms[] = {"windows", "linux", NULL};
+    size_t platform;
 
     if (!service_key || strlen(service_key) >= MASTER_KEY_SMK_MAX)
         return config_wrong("service_master_key", "must be a short text");
@@ -54,6 +56,9 @@ static enum escrow_err load_model_instance(const json_t *entry, struct model_ins
         return config_wrong("version", "must be like 16.0.4165.4");
     if (!server_name)
         return config_wrong("server_name", "must be a text");
+    if (config_word(entry, "platform", platforms, &platform))
+        return ESCROW_ERR_CONFIG;
+    instance->platform = (enum version_platform)platform;
     config_replace(&instance->service_key, service_key);
     config_replace(&instance->server_name, server_name);
     if (version != instance->version)
@@ -74,6 +79,7 @@ static enum escrow_err load_instance(const json_t *entry, struct simulator *simu
                                        "availability_mode",
                                        "server_name",
                                        "version",
+                                       "platform",
                                        NULL};
     static const char *const modes[] = {"on", "require", "off", "not_sup", NULL};
     static const char *const tls[] = {"1.2", "1.1", "1.0", NULL};

@@ -150,8 +150,7 @@ static bool add_contained(struct model *model, struct model_group *group)
 
         if (model->database_count == MODEL_DATABASES_MAX)
             return false;
-        model_add_database(model, name, group, MODEL_NONE)->content.key =
-            (struct master_key){.exists = false};
+        master_key_deinit(&model_add_database(model, name, group, MODEL_NONE)->content.key);
     }
     return true;
 }

@@ -55,6 +55,12 @@ json_t *control_no_scope(void);          /* --group or --database names none */
 json_t *control_done(const struct simulator *simulator);
 json_t *control_no_instance(const char *name);
 
+/* control_instance.c: what happens to instances, logins and databases without T-SQL. */
+json_t *control_instance(struct simulator *simulator, struct control_words *words);
+json_t *control_login(struct simulator *simulator, struct control_words *words);
+json_t *control_backup(struct simulator *simulator, struct control_words *words);
+json_t *control_ssis(struct simulator *simulator, struct control_words *words);
+
 /* control_trouble.c: `trouble NODE ...`, and the rules of an instance. */
 json_t *control_trouble(struct simulator *simulator, struct control_words *words);
 json_t *control_troubles_json(const struct troubles *troubles);

@@ -46,6 +46,8 @@ static void database_deinit(struct model_database *database)
         model_content_free(database->copies[i].behind);
     }
     master_key_deinit(&database->content.key);
+    master_key_deinit(&database->backup);
+    ssisdb_deinit(&database->catalog);
     free(database->name);
 }
 

@@ -6,6 +6,7 @@
 #include "tests/sqlsim/key_file.h"
 #include "tests/sqlsim/master_key.h"
 #include "tests/sqlsim/principal.h"
+#include "tests/sqlsim/ssisdb.h"
 #include "tests/sqlsim/switches.h"
 #include "tests/sqlsim/version.h"
 
@@ -132,6 +133,9 @@ struct model_database {
     uint32_t family;           /* family_guid: a restored copy has that of its backup */
     struct session *writer;    /* whose transaction has changed its keys, or NULL */
     struct model_content content;
+    struct ssisdb catalog;
+    bool has_backup;
+    struct master_key backup;                      /* the keys as they were then */
     struct model_copy copies[MODEL_INSTANCES_MAX]; /* by instance */
 };
 
@@ -200,6 +204,10 @@ bool model_use_key(struct model *model, struct model_database *database, size_t 
 /* Records ADD ENCRYPTION BY SERVICE MASTER KEY by a login on this instance. */
 void model_add_service_key(struct model *model, struct model_database *database, size_t instance,
                            const char *login);
+
+/* model_backup.c. Restored, no SMK wraps the DMK, on no instance. false: there is no backup. */
+void model_backup(struct model_database *database);
+bool model_restore(struct model_database *database);
 
 /* model_role.c: changes of role */
 

@@ -25,3 +25,5 @@ struct view {
 
 /* views.c: the view that text begins with, and what is behind its name; or NULL. */
 const struct view *view_find(const char **text, char **ret_database);
+/* views_ssisdb.c: its rows, or NULL behind the last. */
+const struct view *views_ssisdb(size_t index);

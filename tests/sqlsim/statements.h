@@ -118,5 +118,7 @@ void statement_force_regenerate_service_key(struct session *session,
                                             struct reply *reply);
 
 /* statements_ssisdb.c: procedures of the catalog */
+void statement_refresh_replica(struct session *session, const struct lexer_parameters *parameters,
+                               struct reply *reply);
 void statement_catalog_startup(struct session *session, const struct lexer_parameters *parameters,
                                struct reply *reply);

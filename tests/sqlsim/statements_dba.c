@@ -35,6 +35,9 @@ static const struct statement statements[] = {
     {"DROP SYMMETRIC KEY $name", statement_drop_symmetric_key, "3"},
     {"EXEC sp_control_dbmasterkey_password $arguments", statement_control_password, "5.1"},
     {"EXECUTE sp_control_dbmasterkey_password $arguments", statement_control_password, "5.1"},
+    {"DECLARE @status tinyint; EXEC $name.[internal].[refresh_replica_status]"
+     " @server_name = $text, @status = @status OUTPUT; SELECT @status AS status",
+     statement_refresh_replica, "5.2"},
     /* sql-docs, begin-, commit-, rollback-transaction */
     {"BEGIN TRANSACTION", statement_begin, "1.3"},
     {"BEGIN TRAN", statement_begin, "1.3"},

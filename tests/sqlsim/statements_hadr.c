@@ -58,6 +58,19 @@ static const struct model_database *find_database(const struct session *session,
     return group && database && database->group == group ? database : NULL;
 }
 
+/* version.c: columns that came with 2017. */
+static bool check_columns(const struct session *session, struct reply *reply)
+{
+    const char *version = session->model->instances[session->instance].version;
+
+    if (version_find(version)->has_cluster_type ||
+        session->model->switches.columns_2016 == SWITCH_COLUMNS_PRESENT)
+        return true;
+    reply_message(reply, 207, "cluster_type", NULL);
+    reply_message(reply, 207, "sequence_number", NULL);
+    return false;
+}
+
 void statement_state(struct session *session, const struct lexer_parameters *parameters,
                      struct reply *reply)
 {
@@ -80,6 +93,8 @@ void statement_state(struct session *session, const struct lexer_parameters *par
     const struct model_database *database = find_database(session, group, parameters->values[0]);
     struct model_view view;
 
+    if (!check_columns(session, reply))
+        return;
     if (!statement_check_server_state(session, reply))
         return;
     reply_columns(reply, columns, ARRAY_LEN(columns));

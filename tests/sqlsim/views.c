@@ -285,19 +285,26 @@ static void skip_alias(const char **at)
         *at = next;
 }
 
+static const struct view *view_at(size_t index)
+{
+    return index < ARRAY_LEN(views) ? &views[index] : views_ssisdb(index - ARRAY_LEN(views));
+}
+
 const struct view *view_find(const char **text, char **ret_database)
 {
-    for (size_t i = 0; i < ARRAY_LEN(views); i++) {
+    const struct view *view;
+
+    for (size_t i = 0; (view = view_at(i)) != NULL; i++) {
         struct lexer_parameters parameters = {0};
         const char *at = *text;
 
-        if (!lexer_match_start(views[i].name, &at, &parameters))
+        if (!lexer_match_start(view->name, &at, &parameters))
             continue;
         *ret_database = parameters.count ? memory_copy(parameters.values[0]) : NULL;
         lexer_parameters_deinit(&parameters);
         skip_alias(&at);
         *text = at;
-        return &views[i];
+        return view;
     }
     return NULL;
 }

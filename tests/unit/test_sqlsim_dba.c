@@ -434,6 +434,60 @@ static void test_views(void **state)
                  0, "ESKP"});
 }
 
+#define REFRESH(server)                                                                            \
+    "DECLARE @status tinyint; EXEC [SSISDB].[internal].[refresh_replica_status] @server_name = "   \
+    "N'" server "', @status = @status OUTPUT; SELECT @status AS status"
+#define STATUS_OF(id) "SELECT status FROM SSISDB.catalog.operations WHERE operation_id = " id
+
+/* 5.2: what runs nowhere any more ends; what runs on this host goes on. */
+static void test_ssis_catalog(void **state)
+{
+    static const char startup[] = "EXEC SSISDB.catalog.startup";
+    struct setting *setting = *state;
+    struct ssisdb *catalog = &SSISDB(setting->model)->catalog;
+
+    ssisdb_add_operation(catalog, 200, 2, false);
+    ssisdb_add_operation(catalog, 200, 5, true);
+    ssisdb_add_operation(catalog, 301, 8, true);
+    ssisdb_add_operation(catalog, 101, 2, true);
+    ssisdb_add_operation(catalog, 200, 7, false);
+    ssisdb_add_operation(catalog, 999, 2, false);
+    ssisdb_set_replica(catalog, "SQL1", 2);
+    ssisdb_set_replica(catalog, "SQL2", 1);
+    PLAY(state, {AGENT, startup, 27219, NULL}, {SECONDARY, startup, 3906, NULL},
+         {ADMIN, STATUS_OF("1"), 0, "2"}, {ADMIN, startup, 0, NULL},
+         {ADMIN, STATUS_OF("1"), 0, "6"}, {ADMIN, STATUS_OF("2"), 0, "5"},
+         {ADMIN, STATUS_OF("3"), 0, "6"}, {ADMIN, STATUS_OF("4"), 0, "6"},
+         {ADMIN, STATUS_OF("5"), 0, "7"}, {ADMIN, STATUS_OF("6"), 0, "2"},
+         {AGENT, STATUS_OF("1"), 0, NONE}, {AGENT, REFRESH("SQL1"), 27219, NULL},
+         {ADMIN, REFRESH("SQL1"), 0, "1"}, {ADMIN, REFRESH("SQL1"), 0, "0"},
+         {ADMIN, REFRESH("SQL9"), 0, "0"},
+         {ADMIN, "SELECT state FROM catalog.alwayson_replicas WHERE server_name = @@SERVERNAME", 0,
+          "1"},
+         {ADMIN,
+          "SELECT property_value FROM internal.catalog_properties WHERE property_name = "
+          "N'SCHEMA_BUILD'",
+          0, "16.0.4165.4"},
+         {ADMIN, "SELECT COUNT(*) FROM msdb.dbo.sysjobs", 0, "2"},
+         {AGENT, "SELECT name FROM msdb.dbo.sysjobs", 229, NONE}, {ADMIN, "USE master", 5701, NULL},
+         {ADMIN, "SELECT state FROM catalog.alwayson_replicas", 208, NONE});
+}
+
+/* 1.4: no SMK wraps a restored key, not even on the server that it comes from. */
+static void test_restored_database(void **state)
+{
+    struct setting *setting = *state;
+    struct model_database *database = SSISDB(setting->model);
+
+    assert_false(model_restore(database));
+    model_backup(database);
+    PLAY(state, {AGENT, ADD_PASSWORD("later"), 0, NULL});
+    assert_true(model_restore(database));
+    PLAY(state, {AGENT, FLAG, 0, "0"}, {AGENT, SIGNS, 0, NULL_VALUE},
+         {AGENT, OPEN("later"), 15313, NULL}, {AGENT, OPEN("first"), 0, NULL},
+         {AGENT, ADD_SMK, 0, NULL}, {OTHER, SIGNS, 0, "256"});
+}
+
 /* Everything else is 102, and noted as unknown. */
 static void test_not_understood(void **state)
 {
@@ -492,6 +546,8 @@ int main(void)
         TEST(test_application_locks),
         TEST(test_values),
         TEST(test_views),
+        TEST(test_ssis_catalog),
+        TEST(test_restored_database),
         TEST(test_not_understood),
     };
 

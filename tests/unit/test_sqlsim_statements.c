@@ -261,6 +261,20 @@ static void test_server_rights(void **state)
     assert_int_equal(run(weak, text), 300);
 }
 
+/* version.c: what tsql_state asks for came with 2017. */
+static void test_columns_of_2016(void **state)
+{
+    struct model *model = *state;
+    CLEANUP(session_free_p) struct session *agent = log_in(model, SQL1, "agent", "");
+    CLEANUP(cleanup_free) char *text = tsql_state("AG1", "SSISDB");
+
+    free(model->instances[SQL1].version);
+    model->instances[SQL1].version = strdup("13.0.7029.3");
+    assert_int_equal(run(agent, text), 207);
+    model->switches.columns_2016 = SWITCH_COLUMNS_PRESENT;
+    assert_int_equal(run(agent, text), 0);
+}
+
 static void test_opens_is_asked_by_signature(void **state)
 {
     struct model *model = *state;
@@ -494,6 +508,7 @@ int main(void)
         TEST(test_unknown_text),
         TEST(test_state_columns),
         TEST(test_server_rights),
+        TEST(test_columns_of_2016),
         TEST(test_opens_is_asked_by_signature),
         TEST(test_certificate_is_missing),
         TEST(test_open_add_close),
