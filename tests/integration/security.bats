@@ -5,7 +5,7 @@
 setup() {
     bats_load_library bats-support
     bats_load_library bats-assert
-    cd "$BATS_TEST_DIRNAME/../.."
+    cd "$BATS_TEST_DIRNAME/../.." || exit
 }
 
 # claims: a line "FILE<tab>NAME" for each test that SECURITY.md names.

@@ -436,7 +436,7 @@ teardown() {
     assert_line --index 0 --partial '[[1, null]]'
     assert_line --index 2 --partial '[[256]]'
     sqlsim_ctl database --database SSISDB add
-    assert_equal "$(of_state "[.databases[0].group_database_id > $before[0], .instances.SQL2.replica_id > $before[1]]")" \
+    assert_equal "$(of_state "[.databases[0].group_database_id > ${before}[0], .instances.SQL2.replica_id > ${before}[1]]")" \
         '[true,true]'
 }
 

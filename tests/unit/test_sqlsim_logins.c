@@ -53,10 +53,10 @@ static int32_t log_in(struct principals *principals, const struct login_gate *ga
 static void test_refusals(void **state)
 {
     static const struct {
-        bool is_disabled, is_locked, is_expired, must_change;
         struct login_gate gate;
         const char *name, *password;
         int32_t number;
+        bool is_disabled, is_locked, is_expired, must_change;
     } cases[] = {
         {.name = "agent", .password = "pw", .number = 0},
         {.name = "AGENT", .password = "pw", .number = 0},
