@@ -23,11 +23,7 @@
 /* A service manager, and a test, may count on the agent being gone after 5 s. */
 #define STOP_S 4
 
-/*
- * Login, question and the diagnosis of a failure each have a time-out of 5 s of their own; a prober
- * that takes longer than all of them hangs.
- */
-#define PROBER_OVERDUE_MS 20000
+#define PROBER_SLACK_MS 5000
 
 /* Standard input of parent and children: the copy of the configuration that is in force. */
 #define CONFIG_COPY "/proc/self/fd/0"
@@ -304,13 +300,22 @@ static enum escrow_err rehearse(struct agent *agent, struct node *node)
     return agent_child_start(&child, &node->rehearsal);
 }
 
+/*
+ * Login, question and the diagnosis of a failed login each have a time-out of their own; a prober
+ * that takes longer than all of them hangs.
+ */
+static int64_t overdue_ms(const struct agent_instance *instance)
+{
+    return 2 * instance->login_timeout_ms + instance->query_timeout_ms + PROBER_SLACK_MS;
+}
+
 static enum escrow_err set_up_node(struct agent *agent, const struct agent_instance *instance,
                                    struct node *node)
 {
     const struct agent_prober_config prober = {.base = agent->base,
                                                .config_path = CONFIG_COPY,
                                                .instance = instance,
-                                               .overdue_ms = PROBER_OVERDUE_MS,
+                                               .overdue_ms = overdue_ms(instance),
                                                .on_up = on_up,
                                                .on_local = on_local,
                                                .on_opens = on_opens,

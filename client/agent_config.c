@@ -11,10 +11,6 @@
 #define HOOKS_MAX 8
 #define TEXT_MAX 512
 
-/* Whole seconds: FreeTDS has no finer ones. */
-#define LOGIN_TIMEOUT_S 5
-#define QUERY_TIMEOUT_S 5
-
 #define SECOND_MS 1000
 
 static const char *const crl_stale_words[] = {
@@ -48,6 +44,12 @@ static const struct config_field instance_fields[] = {
     {"login", CONFIG_STRING(struct agent_instance, login, TEXT_MAX)},
     {"password_file", CONFIG_PATH(struct agent_instance, password_file)},
     {"keytab", CONFIG_PATH(struct agent_instance, keytab)},
+    {"login_timeout",
+     CONFIG_DURATION(struct agent_instance, login_timeout_ms, SECOND_MS, 30 * SECOND_MS),
+     .fallback = "5s"},
+    {"query_timeout",
+     CONFIG_DURATION(struct agent_instance, query_timeout_ms, SECOND_MS, 30 * SECOND_MS),
+     .fallback = "5s"},
     {"availability_group", CONFIG_STRING(struct agent_instance, availability_group, TEXT_MAX),
      .is_required = true},
     {"databases",
@@ -100,6 +102,10 @@ static void check_instance(const struct config *config, const struct agent_confi
     if (!is_kerberos && !is_sql_login)
         config_complain(config, report, instance,
                         "an instance needs either login and password_file, or keytab alone");
+    if (instance->login_timeout_ms % SECOND_MS != 0 || instance->query_timeout_ms % SECOND_MS != 0)
+        config_complain(config, report, instance,
+                        "login_timeout and query_timeout are whole seconds: FreeTDS has no finer "
+                        "ones");
     if (agent_config_instance(root, instance->name) != instance)
         config_complain(config, report, &instance->name, "the name %s is used twice",
                         instance->name);
@@ -166,7 +172,7 @@ struct sql_instance agent_config_sql(const struct agent_instance *instance)
         .login = instance->login,
         .password_file = instance->password_file,
         .keytab = instance->keytab,
-        .login_timeout_s = LOGIN_TIMEOUT_S,
-        .query_timeout_s = QUERY_TIMEOUT_S,
+        .login_timeout_s = (unsigned)(instance->login_timeout_ms / SECOND_MS),
+        .query_timeout_s = (unsigned)(instance->query_timeout_ms / SECOND_MS),
     };
 }
