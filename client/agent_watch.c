@@ -23,6 +23,7 @@ struct agent_watch {
     enum probe_outcome said_outcome;
     int32_t said_error;
     enum probe_opens said_opens;
+    int32_t said_opens_error;
 };
 
 static int64_t now_ms(void)
@@ -343,6 +344,7 @@ void agent_watch_on_local(struct agent_watch *watch, const struct probe_state *a
         say_unanswered(watch, answer);
     if (answer->outcome == PROBE_ANSWERED && (is_news || watch->state.role != before)) {
         watch->said_opens = PROBE_OPENS_UNKNOWN;
+        watch->said_opens_error = -1; /* none: whatever comes is news */
         say_role(watch);
     }
     watch->said_outcome = answer->outcome;
@@ -352,17 +354,23 @@ void agent_watch_on_local(struct agent_watch *watch, const struct probe_state *a
 
 void agent_watch_on_opens(struct agent_watch *watch, const struct ipc_probe_opens *answer)
 {
-    bool is_news = answer->opens != watch->said_opens;
+    bool is_news =
+        answer->opens != watch->said_opens || answer->sql_error != watch->said_opens_error;
     const char *name = watch->config.instance->name;
     char number[32];
 
     agent_state_on_opens(&watch->state, answer->opens, now_ms());
     watch->said_opens = answer->opens;
+    watch->said_opens_error = answer->sql_error;
+    error_text(answer->sql_error, number, sizeof(number));
+    if (answer->opens == PROBE_OPENS_UNKNOWN && is_news)
+        log_warning("%s/%s: whether the master key opens cannot be asked%s; asked again in %.1f s",
+                    name, watch->database, number, (double)watch->state.poll_ms / 1000);
     if (answer->opens == PROBE_OPENS_YES && is_news)
         log_info("%s/%s: the master key opens by itself", name, watch->database);
     if (answer->opens == PROBE_OPENS_NO && is_news)
-        log_notice("%s/%s: the master key does not open by itself%s", name, watch->database,
-                   error_text(answer->sql_error, number, sizeof(number)));
+        log_notice("%s/%s: the master key does not open by itself%s: escrowd is asked next", name,
+                   watch->database, number);
     if (answer->opens == PROBE_OPENS_NO_CERTIFICATE)
         log_error("%s/%s: the certificate %s is missing, or this login has no right on it, so "
                   "nobody can tell whether the master key opens: run the statements of "

@@ -67,13 +67,14 @@ static enum escrow_err prove(struct attempt *attempt, const struct answer_object
 
     worker_run_begin(run, WORKER_PART_CHECK);
     err = worker_sql_opens(&attempt->sql, &opens);
-    if (err || !opens) {
-        if (!err)
-            worker_run_fail(run, WORKER_NOT_PROVED,
-                            "the service master key was added, and the master key still does not "
-                            "open by itself");
-        return ESCROW_ERR_UNAVAILABLE;
+    if (!err && !opens) {
+        worker_run_fail(run, WORKER_NOT_PROVED,
+                        "the service master key was added, and the master key still does not "
+                        "open by itself");
+        run->result.sql_error = attempt->sql.opens_error;
     }
+    if (err || !opens)
+        return ESCROW_ERR_UNAVAILABLE;
     /* What an earlier version or an earlier escrowd said is no failure any more. */
     worker_run_fail(run, WORKER_OPENED, "%s", "");
     run->result.version = object->version;

@@ -103,6 +103,7 @@ enum escrow_err worker_sql_opens(struct worker_sql *sql, bool *ret_opens)
     enum probe_opens opens = sql->connection ? probe_opens_over(sql->connection, &error)
                                              : probe_ask_opens(sql->probe, &error);
 
+    sql->opens_error = error;
     switch (opens) {
     case PROBE_OPENS_YES:
         *ret_opens = true;
@@ -188,8 +189,10 @@ static enum escrow_err add_and_close(struct worker_sql *sql)
     close_err = send_statement(sql, "CLOSE MASTER KEY", tsql_close_master_key());
     /* The session ends right after this, and the key is closed with it. */
     if (close_err)
-        log_warning("%s/%s: %s", sql->instance.name, sql->run->task->database,
-                    sql->run->result.text);
+        log_warning("%s/%s: %s (SQL error %d); nothing is tried again: the session ends next, and "
+                    "the key is closed with it",
+                    sql->instance.name, sql->run->task->database, sql->run->result.text,
+                    (int)sql->run->result.sql_error);
     if (err)
         sql->run->result = failure;
     return err;

@@ -18,6 +18,7 @@ struct worker_sql {
     struct sql_instance instance;
     struct sql_connection *connection; /* for the batches; in the database */
     struct probe *probe;               /* for the proof, over a connection of its own */
+    int32_t opens_error; /* of SQL Server, with the last answer of worker_sql_opens() */
 };
 
 /*

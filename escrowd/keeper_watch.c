@@ -31,6 +31,10 @@ struct memory {
     int64_t primary_ms;  /* last answer PRIMARY */
     int64_t refusing_ms; /* since when every connection is refused */
     bool is_answering;   /* the last question was answered */
+    /* What the log has said of it: that it answers, that it is silent, or an outcome. */
+    enum { TOLD_ANSWERS, TOLD_SILENT, TOLD_FAILED } told;
+    enum probe_outcome told_outcome;
+    int32_t told_error;
 };
 
 struct watched {
@@ -45,6 +49,21 @@ struct watch {
     size_t count;
     struct watched *items;
 };
+
+static const char *outcome_word(enum probe_outcome outcome)
+{
+    static const char *const words[] = {
+        [PROBE_ANSWERED] = "answered",
+        [PROBE_REFUSED] = "refused",
+        [PROBE_UNREACHABLE] = "unreachable",
+        [PROBE_TLS_FAILED] = "tls_failed",
+        [PROBE_LOGIN_REFUSED] = "login_refused",
+        [PROBE_SQL_ERROR] = "sql_error",
+        [PROBE_NO_ROW] = "no_row",
+    };
+
+    return outcome < ARRAY_LEN(words) && words[outcome] ? words[outcome] : "unknown";
+}
 
 /* An answer of the prober, if only that it cannot connect. */
 static void remember(struct memory *memory, const struct probe_state *state)
@@ -72,6 +91,47 @@ static void remember_silence(struct memory *memory)
 {
     memory->is_answering = false;
     memory->refusing_ms = 0;
+}
+
+static bool is_told(const struct memory *memory, const struct probe_state *state)
+{
+    if (!state)
+        return memory->told == TOLD_SILENT;
+    if (state->outcome == PROBE_ANSWERED)
+        return memory->told == TOLD_ANSWERS;
+    return memory->told == TOLD_FAILED && memory->told_outcome == state->outcome &&
+           memory->told_error == state->sql_error;
+}
+
+/*
+ * Only changes are said: one line a round at most, from a replica that flaps. A DBA learns of it
+ * here before the failover in which this replica's word would have been needed. NULL: silence.
+ */
+static void tell(struct watched *watched, size_t replica, const struct probe_state *state)
+{
+    struct memory *memory = &watched->memories[replica];
+    const struct target *target = &watched->target;
+    const char *name = target->group->replicas[replica].instance;
+
+    if (is_told(memory, state))
+        return;
+    if (!state) {
+        memory->told = TOLD_SILENT;
+        log_warning("watch: %s does not answer the question for its role (%s/%s) in %d ms; asked "
+                    "again every second, and for each release",
+                    name, target->group->name, target->database, ROUND_MS);
+    } else if (state->outcome == PROBE_ANSWERED) {
+        memory->told = TOLD_ANSWERS;
+        log_notice("watch: %s answers again (%s/%s)", name, target->group->name, target->database);
+    } else {
+        memory->told = TOLD_FAILED;
+        memory->told_outcome = state->outcome;
+        memory->told_error = state->sql_error;
+        log_warning("watch: %s cannot be asked for its role (%s/%s): %s: %s; asked again every "
+                    "second, and for each release",
+                    name, target->group->name, target->database, outcome_word(state->outcome),
+                    state->diagnosis);
+    }
 }
 
 static bool says_role(const struct policy_replica_facts *known, int32_t role)
@@ -205,8 +265,10 @@ static void end_round(struct watched *watched)
     struct policy_facts *facts = round_facts(watched->round);
 
     for (size_t i = 0; i < facts->replica_count; i++) {
-        if (facts->replicas[i].status == POLICY_SILENT)
-            remember_silence(&watched->memories[i]);
+        if (facts->replicas[i].status != POLICY_SILENT)
+            continue;
+        remember_silence(&watched->memories[i]);
+        tell(watched, i, NULL);
     }
     judge_synchronised(watched, facts);
     fill_histories(watched, facts);
@@ -223,8 +285,10 @@ static void on_change(struct round *round, size_t replica, void *argument)
 
     const struct policy_replica_facts *known = &round_facts(round)->replicas[replica];
 
-    if (known->status == POLICY_ANSWERED)
+    if (known->status == POLICY_ANSWERED) {
         remember(&watched->memories[replica], &known->state);
+        tell(watched, replica, &known->state);
+    }
     if (round_is_complete(round))
         end_round(watched);
 }
@@ -259,21 +323,6 @@ void watch_tick(struct watch *watch)
         if (!watched->round)
             begin_round(watched);
     }
-}
-
-static const char *outcome_word(enum probe_outcome outcome)
-{
-    static const char *const words[] = {
-        [PROBE_ANSWERED] = "answered",
-        [PROBE_REFUSED] = "refused",
-        [PROBE_UNREACHABLE] = "unreachable",
-        [PROBE_TLS_FAILED] = "tls_failed",
-        [PROBE_LOGIN_REFUSED] = "login_refused",
-        [PROBE_SQL_ERROR] = "sql_error",
-        [PROBE_NO_ROW] = "no_row",
-    };
-
-    return outcome < ARRAY_LEN(words) && words[outcome] ? words[outcome] : "unknown";
 }
 
 static const char *role_word(int32_t role)

@@ -2,6 +2,7 @@
 #include "libescrow/probe.h"
 
 #include "libescrow/cleanup.h"
+#include "libescrow/log.h"
 #include "libescrow/probe_row.h"
 #include "libescrow/sql_text.h"
 
@@ -286,6 +287,10 @@ enum probe_outcome probe_ask_session(struct probe *probe,
         return PROBE_SQL_ERROR;
     if (ask(probe, text, on_session, &is_found, &answer) == ESCROW_OK)
         *ret_found = is_found;
+    else
+        log_warning("%s: the session of an agent that asks for a release cannot be looked for: "
+                    "%s; it is refused as session_not_found, and asks again",
+                    probe->config.instance.name, answer.diagnosis);
     return answer.outcome;
 }
 
@@ -306,8 +311,7 @@ static enum escrow_err ask_number(struct sql_connection *connection, char *text,
     *ret_sql_error = 0;
     if (owned)
         err = sql_batch(connection, owned, on_number, ret_number, &error);
-    if (err == ESCROW_ERR_SQL)
-        *ret_sql_error = error.number;
+    *ret_sql_error = error.number;
     return err;
 }
 
@@ -323,8 +327,10 @@ enum probe_opens probe_opens_over(struct sql_connection *connection, int32_t *re
     if (err && err != ESCROW_ERR_SQL)
         return PROBE_OPENS_UNKNOWN;
     err = ask_number(connection, tsql_probe_certificate(), &has_certificate, &error);
-    if (err)
+    if (err) {
+        *ret_sql_error = error;
         return PROBE_OPENS_UNKNOWN;
+    }
     return has_certificate == 1 ? PROBE_OPENS_NO : PROBE_OPENS_NO_CERTIFICATE;
 }
 
