@@ -219,7 +219,7 @@ hold_front() {
 
 @test "an escrowd that hangs: the worker gives up before its deadline, and begins again" {
     start 2
-    config_agent sql2 's/^poll:/worker_deadline: 5s\n&/'
+    config_agent sql2 's/^worker_deadline:.*/worker_deadline: 5s/'
     hold_front
     sim failover SQL2
     wait_log agent-sql2 'escrowd_unavailable: escrowd 127.0.0.1: .*; next attempt in'
@@ -285,7 +285,7 @@ hold_front() {
 cat >"$CHAIN/event.part" && mv "$CHAIN/event.part" "$CHAIN/event"
 TEXT
     chmod 0755 "$CHAIN/hook"
-    config_agent sql2 "s|^instances:|hooks: [{path: $CHAIN/hook}, {path: /nonexistent}]\ninstances:|;s/^( *)databases:/\1catalog_startup: true\n&/"
+    config_agent sql2 "s|^instances:|hooks: [{path: $CHAIN/hook}, {path: /nonexistent}]\ninstances:|;s/catalog_startup:.*/catalog_startup: true/"
     failover sql2
     wait_log agent-sql2 'catalog.startup done'
     wait_log agent-sql2 "hook $CHAIN/hook done"

@@ -11,8 +11,10 @@
 #   chain_end                          in teardown
 #
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
-# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL (of the agents), CHAIN_LIMITS (YAML, of
-# escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP (sqlsim's capture file).
+# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
+# agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
+# CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
+# (sqlsim's capture file).
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
@@ -169,6 +171,8 @@ chain_instance() {
     login: escrow_$2
     password_file: $CHAIN/keys/sql-$2
 TEXT
+    [ -z "${CHAIN_SQL_TIMEOUT:-}" ] ||
+        printf '    %s_timeout: %s\n' login "$CHAIN_SQL_TIMEOUT" query "$CHAIN_SQL_TIMEOUT"
 }
 
 # escrowd.yaml. Port 0 at first; afterwards the port that it got, so that agents find it again.
@@ -300,6 +304,7 @@ authority_file: $CHAIN/keys/authority.pub
 state_file: $CHAIN/run/$1/roster
 notify_socket: $CHAIN/run/$1/notify
 poll: ${CHAIN_POLL:-100ms}
+worker_deadline: ${CHAIN_DEADLINE:-30s}
 instances:
 TEXT
         chain_instance "$1" agent
@@ -310,6 +315,7 @@ TEXT
     act_key_file: $CHAIN/keys/$1.act
     availability_group: $CHAIN_AG
     databases: [SSISDB]
+    catalog_startup: ${CHAIN_CATALOG:-false}
 TEXT
     } >"$CHAIN/run/$1/agent.yaml"
     spawn "agent-$1" "$CHAIN_AGENT" --config "$CHAIN/run/$1/agent.yaml"
