@@ -12,7 +12,8 @@
  * nobody can fill the memory, and for each identity, so that nobody can fill it up for the others.
  * A challenge proves nothing yet: whoever has stolen a certificate can ask for as many as he likes.
  * So one too many is not refused, it ends the identity's oldest; where there is no room at all, the
- * oldest of the identity that has the most: the holder of an act key is never locked out.
+ * oldest of the identity that has the most: the holder of an act key is never locked out. Neither a
+ * full table nor many identities make an issue or a use slow: both take O(log n) comparisons.
  */
 
 #define NONCE_TTL_MS 60000
@@ -29,14 +30,14 @@ struct nonce_binding {
     struct act_subject subject; /* empty for publish */
 };
 
-/* NULL without memory. */
+/* None open yet. NULL without memory. */
 struct nonces *nonces_new(void);
 void nonces_free(struct nonces *nonces);
 CLEANUP_FUNCTION(nonces_free_p, struct nonces, nonces_free)
 
 /*
  * A new nonce; now_ms by CLOCK_BOOTTIME. ESCROW_ERR_MALFORMED (no identity is so long),
- * ESCROW_ERR_CRYPTO (no randomness).
+ * ESCROW_ERR_CRYPTO (no randomness), ESCROW_ERR_NO_MEMORY; then none gives way.
  */
 MUST_CHECK enum escrow_err nonces_issue(struct nonces *nonces, const struct nonce_binding *binding,
                                         int64_t now_ms, uint8_t ret_nonce[static ACT_NONCE_BYTES]);

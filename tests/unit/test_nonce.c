@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/nonce.h"
 
+#include <openssl/rand.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +12,28 @@
 #include <cmocka.h>
 
 #define START_MS 1000
+/* Of names, for one issue or use with NONCES_MAX identities in the table: a few walks of a tree. */
+#define COMPARISONS_MAX 100
+
+/* The linker puts these in the place of the real ones (--wrap, CMakeLists.txt). */
+int __real_RAND_bytes(unsigned char *bytes, int count);
+int __wrap_RAND_bytes(unsigned char *bytes, int count);
+int __real_strcmp(const char *a, const char *b);
+int __wrap_strcmp(const char *a, const char *b);
+
+static bool is_without_randomness;
+static size_t comparisons;
+
+int __wrap_RAND_bytes(unsigned char *bytes, int count)
+{
+    return is_without_randomness ? 0 : __real_RAND_bytes(bytes, count);
+}
+
+int __wrap_strcmp(const char *a, const char *b)
+{
+    comparisons++;
+    return __real_strcmp(a, b);
+}
 
 static const struct nonce_binding binding = {
     .identity = "spiffe://corp.example/sql1",
@@ -148,6 +172,40 @@ static void test_bounded(void **state)
     assert_int_equal(take(*state, NONCES_MAX, START_MS, nonce), ESCROW_OK);
 }
 
+/* The identity's oldest gives way to a nonce that there is, not to one that could not be made. */
+static void test_without_randomness_none_gives_way(void **state)
+{
+    uint8_t first[ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
+    enum escrow_err err;
+
+    assert_int_equal(nonces_issue(*state, &binding, START_MS, first), ESCROW_OK);
+    for (int i = 1; i < NONCES_PER_IDENTITY; i++)
+        assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_OK);
+    is_without_randomness = true;
+    err = nonces_issue(*state, &binding, START_MS, nonce);
+    is_without_randomness = false;
+    assert_int_equal(err, ESCROW_ERR_CRYPTO);
+    assert_int_equal(nonces_take(*state, first, &binding, START_MS), ESCROW_OK);
+}
+
+/* The worst table: as many identities as it has room for, with one nonce each. */
+static void test_a_full_table_is_not_slow(void **state)
+{
+    uint8_t nonce[ACT_NONCE_BYTES];
+
+    for (int i = 0; i < NONCES_MAX; i++)
+        assert_int_equal(issue(*state, i, START_MS, nonce), ESCROW_OK);
+    for (int i = NONCES_MAX; i < NONCES_MAX + 100; i++) {
+        comparisons = 0;
+        assert_int_equal(issue(*state, i, START_MS, nonce), ESCROW_OK);
+        assert_in_range(comparisons, 1, COMPARISONS_MAX);
+        comparisons = 0;
+        assert_int_equal(take(*state, i, START_MS, nonce), ESCROW_OK);
+        assert_in_range(comparisons, 1, COMPARISONS_MAX);
+        assert_int_equal(issue(*state, i, START_MS, nonce), ESCROW_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +215,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_oldest_gives_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_identities_keep_nobody_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_without_randomness_none_gives_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_full_table_is_not_slow, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
