@@ -32,6 +32,7 @@ struct signature {
 
 struct watched {
     char *path;
+    int folder; /* its watch descriptor, -1: none */
     struct signature signature;
     bool has_changed;
 };
@@ -85,21 +86,45 @@ static bool is_same(const struct signature *a, const struct signature *b)
            is_same_time(&a->changed, &b->changed);
 }
 
-/* A folder that is watched already stays so; one that was made anew is watched again. */
+/* Files of one folder share its watch. */
+static void forget_folder(const struct file_watch *watch, int folder)
+{
+    for (size_t i = 0; i < watch->count; i++) {
+        if (watch->files[i].folder == folder)
+            return;
+    }
+    /* It fails if the folder is gone: the watch is then gone with it. */
+    (void)inotify_rm_watch(watch->inotify_fd, folder);
+}
+
+static int watch_folder(struct file_watch *watch, const char *path)
+{
+    char folder[PATH_MAX];
+    int found = -1;
+
+    snprintf(folder, sizeof(folder), "%s", path);
+    if (watch->inotify_fd >= 0)
+        found = inotify_add_watch(watch->inotify_fd, dirname(folder), EVENTS);
+    if (found >= 0)
+        return found;
+    if (!watch->is_complaint_logged)
+        log_warning("changes in the folder of %s are seen only once a minute, and on SIGHUP: "
+                    "inotify: %s",
+                    path, strerror(errno));
+    watch->is_complaint_logged = true;
+    return -1;
+}
+
+/* A folder that is watched already stays so; one that was made anew is watched instead. */
 static void watch_folders(struct file_watch *watch)
 {
     for (size_t i = 0; i < watch->count; i++) {
-        char folder[PATH_MAX];
+        struct watched *file = &watch->files[i];
+        int before = file->folder;
 
-        snprintf(folder, sizeof(folder), "%s", watch->files[i].path);
-        if (watch->inotify_fd >= 0 &&
-            inotify_add_watch(watch->inotify_fd, dirname(folder), EVENTS) >= 0)
-            continue;
-        if (!watch->is_complaint_logged)
-            log_warning("changes in the folder of %s are seen only once a minute, and on SIGHUP: "
-                        "inotify: %s",
-                        watch->files[i].path, strerror(errno));
-        watch->is_complaint_logged = true;
+        file->folder = watch_folder(watch, file->path);
+        if (before >= 0 && before != file->folder)
+            forget_folder(watch, before);
     }
 }
 
@@ -206,6 +231,21 @@ void file_watch_free(struct file_watch *watch)
     free(watch);
 }
 
+static void use_files(struct file_watch *watch, struct watched *files, size_t count)
+{
+    struct watched *before = watch->files;
+    size_t count_before = watch->count;
+
+    watch->files = files;
+    watch->count = count;
+    watch_folders(watch);
+    for (size_t i = 0; i < count_before; i++) {
+        if (before[i].folder >= 0)
+            forget_folder(watch, before[i].folder);
+    }
+    free_files(before, count_before);
+}
+
 enum escrow_err file_watch_set(struct file_watch *watch, const char *const *paths, size_t count)
 {
     struct watched *files = calloc(count ? count : 1, sizeof(*files));
@@ -228,14 +268,11 @@ enum escrow_err file_watch_set(struct file_watch *watch, const char *const *path
         if (known)
             files[used] = *known;
         else
-            files[used].signature = signature_of(paths[i]);
+            files[used] = (struct watched){.folder = -1, .signature = signature_of(paths[i])};
         files[used].path = path;
         used++;
     }
-    free_files(watch->files, watch->count);
-    watch->files = files;
-    watch->count = used;
-    watch_folders(watch);
+    use_files(watch, files, used);
     return ESCROW_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "libescrow/cleanup.h"
 #include "libescrow/file_watch.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -190,6 +191,60 @@ static void test_set_again(void **state)
     assert_changes(world, true, false);
 }
 
+/* How many folders this process watches, as the kernel tells it: see proc_pid_fdinfo(5). */
+static unsigned watched_folders(void)
+{
+    DIR *folder = opendir("/proc/self/fdinfo");
+    const struct dirent *entry;
+    unsigned count = 0;
+
+    assert_non_null(folder);
+    while ((entry = readdir(folder))) {
+        char path[64 + sizeof(entry->d_name)], line[512];
+        FILE *info;
+
+        snprintf(path, sizeof(path), "/proc/self/fdinfo/%s", entry->d_name);
+        info = fopen(path, "re");
+        while (info && fgets(line, sizeof(line), info))
+            count += strncmp(line, "inotify wd:", strlen("inotify wd:")) == 0;
+        if (info)
+            fclose(info);
+    }
+    closedir(folder);
+    return count;
+}
+
+/* A folder with none of the files any more is let alone, one with some of them is not. */
+static void test_folders_no_longer_named(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(mkdir("d1", 0700), 0);
+    watch(world, "a", "b");
+    assert_int_equal(watched_folders(), 1);
+    watch(world, "a", "d1/a");
+    assert_int_equal(watched_folders(), 2);
+    watch(world, "b", NULL);
+    assert_int_equal(watched_folders(), 1);
+    write_file("b", "22");
+    assert_changes(world, false, true);
+    watch(world, NULL, NULL);
+    assert_int_equal(watched_folders(), 0);
+}
+
+/* Nor is one that was moved away, when there is another in its place. */
+static void test_a_folder_in_the_place_of_another(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(mkdir("d1", 0700), 0);
+    watch(world, "d1/a", "d1/b");
+    assert_int_equal(rename("d1", "d2"), 0);
+    assert_int_equal(mkdir("d1", 0700), 0);
+    file_watch_look(world->watch);
+    assert_int_equal(watched_folders(), 1);
+}
+
 /* Without inotify the files are still looked at. */
 static void test_without_inotify(void **state)
 {
@@ -218,6 +273,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_link_that_is_turned, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_look_is_no_change, setup, teardown),
         cmocka_unit_test_setup_teardown(test_set_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_folders_no_longer_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_folder_in_the_place_of_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_inotify, setup, teardown),
     };
 
