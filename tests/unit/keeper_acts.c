@@ -2,19 +2,11 @@
 /* The acts of keeper_fixture.h, and the log. */
 #include "libescrow/json.h"
 #include "libescrow/rpc.h"
-#include "tests/unit/keeper_fixture.h"
+#include "tests/unit/keeper_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        enum escrow_err result_ = (call);                                                          \
-                                                                                                   \
-        if (result_ != ESCROW_OK)                                                                  \
-            fx_fail(#call, escrow_err_name(result_));                                              \
-    } while (0)
 
 /* The verified answer in the last reply; NULL if there is none. */
 static struct answer *read_answer(struct keeper_fixture *fx, const struct answer_expect *expect)

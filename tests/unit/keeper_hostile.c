@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a test of a hostile role sees of the keeper: its channels, and what it costs. */
-#include "tests/unit/keeper_fixture.h"
+#include "tests/unit/keeper_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void fx_run_with(struct keeper_fixture *fx, const char *lines)
 {
@@ -31,10 +22,10 @@ void fx_run_with(struct keeper_fixture *fx, const char *lines)
 
 void fx_wait_front_closed(struct keeper_fixture *fx)
 {
-    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+    int64_t deadline_ms = fx_now_ms() + FX_DEADLINE_MS;
 
     while (fx->front_fd >= 0) {
-        if (now_ms() >= deadline_ms)
+        if (fx_now_ms() >= deadline_ms)
             fx_fail("the keeper keeps a channel to front that it must close", "");
         fx_serve(fx, 100);
     }
@@ -42,10 +33,10 @@ void fx_wait_front_closed(struct keeper_fixture *fx)
 
 static void wait_count(struct keeper_fixture *fx, const unsigned *count, unsigned wanted)
 {
-    int64_t deadline_ms = now_ms() + FX_DEADLINE_MS;
+    int64_t deadline_ms = fx_now_ms() + FX_DEADLINE_MS;
 
     while (*count < wanted) {
-        if (now_ms() >= deadline_ms)
+        if (fx_now_ms() >= deadline_ms)
             fx_fail("the keeper does not ask for a new role", "");
         fx_serve(fx, 100);
     }
@@ -68,12 +59,12 @@ static bool has_pong(struct keeper_fixture *fx)
 
 int64_t fx_ping(struct keeper_fixture *fx)
 {
-    int64_t started_ms = now_ms();
+    int64_t started_ms = fx_now_ms();
 
     if (ipc_send(fx->supervisor_fd, IPC_PING, ++fx->last_ping, NULL, FX_DEADLINE_MS))
         fx_fail("the keeper takes no ping", "");
     fx_until(fx, has_pong);
-    return now_ms() - started_ms;
+    return fx_now_ms() - started_ms;
 }
 
 unsigned fx_descriptors(const struct keeper_fixture *fx)
