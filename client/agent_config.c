@@ -13,24 +13,6 @@
 
 #define SECOND_MS 1000
 
-static const char *const crl_stale_words[] = {
-    [TLS_CRL_STALE_WARN] = "warn",
-    [TLS_CRL_STALE_REFUSE] = "refuse",
-};
-
-static const struct config_field escrowd_fields[] = {
-    {"address", CONFIG_STRING(struct agent_escrowd, address, 253), .is_required = true},
-    {"port", CONFIG_INTEGER(struct agent_escrowd, port, 1, 65535), .is_required = true},
-    {"server_id", CONFIG_STRING(struct agent_escrowd, server_id, IDENTITY_MAX),
-     .is_required = true},
-    {"ca_file", CONFIG_PATH(struct agent_escrowd, ca_file), .is_required = true},
-    {"crl_file", CONFIG_PATH(struct agent_escrowd, crl_file)},
-    {"crl_stale", CONFIG_ENUM(struct agent_escrowd, crl_stale, crl_stale_words),
-     .fallback = "warn"},
-};
-static const struct config_schema escrowd_schema =
-    CONFIG_SCHEMA(struct agent_escrowd, escrowd_fields);
-
 static const struct config_field instance_fields[] = {
     {"name", CONFIG_NAME(struct agent_instance, name, NAME_MAX_BYTES), .is_required = true},
     {"group", CONFIG_NAME(struct agent_instance, group, NAME_MAX_BYTES), .is_required = true},
@@ -70,7 +52,7 @@ static const struct config_schema hook_schema = CONFIG_SCHEMA(struct agent_hook,
 
 static const struct config_field agent_fields[] = {
     {"escrowds",
-     CONFIG_MAPPING_LIST(struct agent_config, escrowds, escrowd_count, &escrowd_schema, 1,
+     CONFIG_MAPPING_LIST(struct agent_config, escrowds, escrowd_count, &rpc_server_schema, 1,
                          ESCROWDS_MAX),
      .is_required = true},
     {"authority_file", CONFIG_PATH(struct agent_config, authority_file), .is_required = true},

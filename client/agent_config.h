@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "libescrow/config.h"
+#include "client/rpc_server.h"
 #include "libescrow/sql.h"
-#include "libescrow/tls.h"
 
 /*
  * The configuration of escrow-agent: agent.yaml, explained in escrow-agent(8). Parent, probers and
  * workers each read it for themselves, so it never travels between them. Holds paths of secrets,
  * never a secret.
  */
-
-/* An escrowd that may be asked. */
-struct agent_escrowd {
-    const char *address;
-    int64_t port;
-    const char *server_id; /* the SAN URI its certificate must have */
-    const char *ca_file;
-    const char *crl_file; /* NULL: revocation is not checked */
-    enum tls_crl_stale crl_stale;
-};
 
 /* An instance of SQL Server, and the identity that acts for it. */
 struct agent_instance {
@@ -44,7 +33,7 @@ struct agent_hook {
 };
 
 struct agent_config {
-    const struct agent_escrowd *escrowds;
+    const struct rpc_server *escrowds;
     size_t escrowd_count;
     const char *authority_file; /* public key of the policy authority */
     const char *state_file;     /* the highest roster version that was seen */

@@ -59,7 +59,7 @@ enum escrow_err agent_sandbox_worker(const struct agent_config *config,
     sandbox_allow_path(&plan, config->authority_file, SANDBOX_READ);
     sandbox_allow_folder_of(&plan, config->state_file, SANDBOX_WRITE);
     for (size_t i = 0; i < config->escrowd_count; i++) {
-        const struct agent_escrowd *escrowd = &config->escrowds[i];
+        const struct rpc_server *escrowd = &config->escrowds[i];
 
         sandbox_allow_path(&plan, escrowd->ca_file, SANDBOX_READ);
         sandbox_allow_path(&plan, escrowd->crl_file, SANDBOX_READ);

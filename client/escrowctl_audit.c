@@ -92,7 +92,7 @@ static enum escrow_err find_escrowd(const struct ctl_config *config, const char 
                                     size_t *ret_index)
 {
     for (size_t i = 0; i < config->escrowd_count; i++) {
-        const struct ctl_escrowd *escrowd = &config->escrowds[i];
+        const struct rpc_server *escrowd = &config->escrowds[i];
 
         if (name ? strcmp(escrowd->address, name) == 0 || strcmp(escrowd->server_id, name) == 0
                  : config->escrowd_count == 1) {

@@ -4,25 +4,9 @@
 #define ESCROWDS_MAX 16
 #define SECOND_MS 1000
 
-static const char *const crl_stale_words[] = {
-    [TLS_CRL_STALE_WARN] = "warn",
-    [TLS_CRL_STALE_REFUSE] = "refuse",
-};
-
-static const struct config_field escrowd_fields[] = {
-    {"address", CONFIG_STRING(struct ctl_escrowd, address, 253), .is_required = true},
-    {"port", CONFIG_INTEGER(struct ctl_escrowd, port, 1, 65535), .is_required = true},
-    {"server_id", CONFIG_STRING(struct ctl_escrowd, server_id, IDENTITY_MAX), .is_required = true},
-    {"ca_file", CONFIG_PATH(struct ctl_escrowd, ca_file), .is_required = true},
-    {"crl_file", CONFIG_PATH(struct ctl_escrowd, crl_file)},
-    {"crl_stale", CONFIG_ENUM(struct ctl_escrowd, crl_stale, crl_stale_words), .fallback = "warn"},
-};
-static const struct config_schema escrowd_schema =
-    CONFIG_SCHEMA(struct ctl_escrowd, escrowd_fields);
-
 static const struct config_field ctl_fields[] = {
     {"escrowds",
-     CONFIG_MAPPING_LIST(struct ctl_config, escrowds, escrowd_count, &escrowd_schema, 1,
+     CONFIG_MAPPING_LIST(struct ctl_config, escrowds, escrowd_count, &rpc_server_schema, 1,
                          ESCROWDS_MAX),
      .is_required = true},
     {"certificate_file", CONFIG_PATH(struct ctl_config, certificate_file), .is_required = true},

@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "libescrow/config.h"
-#include "libescrow/tls.h"
+#include "client/rpc_server.h"
 
 /*
  * escrowctl.yaml: which escrowds there are, and as whom we speak to them. Names files of keys,
  * never holds one.
  */
 
-struct ctl_escrowd {
-    const char *address;
-    int64_t port;
-    const char *server_id; /* the SAN URI its certificate must have */
-    const char *ca_file;
-    const char *crl_file; /* NULL: revocation is not checked */
-    enum tls_crl_stale crl_stale;
-};
-
 struct ctl_config {
-    const struct ctl_escrowd *escrowds;
+    const struct rpc_server *escrowds;
     size_t escrowd_count;
     const char *certificate_file, *key_file; /* of the TLS channel */
     const char *act_key_file;                /* NULL: nothing can be signed (auditors) */

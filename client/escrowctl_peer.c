@@ -36,19 +36,14 @@ enum escrow_err ctl_access_init(struct ctl_access *access, const struct ctl *ctl
 
 enum escrow_err ctl_peer_init(struct ctl_peer *peer, const struct ctl_access *access, size_t index)
 {
-    const struct ctl_escrowd *escrowd = &access->root->escrowds[index];
-    const struct tls_config config = {.ca_file = escrowd->ca_file,
-                                      .crl_file = escrowd->crl_file,
-                                      .crl_stale = escrowd->crl_stale,
-                                      .certificate = access->root->certificate_file,
-                                      .key = access->root->key_file,
-                                      .server_identity = escrowd->server_id};
+    const struct rpc_server *escrowd = &access->root->escrowds[index];
     enum escrow_err err;
 
     *peer = (struct ctl_peer){
         .escrowd = escrowd,
         .session = {.act_key = access->act_key, .timeout_ms = access->root->timeout_ms}};
-    err = tls_client_new(&config, &peer->tls);
+    err =
+        rpc_server_tls(escrowd, access->root->certificate_file, access->root->key_file, &peer->tls);
     return err ? err
                : rpc_new(escrowd->address, (uint16_t)escrowd->port, peer->tls, &peer->session.rpc);
 }

@@ -20,7 +20,7 @@ void ctl_access_deinit(struct ctl_access *access);
 
 /* A connection to one of them. */
 struct ctl_peer {
-    const struct ctl_escrowd *escrowd;
+    const struct rpc_server *escrowd;
     struct tls *tls;
     struct roster *roster; /* owned; NULL until ctl_peer_roster */
     struct rpc_session session;

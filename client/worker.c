@@ -139,7 +139,7 @@ static enum escrow_err ask(struct attempt *attempt)
 }
 
 /* All that one escrowd has. */
-static enum escrow_err ask_escrowd(struct attempt *attempt, const struct agent_escrowd *config)
+static enum escrow_err ask_escrowd(struct attempt *attempt, const struct rpc_server *config)
 {
     enum escrow_err err = ESCROW_OK;
 
@@ -301,7 +301,8 @@ enum escrow_err worker_rehearse(const struct worker_task *task)
     for (size_t i = 0; i < task->config->escrowd_count && !err; i++) {
         CLEANUP(tls_free_p) struct tls *tls = NULL;
 
-        err = worker_escrow_tls(task->instance, &task->config->escrowds[i], &tls);
+        err = rpc_server_tls(&task->config->escrowds[i], task->instance->certificate_file,
+                             task->instance->key_file, &tls);
     }
     sql_environment_free();
     return err;

@@ -100,29 +100,17 @@ static enum escrow_err fetch_roster(struct worker_escrow *escrow, EVP_PKEY *auth
     return err;
 }
 
-enum escrow_err worker_escrow_tls(const struct agent_instance *instance,
-                                  const struct agent_escrowd *config, struct tls **ret_tls)
-{
-    const struct tls_config tls = {.ca_file = config->ca_file,
-                                   .crl_file = config->crl_file,
-                                   .crl_stale = config->crl_stale,
-                                   .certificate = instance->certificate_file,
-                                   .key = instance->key_file,
-                                   .server_identity = config->server_id};
-
-    return tls_client_new(&tls, ret_tls);
-}
-
 enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_run *run,
                                    const struct worker_identity *identity,
-                                   const struct agent_escrowd *config)
+                                   const struct rpc_server *config)
 {
     enum escrow_err err;
 
     *escrow = (struct worker_escrow){
         .run = run, .config = config, .session = {.act_key = identity->act_key}};
     worker_run_begin(run, WORKER_PART_CHALLENGE);
-    err = worker_escrow_tls(run->task->instance, config, &escrow->tls);
+    err = rpc_server_tls(config, run->task->instance->certificate_file,
+                         run->task->instance->key_file, &escrow->tls);
     if (!err)
         err = rpc_new(config->address, (uint16_t)config->port, escrow->tls, &escrow->session.rpc);
     if (err) {

@@ -22,14 +22,9 @@ MUST_CHECK enum escrow_err worker_identity_init(struct worker_identity *identity
                                                 struct worker_run *run);
 void worker_identity_deinit(struct worker_identity *identity);
 
-/* The instance's end of a channel to an escrowd, from its files; as tls_client_new. */
-MUST_CHECK enum escrow_err worker_escrow_tls(const struct agent_instance *instance,
-                                             const struct agent_escrowd *config,
-                                             struct tls **ret_tls);
-
 struct worker_escrow {
     struct worker_run *run;
-    const struct agent_escrowd *config; /* NULL: not connected */
+    const struct rpc_server *config; /* NULL: not connected */
     struct tls *tls;
     struct roster *roster;
     struct rpc_session session;
@@ -41,7 +36,7 @@ struct worker_escrow {
  */
 MUST_CHECK enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_run *run,
                                               const struct worker_identity *identity,
-                                              const struct agent_escrowd *config);
+                                              const struct rpc_server *config);
 void worker_escrow_deinit(struct worker_escrow *escrow);
 
 /* A challenge for a release of the task's database; owned by the caller. */
