@@ -37,7 +37,6 @@ static const struct {
     {18456, "wrong password, or the login does not exist or is disabled on this replica; the "
             "server's error log tells which"},
     {18452, "the Kerberos ticket was not accepted: check SPN, keytab and domain trust"},
-    {207, "SQL Server 2017 or later is needed"},
     {300, "run the script of escrowctl sql-grants on this replica"},
     {297, "run the script of escrowctl sql-grants on this replica"},
     {229, "run the script of escrowctl sql-grants on the primary"},

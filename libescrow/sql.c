@@ -21,6 +21,8 @@
 #define DRIVER_ERROR_TIMEOUT 20003
 
 #define DIAGNOSTIC_RECORDS_MAX 8
+#define VERSION_UNITS 32
+#define VERSION_LEAST 14 /* SQL Server 2017 */
 #define SOURCE_NAME "escrowd"
 
 struct sql_connection {
@@ -232,6 +234,38 @@ static enum escrow_err find_address(const struct sql_instance *instance,
     return err == ESCROW_ERR_TIMEOUT ? err : ESCROW_ERR_UNAVAILABLE;
 }
 
+/*
+ * cluster_type and sequence_number of sys.availability_groups came with SQL Server 2017: an older
+ * one would answer with 207 to a question here and there. The driver knows the version from the
+ * login.
+ */
+static enum escrow_err check_version(const struct sql_connection *connection,
+                                     struct sql_error *ret_error)
+{
+    SQLWCHAR wide[VERSION_UNITS] = {0};
+    SQLSMALLINT bytes = 0;
+    char text[3 * ARRAY_LEN(wide) + 1] = "";
+    unsigned long major, minor = 0, build = 0;
+    char *at = text;
+
+    /* As "13.00.5026". */
+    if (SQL_SUCCEEDED(SQLGetInfoW(connection->handle, SQL_DBMS_VER, wide, sizeof(wide), &bytes)) &&
+        bytes > 0 && (size_t)bytes < sizeof(wide) &&
+        sql_text_to_utf8(wide, (size_t)bytes / sizeof(SQLWCHAR), text, sizeof(text)) != ESCROW_OK)
+        text[0] = '\0';
+    major = strtoul(at, &at, 10);
+    if (*at == '.')
+        minor = strtoul(at + 1, &at, 10);
+    if (*at == '.')
+        build = strtoul(at + 1, &at, 10);
+    if (major >= VERSION_LEAST)
+        return ESCROW_OK;
+    snprintf(ret_error->text, sizeof(ret_error->text),
+             "its version is %lu.%lu.%lu, and SQL Server 2017 (14.0) or later is needed", major,
+             minor, build);
+    return ESCROW_ERR_SQL;
+}
+
 enum escrow_err sql_connect(const struct sql_instance *instance,
                             struct sql_connection **ret_connection, struct sql_error *ret_error)
 {
@@ -245,6 +279,8 @@ enum escrow_err sql_connect(const struct sql_instance *instance,
         err = allocate(instance, &connection);
     if (!err)
         err = log_in(instance, connection, ret_error);
+    if (!err)
+        err = check_version(connection, ret_error);
     if (err)
         return err;
     /* A driver that sends otherwise would not be guarded. */

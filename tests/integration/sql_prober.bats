@@ -50,6 +50,20 @@ reply() {
     read -r -t 30 -u "${PROBER[0]}" line
 }
 
+@test "SQL Server 2016 is refused by its version, not by what it lacks; 2017 is not" {
+    local question
+    group '.instances[0].version = "13.0.7029.3" | .instances[1].version = "14.0.1000.169"'
+    for question in state local; do
+        run prober SQL1 -- "$question"
+        assert_output --partial "its version is 13.0.7029, and SQL Server 2017 (14.0) or later is needed"
+        refute_output --partial 207
+        run prober SQL2 -- "$question"
+        refute_output --partial "its version"
+    done
+    run prober SQL2 -- state
+    assert_output --partial "outcome=1 sql_error=0 server=SQL2"
+}
+
 @test "state of a primary and of a secondary" {
     group
     run prober SQL1 -- state
