@@ -3,6 +3,7 @@
 
 #include "client/agent_child.h"
 #include "client/agent_config.h"
+#include "client/agent_files.h"
 #include "client/agent_hook.h"
 #include "client/agent_notify.h"
 #include "client/agent_prober.h"
@@ -27,7 +28,6 @@
 
 /* Standard input of parent and children: the copy of the configuration that is in force. */
 #define CONFIG_COPY "/proc/self/fd/0"
-#define FILES_OF_INSTANCE 3
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -35,6 +35,7 @@ static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 struct node {
     const struct agent_instance *instance;
     struct agent_prober *prober;
+    struct agent_login login;
     struct agent_watch **watches;
     struct agent_child *rehearsal; /* while it runs */
 };
@@ -176,18 +177,63 @@ static void take_config(struct agent *agent)
     wind_down(agent);
 }
 
-static void restart_probers(struct agent *agent)
+static void on_rehearsed(int status, void *argument)
 {
-    for (size_t i = 0; i < agent->config->instance_count; i++) {
-        const struct agent_instance *instance = agent->nodes[i].instance;
+    struct node *node = argument;
+    char text[64];
 
-        if (!file_watch_has_changed(agent->files, instance->ca_file) &&
-            !file_watch_has_changed(agent->files, instance->password_file) &&
-            !file_watch_has_changed(agent->files, instance->keytab))
+    node->rehearsal = NULL;
+    if (status != 0)
+        log_error("%s: a worker cannot work here (%s; the lines above say why): no master key will "
+                  "be opened until this is mended",
+                  node->instance->name, agent_child_status_text(status, text, sizeof(text)));
+    else
+        log_info("%s: a worker has what it needs of this host", node->instance->name);
+}
+
+/* What is not in order here should be known before the failover. */
+static enum escrow_err rehearse(struct agent *agent, struct node *node)
+{
+    const char *const argv[] = {"escrow-agent", "--role",     "rehearsal",          "--config",
+                                CONFIG_COPY,    "--instance", node->instance->name, NULL};
+    const struct agent_child_config child = {.base = agent->base,
+                                             .path = AGENT_SELF,
+                                             .argv = argv,
+                                             .stdin_fd = STDIN_FILENO,
+                                             .channel_fd = -1,
+                                             .on_exit = on_rehearsed,
+                                             .argument = node};
+
+    return agent_child_start(&child, &node->rehearsal);
+}
+
+/* Who uses a file that has changed begins anew with it; an attempt in flight ends as it began. */
+static void use_new_files(struct agent *agent)
+{
+    bool has_trust = agent_files_has_trust(agent->files, agent->config);
+
+    for (size_t i = 0; i < agent->config->instance_count; i++) {
+        struct node *node = &agent->nodes[i];
+        bool has_login = agent_files_has_login(agent->files, node->instance);
+
+        if (has_login)
+            log_notice("%s: its CA, password or keytab file has changed: the prober starts anew, "
+                       "and a refused login holds nothing back any more",
+                       node->instance->name);
+        else if (has_trust || agent_files_has_identity(agent->files, node->instance))
+            log_notice("%s: its certificate or keys, or what escrowds are known by, have changed: "
+                       "from now on workers use them",
+                       node->instance->name);
+        else
             continue;
-        log_notice("%s: its CA, password or keytab file has changed: the prober starts anew",
-                   instance->name);
-        agent_prober_restart(agent->nodes[i].prober);
+        if (has_login)
+            agent_prober_restart(node->prober);
+        agent_child_free(TAKE(node->rehearsal));
+        if (rehearse(agent, node))
+            log_warning("%s: whether a worker can work with them cannot be tried out",
+                        node->instance->name);
+        for (size_t j = 0; j < node->instance->database_count; j++)
+            agent_watch_on_files(node->watches[j], has_login);
     }
 }
 
@@ -197,28 +243,9 @@ static void on_change(void *argument)
 
     if (agent->is_stopping)
         return;
-    restart_probers(agent);
+    use_new_files(agent);
     if (file_watch_has_changed(agent->files, agent->config_path))
         take_config(agent);
-}
-
-/* What workers use (certificates, keys, CAs of escrowds, the roster) each reads when it starts. */
-static enum escrow_err watch_files(struct agent *agent)
-{
-    const struct agent_config *config = agent->config;
-    size_t count = 0;
-    CLEANUP(cleanup_free)
-    const char **paths = calloc(1 + FILES_OF_INSTANCE * config->instance_count, sizeof(*paths));
-
-    if (!paths)
-        return ESCROW_ERR_NO_MEMORY;
-    paths[count++] = agent->config_path;
-    for (size_t i = 0; i < config->instance_count; i++) {
-        paths[count++] = config->instances[i].ca_file;
-        paths[count++] = config->instances[i].password_file;
-        paths[count++] = config->instances[i].keytab;
-    }
-    return file_watch_set(agent->files, paths, count);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *argument)
@@ -230,7 +257,7 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
         return;
     if (number == SIGHUP) {
         file_watch_look(agent->files);
-        restart_probers(agent);
+        use_new_files(agent);
         take_config(agent);
         return;
     }
@@ -270,36 +297,6 @@ static void discard(struct agent *agent)
     loaded_deinit(&agent->in_force);
 }
 
-static void on_rehearsed(int status, void *argument)
-{
-    struct node *node = argument;
-    char text[64];
-
-    node->rehearsal = NULL;
-    if (status != 0)
-        log_error("%s: a worker cannot work here (%s; the lines above say why): no master key will "
-                  "be opened until this is mended",
-                  node->instance->name, agent_child_status_text(status, text, sizeof(text)));
-    else
-        log_info("%s: a worker has what it needs of this host", node->instance->name);
-}
-
-/* What is not in order here should be known before the failover. */
-static enum escrow_err rehearse(struct agent *agent, struct node *node)
-{
-    const char *const argv[] = {"escrow-agent", "--role",     "rehearsal",          "--config",
-                                CONFIG_COPY,    "--instance", node->instance->name, NULL};
-    const struct agent_child_config child = {.base = agent->base,
-                                             .path = AGENT_SELF,
-                                             .argv = argv,
-                                             .stdin_fd = STDIN_FILENO,
-                                             .channel_fd = -1,
-                                             .on_exit = on_rehearsed,
-                                             .argument = node};
-
-    return agent_child_start(&child, &node->rehearsal);
-}
-
 /*
  * Login, question and the diagnosis of a failed login each have a time-out of their own; a prober
  * that takes longer than all of them hangs.
@@ -336,6 +333,7 @@ static enum escrow_err set_up_node(struct agent *agent, const struct agent_insta
                                                  .instance = instance,
                                                  .database = i,
                                                  .prober = node->prober,
+                                                 .login = &node->login,
                                                  .hooks = agent->hooks,
                                                  .on_idle = on_idle,
                                                  .argument = agent};
@@ -370,7 +368,7 @@ static enum escrow_err set_up_nodes(struct agent *agent, const struct loaded *lo
         return ESCROW_ERR_NO_MEMORY;
     if (dup2(loaded->fd, STDIN_FILENO) < 0)
         return ESCROW_ERR_SYSTEM;
-    err = watch_files(agent);
+    err = agent_files_watch(agent->files, config, agent->config_path);
     if (!err)
         err = agent_hooks_new(agent->base, config, &agent->hooks);
     for (size_t i = 0; i < config->instance_count && !err; i++)

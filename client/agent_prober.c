@@ -143,6 +143,15 @@ static void pause_and_start(struct agent_prober *prober)
         prober->pause_ms = PAUSE_MAX_MS;
 }
 
+/* Nothing more is heard of the child, and nothing is asked. */
+static void hang_up(struct agent_prober *prober)
+{
+    ipc_channel_free(TAKE(prober->channel));
+    memset(prober->questions, 0, prober->instance->database_count * sizeof(*prober->questions));
+    watch_the_clock(prober);
+    prober->config.on_up(false, prober->config.argument);
+}
+
 static void on_child_ended(int status, void *argument)
 {
     struct agent_prober *prober = argument;
@@ -151,10 +160,7 @@ static void on_child_ended(int status, void *argument)
     log_warning("%s: the prober ended (%s); started again in %lld ms", prober->instance->name,
                 agent_child_status_text(status, text, sizeof(text)), (long long)prober->pause_ms);
     prober->child = NULL;
-    ipc_channel_free(TAKE(prober->channel));
-    memset(prober->questions, 0, prober->instance->database_count * sizeof(*prober->questions));
-    watch_the_clock(prober);
-    prober->config.on_up(false, prober->config.argument);
+    hang_up(prober);
     pause_and_start(prober);
 }
 
@@ -239,7 +245,13 @@ enum escrow_err agent_prober_new(const struct agent_prober_config *config,
 
 void agent_prober_restart(struct agent_prober *prober)
 {
-    end_child(prober);
+    prober->pause_ms = PAUSE_START_MS;
+    if (prober->child) {
+        end_child(prober);
+        hang_up(prober);
+    } else {
+        add_timer(prober->start, 0);
+    }
 }
 
 void agent_prober_free(struct agent_prober *prober)

@@ -33,7 +33,10 @@ struct agent_prober_config {
  */
 MUST_CHECK enum escrow_err agent_prober_new(const struct agent_prober_config *config,
                                             struct agent_prober **ret_prober);
-/* Ends the child; another one, with what its files hold by then, is started after a pause. */
+/*
+ * Ends the child, of which nothing more is heard, and starts another one, with what its files hold
+ * by then. on_up tells of both.
+ */
 void agent_prober_restart(struct agent_prober *prober);
 /* Ends the child. NULL is allowed. */
 void agent_prober_free(struct agent_prober *prober);

@@ -101,15 +101,16 @@ static const struct spacing *spacing_of(const struct worker_result *result)
     return &later;
 }
 
-void agent_state_init(struct agent_state *state, int64_t poll_ms, int64_t recheck_ms, uint32_t seed,
-                      int64_t now_ms)
+void agent_state_init(struct agent_state *state, struct agent_login *login, int64_t poll_ms,
+                      int64_t recheck_ms, uint32_t seed, int64_t now_ms)
 {
     memset(state, 0, sizeof(*state));
+    state->login = login;
     state->poll_ms = poll_ms;
     state->recheck_ms = recheck_ms;
     state->random = seed ? seed : 1; /* xorshift never leaves zero */
     state->local_due_ms = state->check_due_ms = now_ms;
-    state->worker_not_before_ms = state->instance_not_before_ms = now_ms;
+    state->worker_not_before_ms = now_ms;
 }
 
 static int64_t later_of(int64_t a, int64_t b)
@@ -120,8 +121,10 @@ static int64_t later_of(int64_t a, int64_t b)
 struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms)
 {
     struct agent_next next = {.step = AGENT_WAIT, .until_ms = INT64_MAX};
-    int64_t local_ms = later_of(state->local_due_ms, state->instance_not_before_ms);
-    int64_t check_ms = later_of(state->check_due_ms, state->instance_not_before_ms);
+    const struct agent_login *login = state->login;
+    int64_t local_ms = later_of(state->local_due_ms, login->not_before_ms);
+    int64_t check_ms = later_of(state->check_due_ms, login->not_before_ms);
+    int64_t ready_ms = later_of(login->ready_not_before_ms, login->not_before_ms);
     bool may_check = state->role == AGENT_ROLE_PRIMARY && !state->is_working;
 
     if (state->is_ready && !state->is_expected) {
@@ -137,8 +140,7 @@ struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms)
         state->is_working = true;
         state->is_expected = state->is_ready = false;
         next.step = AGENT_START_WORKER;
-    } else if (state->is_expected && !state->is_ready && !state->is_working &&
-               now_ms >= state->instance_not_before_ms) {
+    } else if (state->is_expected && !state->is_ready && !state->is_working && now_ms >= ready_ms) {
         state->is_ready = true;
         next.step = AGENT_READY_WORKER;
     } else if (may_check && now_ms >= check_ms) {
@@ -173,14 +175,18 @@ static void take_notice(struct agent_state *state, int64_t now_ms)
     state->local_due_ms = state->check_due_ms = state->worker_not_before_ms = now_ms;
 }
 
+/* What was tried before the last refusal was known has been counted with it. */
 static void hold_back_instance(struct agent_state *state, int64_t now_ms)
 {
-    state->instance_not_before_ms =
-        now_ms + delay_ms(&rarely, state->logins_refused, &state->random);
-    state->logins_refused++;
+    struct agent_login *login = state->login;
+
+    if (now_ms < login->not_before_ms)
+        return;
+    login->not_before_ms = now_ms + delay_ms(&rarely, login->refused, &state->random);
+    login->refused++;
 }
 
-/* What was learnt and what was tried belongs to another promotion. */
+/* What was learnt and what was tried belongs to another promotion, or to other files. */
 static void start_afresh(struct agent_state *state, int64_t now_ms)
 {
     state->attempts = 0;
@@ -219,7 +225,7 @@ void agent_state_on_local(struct agent_state *state, const struct probe_state *a
         hold_back_instance(state, now_ms);
     }
     if (role == AGENT_ROLE_OTHER)
-        state->logins_refused = 0;
+        state->login->refused = 0;
     if (role != state->role) {
         state->opens = PROBE_OPENS_UNKNOWN;
         state->check_due_ms = now_ms;
@@ -235,19 +241,22 @@ void agent_state_on_local(struct agent_state *state, const struct probe_state *a
 
 static void judge(struct agent_state *state, enum probe_opens answer, int64_t now_ms)
 {
+    int64_t worker_ms;
+
     state->opens = answer;
     switch (answer) {
     case PROBE_OPENS_YES:
         state->is_expected = false;
-        state->attempts = state->logins_refused = 0;
+        state->attempts = state->login->refused = 0;
         state->check_due_ms = now_ms + state->recheck_ms;
         break;
     case PROBE_OPENS_NO:
         /* While an attempt is held back the answer grows old: it is asked for again then. */
-        if (now_ms < state->worker_not_before_ms) {
+        worker_ms = later_of(state->worker_not_before_ms, state->login->not_before_ms);
+        if (now_ms < worker_ms) {
             state->is_expected = false;
             state->opens = PROBE_OPENS_UNKNOWN;
-            state->check_due_ms = state->worker_not_before_ms;
+            state->check_due_ms = worker_ms;
         }
         break;
     case PROBE_OPENS_NO_CERTIFICATE:
@@ -276,8 +285,9 @@ void agent_state_on_worker(struct agent_state *state, const struct worker_result
     int64_t wait_ms = delay_ms(spacing_of(result), state->attempts, &state->random);
 
     state->is_working = false;
-    if (result->outcome == WORKER_LOGIN_REFUSED)
+    if (result->outcome == WORKER_LOGIN_REFUSED && !state->has_old_login)
         hold_back_instance(state, now_ms);
+    state->has_old_login = false;
     if (state->is_outrun) {
         start_afresh(state, now_ms);
         state->check_due_ms = now_ms;
@@ -291,15 +301,34 @@ void agent_state_on_worker(struct agent_state *state, const struct worker_result
     take_notice(state, now_ms);
 }
 
+/*
+ * It was a login more than was needed: where it was refused no other one is made ready for a while,
+ * but the promotion is not held up for that. The prober goes on, and its worker logs in once.
+ */
 void agent_state_on_ready_ended(struct agent_state *state, const struct worker_result *result,
                                 int64_t now_ms)
 {
-    if (result->outcome == WORKER_LOGIN_REFUSED)
-        hold_back_instance(state, now_ms);
+    struct agent_login *login = state->login;
+
+    if (result->outcome != WORKER_LOGIN_REFUSED || now_ms < login->ready_not_before_ms)
+        return;
+    login->ready_not_before_ms = now_ms + delay_ms(&rarely, login->refused, &state->random);
+    login->refused++;
 }
 
 void agent_state_on_notify(struct agent_state *state, int64_t now_ms)
 {
     state->is_notified = true;
     take_notice(state, now_ms);
+}
+
+void agent_state_on_files(struct agent_state *state, bool is_login, int64_t now_ms)
+{
+    state->is_ready = false;
+    start_afresh(state, now_ms);
+    if (is_login) {
+        state->has_old_login = state->is_working;
+        *state->login = (struct agent_login){0};
+    }
+    agent_state_on_notify(state, now_ms);
 }

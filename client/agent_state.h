@@ -43,15 +43,27 @@ enum agent_role {
     AGENT_ROLE_PRIMARY, /* primary and READ_WRITE */
 };
 
+/*
+ * What refused logins hold back: one for each instance, because the account is one for all of its
+ * databases. All zero is right at first.
+ */
+struct agent_login {
+    int64_t not_before_ms;       /* no question, no worker */
+    int64_t ready_not_before_ms; /* no worker that is only made ready */
+    unsigned refused;            /* in a row */
+};
+
 /* Read freely; written only by the functions below. Times are milliseconds of one clock. */
 struct agent_state {
-    int64_t poll_ms;    /* between questions for the role */
-    int64_t recheck_ms; /* between checks of a primary whose master key opens */
+    struct agent_login *login; /* of the instance; borrowed */
+    int64_t poll_ms;           /* between questions for the role */
+    int64_t recheck_ms;        /* between checks of a primary whose master key opens */
     uint32_t random;
     bool is_prober_up;
     bool is_asking;       /* a question is out */
     bool is_working;      /* a worker runs */
-    bool is_outrun;       /* the role changed under the worker: its end says nothing about now */
+    bool is_outrun;       /* role or files changed under the worker: its end says nothing of now */
+    bool has_old_login;   /* the worker logs in as before its files changed */
     bool is_notified;     /* a check was asked for while one of both was out */
     enum agent_role role; /* now */
     enum agent_role last_known; /* the last that was not unknown */
@@ -60,16 +72,14 @@ struct agent_state {
     bool is_ready;              /* one was made ready for it, whether or not it still waits */
     enum probe_opens opens;     /* last answer; unknown after a change */
     int64_t local_due_ms;
-    int64_t check_due_ms;           /* when a primary is next asked whether it opens */
-    int64_t worker_not_before_ms;   /* the spacing of attempts */
-    int64_t instance_not_before_ms; /* after refused logins: no question, no worker */
-    unsigned attempts;              /* since the master key last opened or the role changed */
-    unsigned logins_refused;        /* in a row */
+    int64_t check_due_ms;         /* when a primary is next asked whether it opens */
+    int64_t worker_not_before_ms; /* the spacing of attempts */
+    unsigned attempts;            /* since the master key last opened or the role changed */
 };
 
 /* seed spreads the agents of one group; any value. Everything is due at now_ms. */
-void agent_state_init(struct agent_state *state, int64_t poll_ms, int64_t recheck_ms, uint32_t seed,
-                      int64_t now_ms);
+void agent_state_init(struct agent_state *state, struct agent_login *login, int64_t poll_ms,
+                      int64_t recheck_ms, uint32_t seed, int64_t now_ms);
 
 /*
  * The next step. A step other than AGENT_WAIT counts as begun: the caller carries it out and
@@ -98,3 +108,11 @@ void agent_state_on_ready_ended(struct agent_state *state, const struct worker_r
  * that of refused logins does not. While a question or a worker is out, the check follows its end.
  */
 void agent_state_on_notify(struct agent_state *state, int64_t now_ms);
+
+/*
+ * Files that workers read have changed: somebody may have mended what stopped the last attempt, so
+ * the next is due now, and a worker that was made ready with the files of before has been ended:
+ * another one is made ready. is_login: so have those that the instance knows us by, and refused
+ * logins hold back nothing any more; nor does a refusal that is still on its way.
+ */
+void agent_state_on_files(struct agent_state *state, bool is_login, int64_t now_ms);

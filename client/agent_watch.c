@@ -136,9 +136,9 @@ static const char *error_text(int32_t number, char *text, size_t cap)
 static void say_failure(const struct agent_watch *watch, const struct worker_result *result)
 {
     const struct agent_state *state = &watch->state;
-    int64_t next_ms = state->worker_not_before_ms > state->instance_not_before_ms
+    int64_t next_ms = state->worker_not_before_ms > state->login->not_before_ms
                           ? state->worker_not_before_ms
-                          : state->instance_not_before_ms;
+                          : state->login->not_before_ms;
     char next[32], code[64] = "", number[32];
 
     if (result->reason != REASON_NONE)
@@ -152,13 +152,16 @@ static void say_failure(const struct agent_watch *watch, const struct worker_res
 /* It was never let go, so nothing was tried: only a refused login tells something. */
 static void on_ready_ended(struct agent_watch *watch, const struct worker_result *result)
 {
+    enum log_level level =
+        result->outcome == WORKER_LOGIN_REFUSED ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO;
     char number[32];
 
     agent_state_on_ready_ended(&watch->state, result, now_ms());
-    log_info("%s/%s: the worker that was made ready has ended: %s%s: %s; another one is started "
-             "when it is needed",
-             watch->config.instance->name, watch->database, worker_outcome_name(result->outcome),
-             error_text(result->sql_error, number, sizeof(number)), result->text);
+    log_write(level,
+              "%s/%s: the worker that was made ready has ended: %s%s: %s; another one is started "
+              "when it is needed",
+              watch->config.instance->name, watch->database, worker_outcome_name(result->outcome),
+              error_text(result->sql_error, number, sizeof(number)), result->text);
     advance(watch);
 }
 
@@ -278,8 +281,8 @@ enum escrow_err agent_watch_new(const struct agent_watch_config *config,
         agent_watch_free(watch);
         return ESCROW_ERR_NO_MEMORY;
     }
-    agent_state_init(&watch->state, config->agent->poll_ms, config->agent->recheck_ms, seed,
-                     now_ms());
+    agent_state_init(&watch->state, config->login, config->agent->poll_ms,
+                     config->agent->recheck_ms, seed, now_ms());
     *ret_watch = watch;
     return ESCROW_OK;
 }
@@ -312,7 +315,7 @@ static void say_unanswered(const struct agent_watch *watch, const struct probe_s
         log_error("%s: SQL Server refuses the login%s: %s; so that the account is not locked, the "
                   "next question is %s",
                   name, number, answer->diagnosis,
-                  in_seconds(state->instance_not_before_ms, next, sizeof(next)));
+                  in_seconds(state->login->not_before_ms, next, sizeof(next)));
     else if (answer->outcome == PROBE_NO_ROW)
         log_error("%s: no availability group %s here, or no right to see it: %s; asked again every "
                   "%.1f s",
@@ -386,13 +389,25 @@ void agent_watch_on_notify(struct agent_watch *watch)
     advance(watch);
 }
 
+/* Ends a worker that waits for its go. */
+static void dismiss_worker(struct agent_watch *watch)
+{
+    if (!watch->state.is_working)
+        agent_worker_free(TAKE(watch->worker));
+}
+
+void agent_watch_on_files(struct agent_watch *watch, bool is_login)
+{
+    dismiss_worker(watch);
+    agent_state_on_files(&watch->state, is_login, now_ms());
+    advance(watch);
+}
+
 void agent_watch_stop(struct agent_watch *watch)
 {
     watch->is_stopped = true;
     evtimer_del(watch->timer);
-    /* One that waits for its go has the configuration and the files of when it was started. */
-    if (!watch->state.is_working)
-        agent_worker_free(TAKE(watch->worker));
+    dismiss_worker(watch);
 }
 
 bool agent_watch_is_working(const struct agent_watch *watch)

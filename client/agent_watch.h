@@ -23,6 +23,7 @@ struct agent_watch_config {
     const struct agent_instance *instance;
     size_t database; /* index in the instance's list */
     struct agent_prober *prober;
+    struct agent_login *login; /* of the instance, for all of its databases */
     struct agent_hooks *hooks;
     void (*on_idle)(void *argument); /* the last worker of a stopped watch has ended */
     void *argument;
@@ -41,6 +42,9 @@ void agent_watch_on_opens(struct agent_watch *watch, const struct ipc_probe_open
 
 /* Checks now. */
 void agent_watch_on_notify(struct agent_watch *watch);
+
+/* Files that a worker reads have changed; is_login: those for the instance too. */
+void agent_watch_on_files(struct agent_watch *watch, bool is_login);
 
 /* Begins nothing more; a worker that runs may end, which on_idle tells. */
 void agent_watch_stop(struct agent_watch *watch);

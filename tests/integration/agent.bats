@@ -182,6 +182,75 @@ gone() {
     assert_output 1
 }
 
+# replace FILE <CONTENT: as an administrator's tool does it.
+replace() {
+    (umask 077 && cat >"$1.new")
+    mv "$1.new" "$1"
+}
+
+@test "a refused login is tried again as soon as its password file is mended" {
+    simulate
+    printf 'wrong\n' >"$CHAIN/password"
+    agent_start SQL1
+    wait_log agent 'SQL1: SQL Server refuses the login \(SQL error 18456\)'
+    replace "$CHAIN/password" <<<'agent-password'
+    wait_log agent 'SQL1: its CA, password or keytab file has changed: the prober starts anew, and a refused login holds nothing back'
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 1 5
+}
+
+@test "a prober that cannot start with its password file starts as soon as that is mended" {
+    simulate
+    chmod 0644 "$CHAIN/password"
+    agent_start SQL1
+    # So often that the next start is more than 5 s away.
+    wait_log agent 'SQL1: the prober ended .*; started again in 6400 ms' 1 20
+    chmod 0600 "$CHAIN/password"
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 1 5
+}
+
+@test "a worker made ready that is refused does not hold up the promotion" {
+    simulate
+    agent_start SQL2
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    # The prober has its connection; only the worker logs in.
+    sqlsim_ctl trouble SQL2 error 18456 14 --at login --count 1
+    sqlsim_ctl set SQL2.role RESOLVING
+    wait_log agent 'SQL2/SSISDB: the worker that was made ready has ended: login_refused \(SQL error 18456\): .*; another one is started when it is needed'
+    # On its way once more: one refused login in vain was enough.
+    sqlsim_ctl set SQL2.role ''
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    sqlsim_ctl set SQL2.role RESOLVING
+    promote
+    wait_log agent 'SQL2/SSISDB: the master key does not open: escrowd_unavailable' 1 5
+    run count_log agent 'a worker is made ready'
+    assert_output 1
+}
+
+@test "a worker made ready with files that have changed is replaced by one that reads the new ones" {
+    local file before count=1
+    simulate
+    cp "$BATS_FILE_TMPDIR/ca/ca.pem" "$CHAIN/ca.pem"
+    cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
+    agent_start SQL2
+    end agent
+    sed -i "s|ca_file: .*/ca/ca.pem|ca_file: $CHAIN/ca.pem|; s|act_key_file: .*|act_key_file: $CHAIN/act.key|" \
+        "$CHAIN/agent.yaml"
+    spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
+    wait_log agent 'SQL2/SSISDB: not primary, or not writable: nothing to do'
+    ready_worker
+    for file in "$CHAIN/ca.pem" "$CHAIN/act.key"; do
+        before=$WORKER
+        replace "$file" < <(cat "$file")
+        wait_log agent 'SQL2: its certificate or keys, or what escrowds are known by, have changed' "$count"
+        gone "$before"
+        count=$((count + 1))
+        wait_log agent 'worker: SQL2/SSISDB: not ready: escrowd 127.0.0.1: ' "$count"
+        WORKER=$(child_of "${CHAIN_PIDS[agent]}" worker)
+    done
+    promote
+    wait_log agent 'SQL2/SSISDB: the master key does not open: escrowd_unavailable'
+}
+
 @test "a missing certificate is said, and no worker starts" {
     simulate
     sqlsim_ctl dmk drop-certificate
@@ -201,6 +270,14 @@ gone() {
     simulate '.instances[0] |= del(.certificate, .key)'
     agent_start SQL1
     wait_log agent 'SQL1: the instance cannot be asked: .*the certificate that SQL Server makes for itself'
+}
+
+@test "an instance older than SQL Server 2017 is named as that" {
+    simulate '.instances[0].version = "13.0.7029.3"'
+    agent_start SQL1
+    wait_log agent 'SQL1: the instance cannot be asked: SQL1: its version is 13\.0\.7029, and SQL Server 2017 \(14\.0\) or later is needed; asked again every'
+    sqlsim_ctl version SQL1 14.0.3456.2
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself'
 }
 
 @test "an instance that dies and comes back is found again" {
@@ -264,7 +341,7 @@ gone() {
     done
 }
 
-@test "what would stop a worker is said at the start" {
+@test "what would stop a worker is said at the start, and when it changes" {
     simulate
     cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
     agent_start SQL1
@@ -275,6 +352,8 @@ gone() {
     spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
     wait_log agent 'rehearsal: .*act.key'
     wait_log agent 'SQL1: a worker cannot work here \(exit status [0-9]+; the lines above say why\)'
+    chmod 0600 "$CHAIN/act.key"
+    wait_log agent 'SQL1: a worker has what it needs of this host' 2
 }
 
 @test "a wrong configuration is refused with line and column" {

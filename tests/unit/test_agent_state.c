@@ -34,6 +34,8 @@ enum event {
     READY_ENDED, /* ends of AGENT_READY_WORKER without AGENT_START_WORKER */
     READY_BAD_LOGIN,
     NOTIFY,
+    NEW_FILES, /* of the workers */
+    NEW_LOGIN,
 };
 
 /* What happens at a moment, and what the agent does next. A wait is until from ..= to. */
@@ -122,12 +124,19 @@ static void apply(struct agent_state *state, enum event event, int64_t now_ms)
     case NOTIFY:
         agent_state_on_notify(state, now_ms);
         break;
+    case NEW_FILES:
+    case NEW_LOGIN:
+        agent_state_on_files(state, event == NEW_LOGIN, now_ms);
+        break;
     }
 }
 
 static void run(struct agent_state *state, const struct row *rows, size_t count)
 {
-    agent_state_init(state, POLL_MS, RECHECK_MS, 7, rows[0].at_ms);
+    static struct agent_login login;
+
+    login = (struct agent_login){0};
+    agent_state_init(state, &login, POLL_MS, RECHECK_MS, 7, rows[0].at_ms);
     for (size_t i = 0; i < count; i++) {
         struct agent_next next;
 
@@ -410,16 +419,118 @@ static void test_ready_worker_ends(void **state)
         {2000, PRIMARY, AGENT_ASK_OPENS, 0, 0},    {2000, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
         {2001, NOTHING, AGENT_WAIT, 3000, 3000},
     };
-    static const struct row refused[] = {
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+}
+
+/*
+ * Its refused login was one too many, and no more are made ready for a while; but the promotion
+ * goes on, and its own worker logs in. Refused too, that is the second in a row.
+ */
+static void test_ready_worker_is_refused(void **state)
+{
+    static const struct row rows[] = {
         {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
         {0, RESOLVING, AGENT_READY_WORKER, 0, 0},
-        {10, READY_BAD_LOGIN, AGENT_WAIT, 30010, 37510},
+        {10, READY_BAD_LOGIN, AGENT_WAIT, 1000, 1000},
+        {1000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {1000, SECONDARY, AGENT_DISMISS_WORKER, 0, 0},
+        {1000, NOTHING, AGENT_WAIT, 2000, 2000},
+        {2000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {2000, RESOLVING, AGENT_WAIT, 3000, 3000},
+        {3000, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {3000, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {3000, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {3100, WORKER_BAD_LOGIN, AGENT_WAIT, 33100, 78100},
     };
     struct agent_state agent;
 
     (void)state;
     RUN(&agent, rows);
-    RUN(&agent, refused);
+}
+
+/* Whoever changes the password has mended something: nothing waits for what was refused before. */
+static void test_new_login_ends_the_wait(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {0, BAD_LOGIN, AGENT_WAIT, 30000, 37500},
+        {900, NEW_FILES, AGENT_WAIT, 30000, 37500}, /* those for escrowd */
+        {1000, PROBER_DOWN, AGENT_WAIT, NEVER},
+        {1000, NEW_LOGIN, AGENT_WAIT, NEVER},
+        {1200, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {1200, BAD_LOGIN, AGENT_WAIT, 31200, 38700}, /* the first in a row again */
+    };
+    /* A worker that logs in with the old password while the file changes. */
+    static const struct row outrun[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {0, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {0, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {10, PROBER_DOWN, AGENT_WAIT, NEVER},
+        {10, NEW_LOGIN, AGENT_WAIT, NEVER},
+        {20, WORKER_BAD_LOGIN, AGENT_WAIT, NEVER},
+        {210, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {210, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {210, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {220, WORKER_BAD_LOGIN, AGENT_WAIT, 30220, 37720},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+    RUN(&agent, outrun);
+}
+
+/* The wait after a failed attempt ends, and a worker that has read the old ones is replaced. */
+static void test_new_files(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {0, RESOLVING, AGENT_READY_WORKER, 0, 0},
+        {10, NEW_FILES, AGENT_READY_WORKER, 0, 0},
+        {10, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {10, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        {20, DENIED, AGENT_WAIT, 1010, 1010},
+        {500, NEW_FILES, AGENT_ASK_OPENS, 0, 0},
+        {500, DOES_NOT_OPEN, AGENT_START_WORKER, 0, 0},
+        /* Under the worker: its refusal was about the files of before. */
+        {510, NEW_FILES, AGENT_ASK_LOCAL, 0, 0},
+        {510, PRIMARY, AGENT_WAIT, 1510, 1510},
+        {600, DENIED, AGENT_ASK_OPENS, 0, 0},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+}
+
+/* One account for all databases of an instance: what one was refused the others do not try. */
+static void test_login_is_of_the_instance(void **state)
+{
+    struct agent_login login = {0};
+    const struct worker_result refused = {.outcome = WORKER_LOGIN_REFUSED};
+    struct agent_state one, other;
+
+    (void)state;
+    agent_state_init(&one, &login, POLL_MS, RECHECK_MS, 1, 0);
+    agent_state_init(&other, &login, POLL_MS, RECHECK_MS, 2, 0);
+    agent_state_on_prober(&one, true, 0);
+    agent_state_on_prober(&other, true, 0);
+    assert_int_equal(agent_state_next(&one, 0).step, AGENT_ASK_LOCAL);
+    assert_int_equal(agent_state_next(&other, 0).step, AGENT_ASK_LOCAL);
+    answer_local(&other, PRIMARY, 0);
+    assert_int_equal(agent_state_next(&other, 0).step, AGENT_ASK_OPENS);
+    answer_local(&one, BAD_LOGIN, 10);
+    agent_state_on_opens(&other, PROBE_OPENS_NO, 20);
+    assert_int_equal(agent_state_next(&other, 20).step, AGENT_WAIT);
+    assert_in_range(agent_state_next(&other, 20).until_ms, 30010, 37510);
+    /* What was under way already does not make it longer. */
+    agent_state_on_worker(&other, &refused, 30);
+    assert_int_equal(login.refused, 1);
+    assert_in_range(login.not_before_ms, 30010, 37510);
 }
 
 /* Where the master key opens, or nobody can tell, the worker is dismissed. */
@@ -479,9 +590,10 @@ static void test_spacing_of_each_outcome(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int64_t now_ms = 1000, wait_ms = 0;
+        struct agent_login login = {0};
         struct agent_state agent;
 
-        agent_state_init(&agent, POLL_MS, RECHECK_MS, (uint32_t)i, now_ms);
+        agent_state_init(&agent, &login, POLL_MS, RECHECK_MS, (uint32_t)i, now_ms);
         agent_state_on_prober(&agent, true, now_ms);
         for (unsigned attempt = 0; attempt < 40; attempt++) {
             fail_worker(&agent, cases[i].outcome, cases[i].reason, now_ms);
@@ -501,10 +613,11 @@ static void test_spacing_of_each_outcome(void **state)
 static void test_retry_after_is_kept(void **state)
 {
     struct worker_result result = {.outcome = WORKER_UNAVAILABLE, .retry_after_s = 7};
+    struct agent_login login = {0};
     struct agent_state agent;
 
     (void)state;
-    agent_state_init(&agent, POLL_MS, RECHECK_MS, 1, 0);
+    agent_state_init(&agent, &login, POLL_MS, RECHECK_MS, 1, 0);
     agent_state_on_worker(&agent, &result, 100);
     assert_int_equal(agent.worker_not_before_ms, 7100);
 }
@@ -535,6 +648,10 @@ int main(void)
         cmocka_unit_test(test_demoted_while_asked),
         cmocka_unit_test(test_falls_back),
         cmocka_unit_test(test_ready_worker_ends),
+        cmocka_unit_test(test_ready_worker_is_refused),
+        cmocka_unit_test(test_new_login_ends_the_wait),
+        cmocka_unit_test(test_new_files),
+        cmocka_unit_test(test_login_is_of_the_instance),
         cmocka_unit_test(test_ready_for_nothing),
         cmocka_unit_test(test_spacing_of_each_outcome),
         cmocka_unit_test(test_retry_after_is_kept),
