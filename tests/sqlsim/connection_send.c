@@ -3,7 +3,9 @@
 #include "tests/sqlsim/garble.h"
 #include "tests/sqlsim/tds_token.h"
 
-#define CLASS_DEFAULT 16
+#include <stdio.h>
+
+#define DEADLOCK 1205  /* its text names the session, others the database */
 #define CLASS_FATAL 20 /* from here on SQL Server closes the connection */
 
 enum trouble_kind connection_meet(struct connection *connection, enum trouble_stage stage,
@@ -27,14 +29,19 @@ enum trouble_kind connection_meet(struct connection *connection, enum trouble_st
 void connection_trouble_error(struct connection *connection, struct reply *reply)
 {
     const struct trouble *trouble = &connection->trouble;
-
+    const struct session *session = connection->session;
+    char id[16] = "";
     const bool is_procedure = reply->is_procedure;
 
+    if (session)
+        snprintf(id, sizeof(id), "%d", (int)session->id);
     reply_deinit(reply);
     reply->is_procedure = is_procedure;
     reply_error(reply, (int32_t)trouble->arguments[0],
                 trouble->argument_count > 1 ? (uint8_t)trouble->arguments[1] : 0,
-                trouble->argument_count > 2 ? (uint8_t)trouble->arguments[2] : 0);
+                trouble->argument_count > 2 ? (uint8_t)trouble->arguments[2] : 0,
+                trouble->arguments[0] == DEADLOCK || !session ? id
+                                                              : session_database_name(session));
     reply->is_last = reply->messages[0].level >= CLASS_FATAL;
     connection->trouble.kind = TROUBLE_NONE;
 }
@@ -155,15 +162,33 @@ void connection_send(struct connection *connection, uint8_t type, struct evbuffe
     evbuffer_free(wire);
 }
 
+/* A server of another language has the same numbers and classes; what its texts say is not ours to
+ * know. */
+static struct reply in_another_language(const struct reply *reply,
+                                        char texts[REPLY_MESSAGES_MAX][16])
+{
+    struct reply other = *reply;
+
+    for (size_t i = 0; i < reply->message_count; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "Meldung %d", (int)reply->messages[i].number);
+        other.messages[i].text = texts[i];
+    }
+    return other;
+}
+
 void connection_send_reply(struct connection *connection, const struct reply *reply)
 {
+    const struct switches *switches = &connection->instance->simulator->model.switches;
     struct evbuffer *tokens = connection_buffer();
+    char texts[REPLY_MESSAGES_MAX][16];
+    const struct reply sent =
+        switches->language == SWITCH_LANGUAGE_ENGLISH ? *reply : in_another_language(reply, texts);
 
     if (connection->trouble.kind == TROUBLE_EXTRA)
         tds_token_extra(tokens, (size_t)connection->trouble.arguments[0],
                         connection_model(connection)->name);
-    tds_token_reply(tokens, reply, connection_model(connection)->name);
-    garble(tokens, connection->instance->simulator->model.switches.garble, connection->replies++);
+    tds_token_reply(tokens, &sent, connection_model(connection)->name);
+    garble(tokens, switches->garble, connection->replies++);
     connection_send(connection, TDS_TABULAR, tokens);
     evbuffer_free(tokens);
     if (reply->is_last)

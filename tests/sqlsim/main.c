@@ -12,6 +12,7 @@
 static const char usage[] =
     "usage: sqlsim [--pcap FILE] CONFIG          run; CONFIG is a JSON file, or - for stdin\n"
     "       sqlsim ctl SOCKET COMMAND [WORD...]  steer one that runs\n"
+    "       sqlsim switches                      list the switches and their values as JSON\n"
     "\n"
     "Commands: failover [--force] NODE, failover --distributed D GROUP, kill [--auto] NODE,\n"
     "start NODE, hang NODE, resume NODE, partition [--auto] NODE NODE|cluster, heal,\n"
@@ -62,6 +63,19 @@ static enum escrow_err run(struct simulator *simulator)
     return err;
 }
 
+static int print_switches(void)
+{
+    json_t *list = switches_list();
+    size_t count = json_array_size(list);
+
+    for (size_t i = 0; i < count; i++) {
+        json_dumpf(json_array_get(list, i), stdout, JSON_COMPACT);
+        putchar('\n');
+    }
+    json_decref(list);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
     static struct simulator simulator;
@@ -70,6 +84,8 @@ int main(int argc, char **argv)
 
     if (argc >= 2 && strcmp(argv[1], "ctl") == 0)
         return ctl_main(argc - 2, argv + 2);
+    if (argc == 2 && strcmp(argv[1], "switches") == 0)
+        return print_switches();
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         fputs(usage, stdout);
         return EXIT_SUCCESS;

@@ -68,7 +68,8 @@ void reply_message(struct reply *reply, int32_t number, const char *first, const
     add_message(reply, server_error_find(number), first, second);
 }
 
-void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t state)
+void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t state,
+                 const char *first)
 {
     struct server_error error = {number, LEVEL_DEFAULT, 1, "An error that the test asked for."};
 
@@ -78,7 +79,7 @@ void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t sta
         error.level = level;
     if (state)
         error.state = state;
-    add_message(reply, &error, NULL, NULL);
+    add_message(reply, &error, first, NULL);
 }
 
 void reply_message_state(struct reply *reply, int32_t number, uint8_t state)

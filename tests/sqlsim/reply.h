@@ -52,5 +52,6 @@ void reply_message(struct reply *reply, int32_t number, const char *first, const
 /* The same with a state number of the caller's. */
 void reply_message_state(struct reply *reply, int32_t number, uint8_t state);
 /* Any error of a test's choice; level and state 0: those of the table, or 16 and 1. */
-void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t state);
+void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t state,
+                 const char *first);
 bool reply_failed(const struct reply *reply); /* it holds an error, not only infos */

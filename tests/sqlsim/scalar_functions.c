@@ -45,6 +45,13 @@ VALUE(banner)
     ret_value->text = version_banner(here(session)->version, here(session)->platform);
 }
 
+VALUE(language)
+{
+    (void)arguments, (void)count, (void)reply;
+    set_text(ret_value, session->model->switches.language == SWITCH_LANGUAGE_ENGLISH ? "us_english"
+                                                                                     : "Deutsch");
+}
+
 VALUE(transaction_count)
 {
     (void)arguments, (void)count, (void)reply;
@@ -269,6 +276,7 @@ static const struct {
 } functions[] = {
     {"@@SERVERNAME", 0, 0, server_name},
     {"@@VERSION", 0, 0, banner},
+    {"@@LANGUAGE", 0, 0, language},
     {"@@TRANCOUNT", 0, 0, transaction_count},
     {"@@SPID", 0, 0, session_id},
     {"ORIGINAL_LOGIN", 0, 0, login_name},

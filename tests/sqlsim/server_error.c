@@ -22,6 +22,8 @@ static const struct server_error errors[] = {
     {911, 16, 1, "Database '%1' does not exist. Make sure that the name is entered correctly."},
     {916, 14, 1, "The server principal \"%1\" is not able to access the database \"%2\" under the "
         "current security context."},
+    {4621, 16, 10, "Permissions at the server scope can only be granted when the current database "
+        "is master"},
     {4060, 11, 1, "Cannot open database \"%1\" requested by the login. The login failed."},
     {18456, 14, 1, "Login failed for user '%1'."},
     {18401, 14, 1, "Login failed for user '%1'. Reason: Server is in script upgrade mode. Only "
@@ -103,25 +105,35 @@ static const struct server_error errors[] = {
     {15594, 16, 1, "The password is already provisioned for the database '%1'"},
     {15595, 16, 1, "The password cannot be dropped because it is not provisioned for the database "
         "'%1'"},
-    /* 2.4; the text of 27219 is not collected */
-    {27219, 16, 1, "The caller has no right to run this procedure of the SSIS catalog."},
-    /* not in sqlserver-facts: common knowledge, M */
+    /* 2.4; sql-docs, list of 26000 to 27999, H */
+    {27219, 16, 1, "Caller does not have permissions to execute the stored procedure."},
+    /*
+     * Texts and severities of the next: MicrosoftDocs/sql-docs, "Database Engine events and errors"
+     * of SQL Server 2017 and 2019 (dumps of sys.messages), H. States, where a server printed one:
+     * 596 is listed as 16 and raised as class 21, state 1 (learn.microsoft.com, SSIS known issues),
+     * H; 1205 state 51, 1222 states 51 and 56, 3902, 3903 and 15232 state 1 (published output), H.
+     * State of 2812, 15282, 15352, 15465 and the class of 15282, which is listed as 10: M.
+     */
     {596, 21, 1, "Cannot continue the execution because the session is in the kill state."},
-    {1205, 13, 51, "Transaction was deadlocked on lock resources with another process and has been "
-        "chosen as the deadlock victim. Rerun the transaction."},
-    {1222, 16, 51, "Lock request time out period exceeded."},
+    {1205, 13, 51, "Transaction (Process ID %1) was deadlocked on lock resources with another "
+        "process and has been chosen as the deadlock victim. Rerun the transaction."},
     {1222, 16, 51, "Lock request time out period exceeded."},
     {2812, 16, 62, "Could not find stored procedure '%1'."},
     {3902, 16, 1, "The COMMIT TRANSACTION request has no corresponding BEGIN TRANSACTION."},
     {3903, 16, 1, "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION."},
-    {5701, 0, 2, "Changed database context to '%1'."},
-    {5703, 0, 1, "Changed language setting to %1."},
     {15232, 16, 1, "A certificate with name '%1' already exists or this certificate already has "
         "been added to the database."},
     {15282, 16, 1, "A key with name '%1' or user defined unique identifier already exists or you "
         "do not have permissions to create it."},
     {15352, 16, 1, "The certificate cannot be dropped because one or more entities are either "
         "signed or encrypted using it."},
+    /* "KILL"; states as published output has them, M */
+    {6102, 14, 2, "User does not have permission to use the KILL statement."},
+    {6104, 16, 1, "Cannot use KILL to kill your own process."},
+    {6106, 16, 2, "Process ID %1 is not an active process ID."},
+    /* MS-TDS and every capture: information after a login and USE */
+    {5701, 0, 2, "Changed database context to '%1'."},
+    {5703, 0, 1, "Changed language setting to %1."},
 };
 /* clang-format on */
 

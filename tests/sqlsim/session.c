@@ -168,6 +168,14 @@ void session_reset(struct session *session)
     session->context_len = 0;
 }
 
+void session_kill(struct session *session)
+{
+    session->is_killed = true;
+    transaction_rollback(session);
+    if (session->on_kill)
+        session->on_kill(session, session->argument);
+}
+
 void session_kill_all(struct model *model, const struct model_group *group, size_t instance,
                       void *argument)
 {
@@ -177,13 +185,8 @@ void session_kill_all(struct model *model, const struct model_group *group, size
     while (session) {
         struct session *next = LIST_NEXT(session, entry);
 
-        if (session->database && session->database->group == group && !session->is_killed) {
-            session->is_killed = true;
-            transaction_rollback(session);
-            /* May free it. */
-            if (session->on_kill)
-                session->on_kill(session, session->argument);
-        }
+        if (session->database && session->database->group == group && !session->is_killed)
+            session_kill(session);
         session = next;
     }
 }

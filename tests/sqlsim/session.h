@@ -69,6 +69,9 @@ int32_t session_check_database(const struct session *session, const struct model
 /* USE: changes the database, or adds the error. */
 void session_use(struct session *session, const char *database, struct reply *reply);
 
+/* Ends it by the switch session_kill (2.3); may free it. */
+void session_kill(struct session *session);
+
 /* Ends all sessions that are in a database of the group on this instance (2.3). */
 void session_kill_all(struct model *model, const struct model_group *group, size_t instance,
                       void *argument);

@@ -104,7 +104,8 @@ bool statements_run(struct session *session, const char *text, struct reply *rep
         if (run_row(row, session, text, reply))
             return true;
     }
-    if (statements_run_catalog(session, text, reply) || select_run(session, text, reply))
+    if (statements_run_catalog(session, text, reply) ||
+        statements_run_grant(session, text, reply) || select_run(session, text, reply))
         return true;
     CLEANUP(cleanup_free) char *word = lexer_first_word(text);
 

@@ -24,6 +24,9 @@ bool statements_run(struct session *session, const char *text, struct reply *rep
 /* statements_catalog.c: what an instance says of itself; false: unknown, nothing is replied. */
 bool statements_run_catalog(struct session *session, const char *text, struct reply *reply);
 
+/* statements_grant.c: rights given and taken; false: unknown, nothing is replied. */
+bool statements_run_grant(struct session *session, const char *text, struct reply *reply);
+
 /* 2.2: whether a login may read a dynamic management view; else the reply has 300 and 297. */
 bool statement_check_server_state(const struct session *session, struct reply *reply);
 
@@ -92,7 +95,10 @@ void statement_open_symmetric_key(struct session *session,
 void statement_close_symmetric_key(struct session *session,
                                    const struct lexer_parameters *parameters, struct reply *reply);
 
-/* statements_server.c: transactions, application locks, stored passwords, service master key */
+/* statements_server.c: sessions, transactions, application locks, stored passwords, service master
+ * key */
+void statement_kill(struct session *session, const struct lexer_parameters *parameters,
+                    struct reply *reply);
 void statement_begin(struct session *session, const struct lexer_parameters *parameters,
                      struct reply *reply);
 void statement_commit(struct session *session, const struct lexer_parameters *parameters,

@@ -38,6 +38,7 @@ static const struct statement statements[] = {
     {"DECLARE @status tinyint; EXEC $name.[internal].[refresh_replica_status]"
      " @server_name = $text, @status = @status OUTPUT; SELECT @status AS status",
      statement_refresh_replica, "5.2"},
+    {"KILL $name", statement_kill, "sql-docs, kill"},
     /* sql-docs, begin-, commit-, rollback-transaction */
     {"BEGIN TRANSACTION", statement_begin, "1.3"},
     {"BEGIN TRAN", statement_begin, "1.3"},

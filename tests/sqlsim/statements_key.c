@@ -85,12 +85,20 @@ static bool check_service_key(struct session *session, struct reply *reply)
     return false;
 }
 
+/* 10.6: of a key that does not open in a database that cannot be written, what is said first. */
+static bool check_read_only_first(struct session *session, struct reply *reply)
+{
+    return session->model->switches.readonly_add == SWITCH_READONLY_ADD_15581 ||
+           key_check_write(session, reply);
+}
+
 void statement_add_service_key(struct session *session, const struct lexer_parameters *parameters,
                                struct reply *reply)
 {
     (void)parameters;
-    if (key_check_exists(session, reply) && key_check_opens(session, reply) &&
-        check_service_key(session, reply) && key_check_write(session, reply))
+    if (key_check_exists(session, reply) && check_read_only_first(session, reply) &&
+        key_check_opens(session, reply) && check_service_key(session, reply) &&
+        key_check_write(session, reply))
         model_add_service_key(session->model, session->database, session->instance,
                               session->login->name);
 }

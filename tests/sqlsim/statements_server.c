@@ -9,6 +9,31 @@
 #include <string.h>
 #include <strings.h>
 
+/* "KILL": a session cannot end itself (6104); of another that there is not, 6106. */
+void statement_kill(struct session *session, const struct lexer_parameters *parameters,
+                    struct reply *reply)
+{
+    long id = strtol(parameters->values[0], NULL, 10);
+    struct session *other;
+
+    if (!(session_rights(session) & RIGHT_SYSADMIN)) {
+        reply_message(reply, 6102, NULL, NULL);
+        return;
+    }
+    if (id == session->id) {
+        reply_message(reply, 6104, NULL, NULL);
+        return;
+    }
+    LIST_FOREACH(other, &session->model->instances[session->instance].sessions, entry)
+    {
+        if (other->id == id && !other->is_killed) {
+            session_kill(other);
+            return;
+        }
+    }
+    reply_message(reply, 6106, parameters->values[0], NULL);
+}
+
 void statement_begin(struct session *session, const struct lexer_parameters *parameters,
                      struct reply *reply)
 {

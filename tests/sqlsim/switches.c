@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/switches.h"
 
+#include "libescrow/cleanup.h"
 #include "tests/sqlsim/memory.h"
 
 #include <errno.h>
@@ -15,45 +16,49 @@ struct switch_row {
     size_t offset;
     const char *words[4]; /* value n is words[n]; none: a number */
     int64_t initial;
-    const char *source; /* section of sqlserver-facts */
+    const char
+        *source;   /* section of sqlserver-facts; NULL: the simulator's own, not SQL Server's */
+    int64_t other; /* of a number with a source: another value that a suite is to try */
 };
 
 #define FIELD(field) #field, offsetof(struct switches, field)
 
 static const struct switch_row rows[] = {
-    {FIELD(recovery_lsn), {"lsn", "max", "lsn_then_max"}, SWITCH_LSN_VALUE, "4.4, 10.8"},
-    {FIELD(signbycert_failure), {"null", "15581"}, SWITCH_SIGN_NULL, "3"},
-    {FIELD(session_kill), {"close", "596"}, SWITCH_KILL_CLOSE, "2.3, 10.9"},
-    {FIELD(orphan_role), {"SECONDARY", "RESOLVING"}, SWITCH_ORPHAN_SECONDARY, "4.3"},
-    {FIELD(dead_primary_name), {"null", "stale"}, SWITCH_DEAD_PRIMARY_NULL, "4.1"},
-    {FIELD(master_copy_opens), {"false", "true"}, SWITCH_NO, "10.2"},
-    {FIELD(wsfc_sequence_number), {"zero", "counts"}, SWITCH_SEQUENCE_ZERO, "10.1"},
-    {FIELD(duplicate_password), {"ok", "15557", "15579"}, SWITCH_DUPLICATE_15579, "10.3"},
-    {FIELD(close_unopened), {"15315", "ok"}, SWITCH_CLOSE_15315, "1.3, 10.3"},
-    {FIELD(readonly_open), {"ok", "3906"}, SWITCH_READONLY_OPEN_OK, "1.6, 10.6"},
-    {FIELD(login_database_errors), {"all", "4060"}, SWITCH_LOGIN_ERRORS_ALL, "2.3, 10.9"},
-    {FIELD(log_statements), {"redacted", "verbatim"}, SWITCH_LOG_REDACTED, "-"},
-    {FIELD(garble), {NULL}, 0, "-"},
-    {FIELD(locked_wrong_password), {"18486", "18456"}, SWITCH_LOCKED_18486, "2.2"},
-    {FIELD(readonly_credential), {"opens", "15581"}, SWITCH_CREDENTIAL_OPENS, "1.6, 5.1"},
-    {FIELD(credential_right), {"CONTROL", "sysadmin"}, SWITCH_CREDENTIAL_CONTROL, "1.2, 5.3"},
-    {FIELD(lost_service_key), {"15466", "15581"}, SWITCH_SERVICE_KEY_15466, "2.1"},
-    {FIELD(restore_keeps_service_key), {"false", "true"}, SWITCH_NO, "1.4"},
-    {FIELD(password_policy), {"false", "true"}, SWITCH_NO, "1.5"},
-    {FIELD(columns_2016), {"absent", "present"}, SWITCH_COLUMNS_ABSENT, "version.c"},
-    {FIELD(lockout_threshold), {NULL}, 0, "2.2"},
-    {FIELD(password_max), {NULL}, 128, "1.5, 10.5"},
-    {FIELD(state_15313), {NULL}, 1, "2.1, 10.4"},
-    {FIELD(state_15581), {NULL}, 1, "2.1, 10.4"},
-    {FIELD(resolving_ms), {NULL}, 20, "4.1"},
-    {FIELD(pending_ms), {NULL}, 20, "4.1"},
-    {FIELD(recovering_ms), {NULL}, 20, "4.3"},
-    {FIELD(demote_ms), {NULL}, 20, "4.1"},
-    {FIELD(startup_ms), {NULL}, 20, "4.1"},
-    {FIELD(auto_failover_ms), {NULL}, 100, "-"},
-    {FIELD(lsn_settle_ms), {NULL}, 200, "4.4"},
-    {FIELD(stale_primary_ms), {NULL}, 0, "4.3"},
-    {FIELD(lease_ms), {NULL}, 20, "4.3"},
+    {FIELD(recovery_lsn), {"lsn", "max", "lsn_then_max"}, SWITCH_LSN_VALUE, "4.4, 10.8", 0},
+    {FIELD(signbycert_failure), {"null", "15581"}, SWITCH_SIGN_NULL, "3", 0},
+    {FIELD(session_kill), {"close", "596"}, SWITCH_KILL_CLOSE, "2.3, 10.9", 0},
+    {FIELD(orphan_role), {"SECONDARY", "RESOLVING"}, SWITCH_ORPHAN_SECONDARY, "4.3", 0},
+    {FIELD(dead_primary_name), {"null", "stale"}, SWITCH_DEAD_PRIMARY_NULL, "4.1", 0},
+    {FIELD(master_copy_opens), {"false", "true"}, SWITCH_NO, "10.2", 0},
+    {FIELD(wsfc_sequence_number), {"zero", "counts"}, SWITCH_SEQUENCE_ZERO, "10.1", 0},
+    {FIELD(duplicate_password), {"ok", "15557", "15579"}, SWITCH_DUPLICATE_15579, "10.3", 0},
+    {FIELD(close_unopened), {"15315", "ok"}, SWITCH_CLOSE_15315, "1.3, 10.3", 0},
+    {FIELD(readonly_open), {"ok", "3906"}, SWITCH_READONLY_OPEN_OK, "1.6, 10.6", 0},
+    {FIELD(readonly_add), {"15581", "3906"}, SWITCH_READONLY_ADD_15581, "1.6, 10.6", 0},
+    {FIELD(login_database_errors), {"all", "4060"}, SWITCH_LOGIN_ERRORS_ALL, "2.3, 10.9", 0},
+    {FIELD(log_statements), {"redacted", "verbatim"}, SWITCH_LOG_REDACTED, NULL, 0},
+    {FIELD(garble), {NULL}, 0, NULL, 0},
+    {FIELD(locked_wrong_password), {"18486", "18456"}, SWITCH_LOCKED_18486, "2.2", 0},
+    {FIELD(readonly_credential), {"opens", "15581"}, SWITCH_CREDENTIAL_OPENS, "1.6, 5.1", 0},
+    {FIELD(credential_right), {"CONTROL", "sysadmin"}, SWITCH_CREDENTIAL_CONTROL, "1.2, 5.3", 0},
+    {FIELD(lost_service_key), {"15466", "15581"}, SWITCH_SERVICE_KEY_15466, "2.1", 0},
+    {FIELD(restore_keeps_service_key), {"false", "true"}, SWITCH_NO, "1.4", 0},
+    {FIELD(password_policy), {"false", "true"}, SWITCH_NO, "1.5", 0},
+    {FIELD(language), {"us_english", "Deutsch"}, SWITCH_LANGUAGE_ENGLISH, "2", 0},
+    {FIELD(columns_2016), {"absent", "present"}, SWITCH_COLUMNS_ABSENT, "version.c", 0},
+    {FIELD(lockout_threshold), {NULL}, 0, "2.2", 3},
+    {FIELD(password_max), {NULL}, 128, "1.5, 10.5", 256},
+    {FIELD(state_15313), {NULL}, 1, "2.1, 10.4", 9},
+    {FIELD(state_15581), {NULL}, 1, "2.1, 10.4", 6},
+    {FIELD(resolving_ms), {NULL}, 20, "4.1", 400},
+    {FIELD(pending_ms), {NULL}, 20, "4.1", 400},
+    {FIELD(recovering_ms), {NULL}, 20, "4.3", 400},
+    {FIELD(demote_ms), {NULL}, 20, "4.1", 400},
+    {FIELD(startup_ms), {NULL}, 20, "4.1", 400},
+    {FIELD(auto_failover_ms), {NULL}, 100, NULL, 0},
+    {FIELD(lsn_settle_ms), {NULL}, 200, "4.4", 0},
+    {FIELD(stale_primary_ms), {NULL}, 0, "4.3", 300},
+    {FIELD(lease_ms), {NULL}, 20, "4.3", 300},
 };
 
 static int64_t *field_of(struct switches *switches, const struct switch_row *row)
@@ -101,6 +106,37 @@ enum escrow_err switches_set(struct switches *switches, const char *name, const 
 const char *switches_name(size_t index)
 {
     return index < ARRAY_LEN(rows) ? rows[index].name : NULL;
+}
+
+static json_t *values_of(const struct switch_row *row)
+{
+    json_t *values = json_array();
+    CLEANUP(cleanup_free) char *initial = memory_format("%" PRId64, row->initial);
+    CLEANUP(cleanup_free) char *other = memory_format("%" PRId64, row->other);
+
+    if (row->words[0]) {
+        json_array_append_new(values, json_string(row->words[row->initial]));
+        for (size_t i = 0; i < ARRAY_LEN(row->words) && row->words[i]; i++) {
+            if (i != (size_t)row->initial)
+                json_array_append_new(values, json_string(row->words[i]));
+        }
+    } else {
+        json_array_append_new(values, json_string(initial));
+        if (row->source)
+            json_array_append_new(values, json_string(other));
+    }
+    return values;
+}
+
+json_t *switches_list(void)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        json_array_append_new(list, json_pack("{s:s, s:o, s:b, s:s?}", "name", rows[i].name,
+                                              "values", values_of(&rows[i]), "number",
+                                              !rows[i].words[0], "source", rows[i].source));
+    return list;
 }
 
 char *switches_value(const struct switches *switches, size_t index)

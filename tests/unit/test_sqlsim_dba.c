@@ -527,6 +527,47 @@ static void test_not_understood(void **state)
     }
 }
 
+static void test_kill(void **state)
+{
+    struct setting *setting = *state;
+    char kill_other[32], kill_self[32];
+
+    snprintf(kill_other, sizeof(kill_other), "KILL %d", (int)setting->sessions[OTHER]->id);
+    snprintf(kill_self, sizeof(kill_self), "KILL %d", (int)setting->sessions[ADMIN]->id);
+    PLAY(state, {OTHER, "BEGIN TRANSACTION", 0, NULL},
+         {OTHER, "ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = N'second'", 0, NULL},
+         {AGENT, kill_other, 6102, NULL}, {ADMIN, kill_self, 6104, NULL},
+         {ADMIN, "KILL 4711", 6106, NULL}, {ADMIN, kill_other, 0, NULL},
+         {ADMIN, kill_other, 6106, NULL}, {AGENT, OPEN("second"), 15313, NULL});
+    assert_true(setting->sessions[OTHER]->is_killed);
+}
+
+static void test_rights(void **state)
+{
+    PLAY(state, {ADMIN, "GRANT VIEW ANY DEFINITION TO [prober]", 4621, NULL},
+         {ADMIN, "REVOKE CONTROL ON DATABASE::[SSISDB] FROM [agent]", 0, NULL},
+         {AGENT, OPEN("first"), 15151, NULL},
+         {AGENT, "GRANT CONTROL ON DATABASE::[SSISDB] TO [agent]", 15151, NULL},
+         {ADMIN, "GRANT CONTROL ON DATABASE::[master] TO [agent]", 15151, NULL},
+         {ADMIN, "GRANT CONTROL ON DATABASE::[SSISDB] TO [nobody]", 15151, NULL},
+         {ADMIN, "GRANT CONTROL ON DATABASE::[SSISDB] TO [agent]", 0, NULL},
+         {AGENT, OPEN("first"), 0, NULL}, {ADMIN, "USE [master]", 5701, NULL},
+         {ADMIN, "REVOKE VIEW SERVER STATE FROM [prober]", 0, NULL},
+         {PROBER, "SELECT quorum_state FROM sys.dm_hadr_cluster", 300, NULL},
+         {ADMIN, "GRANT VIEW SERVER STATE TO [prober]", 0, NULL});
+}
+
+static void test_add_on_a_secondary(void **state)
+{
+    struct setting *setting = *state;
+
+    SSISDB(setting->model)->content.key.service_key[0] = '\0';
+    PLAY(state, {SECONDARY, ADD_SMK, 15581, NULL});
+    setting->model->switches.readonly_add = SWITCH_READONLY_ADD_3906;
+    PLAY(state, {SECONDARY, ADD_SMK, 3906, NULL}, {SECONDARY, OPEN("first"), 0, NULL},
+         {SECONDARY, ADD_SMK, 3906, NULL});
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -548,6 +589,9 @@ int main(void)
         TEST(test_views),
         TEST(test_ssis_catalog),
         TEST(test_restored_database),
+        TEST(test_kill),
+        TEST(test_rights),
+        TEST(test_add_on_a_secondary),
         TEST(test_not_understood),
     };
 
