@@ -9,6 +9,7 @@ bats_load_library bats-assert
 load ../integration/sql
 
 CONFORMANCE=$BATS_TEST_DIRNAME/run
+SCRATCH=escrow_conformance_00000000
 
 setup_file() {
     {
@@ -19,10 +20,12 @@ setup_file() {
 
 setup() {
     cd "$BATS_TEST_TMPDIR" || return
-    for role in agent prober; do
-        "$BUILD/client/escrowctl" sql-grants --role "$role" --login "test-$role" --database scratch >"$role.sql"
-    done
+    "$BUILD/client/escrowctl" sql-grants --role agent --login test-agent --database "$SCRATCH" --catalog-startup >agent.sql
+    "$BUILD/client/escrowctl" sql-grants --role prober --login test-prober --database "$SCRATCH" >prober.sql
     printf 'pw-sa\n' >password
+    printf 'Key-1 password\n' >key-password
+    printf 'pw-locked\n' >locked-password
+    printf 'pw-expired\n' >expired-password
 }
 
 # Rows send what no server understands, so that sqlsim_stop would fail.
@@ -37,15 +40,19 @@ model() {
     shift 2
     sqlsim_start < <(jq -n --arg version "$version.0.4165.4" --arg cluster "$cluster" --arg dir "$BATS_FILE_TMPDIR" \
         --argjson switches "$(switches "$@")" --argjson agent "$(login agent "$version")" \
-        --argjson prober "$(login prober "$version")" '
-        {group: {cluster_type: $cluster}, database: {name: "scratch", master_key_passwords: ["Key-1 password"]},
+        --argjson prober "$(login prober "$version")" --arg scratch "$SCRATCH" '
+        {groups: [{name: "AG1", cluster_type: $cluster, replicas: [{instance: "SQL1", primary_connections: "read_write"}, "SQL2", "SQL3", "SQL4"],
+                   databases: [{name: $scratch, master_key_passwords: ["Key-1 password"]}]}],
+         databases: [{name: "SSISDB", instance: "SQL1"}],
          switches: $switches,
          instances: [{name: "SQL1", readable: "no"}, {name: "SQL2", readable: "no"},
                      {name: "SQL3", readable: "read_only"}, {name: "SQL4", readable: "all"}],
          logins: [{name: "sa", password: "pw-sa", rights: ["sysadmin"]}, $agent, $prober,
                   {name: "test-nobody", password: "pw-nobody"},
                   {name: "test-disabled", password: "pw-disabled", disabled: true},
-                  {name: "test-must_change", password: "pw-must_change", must_change: true}]}
+                  {name: "test-must_change", password: "pw-must_change", must_change: true},
+                  {name: "test-locked", password: "pw-locked", locked: true},
+                  {name: "test-expired", password: "pw-expired", expired: true}]}
         | .instances[] += {$version, certificate: "\($dir)/server.pem", key: "\($dir)/server.key"}' |
         jq "${LIE:-.}")
     description "$cluster" "$(switches "$@")" >server.yaml
@@ -65,14 +72,17 @@ login() {
 # description CLUSTER SWITCHES: of the model, whose database and logins stand already (YAML holds JSON)
 description() {
     jq -n --arg cluster "$1" --argjson switches "$2" --argjson ports "$(jq .ports <<<"$SQLSIM_READY")" \
-        --arg ca "$BATS_FILE_TMPDIR/ca.pem" '
+        --arg ca "$BATS_FILE_TMPDIR/ca.pem" --arg scratch "$SCRATCH" '
         def instance($name): {host: "127.0.0.1", port: $ports[$name], tls_name: "localhost", ca_file: $ca};
         instance("SQL1") + {
             login: "sa", password_file: "password", $switches,
-            prepared: {database: "scratch", password: "Key-1 password",
+            logins: (["locked", "expired"]
+                | map({(.): {name: "test-\(.)", password_file: "\(.)-password"}}) | add),
+            prepared: {database: $scratch, password: "Key-1 password", catalog: "SSISDB",
                 logins: (["agent", "prober", "nobody", "disabled", "must_change"]
                     | map({(.): {name: "test-\(.)", password: "pw-\(.)"}}) | add)},
-            group: {name: "AG1", database: "scratch", cluster_type: $cluster, replicas: [
+            group: {name: "AG1", database: $scratch, cluster_type: $cluster, primary_connections: "READ_WRITE",
+                    master_key_password_file: "key-password", replicas: [
                 instance("SQL2") + {as: "unreadable"}, instance("SQL3") + {as: "read_intent"},
                 instance("SQL4") + {as: "readable"}]}}'
 }
@@ -82,35 +92,59 @@ conformance() {
     timeout 120 "$CONFORMANCE" server.yaml "$@" 3>&-
 }
 
-# What sqlsim is held to.
-# Both values of every switch, each version, each kind of cluster.
-@test "sqlsim is the same in every row: version 16, every switch as it is by default" {
-    model 16 WSFC signbycert_failure=null close_unopened=15315 duplicate_password=15579 \
-        login_database_errors=all password_policy=false
+# held VERSION CLUSTER SWITCH=VALUE...: sqlsim with these settings is the same in every row; its version
+# is noted, and how its switches stood.
+held() {
+    [ -z "${SQLSIM_PID:-}" ] || { sqlsim_ctl quit && wait "$SQLSIM_PID"; }
+    model "$@"
+    sqlsim_ctl state | jq -c .switches >>states
     run conformance
+    [ "$status" -eq 0 ] || printf 'version %s, %s: %s\n%s\n' "$1" "$2" "${*:3}" "$output" >&2
     assert_success
     assert_output --partial " 0 different, "
 }
 
-@test "sqlsim is the same in every row: version 15, the other values" {
-    model 15 EXTERNAL signbycert_failure=15581 close_unopened=ok duplicate_password=15557 \
-        login_database_errors=4060 password_policy=true
-    run conformance
-    assert_success
-    assert_output --partial " 0 different, "
-    assert_output --partial "Not run, is for version 16 and later"
+settings() {
+    "$BATS_TEST_DIRNAME/../sqlsim/settings.py" "$BUILD/tests/sqlsim/sqlsim" "$@"
 }
 
-@test "sqlsim is the same in every row: versions 14 and 17" {
-    model 14 NONE duplicate_password=ok
-    sqlsim_ctl set password_max 256
-    run conformance
-    assert_success
-    assert_output --partial "password_max: more"
-    sqlsim_ctl quit && wait "$SQLSIM_PID"
-    model 17 WSFC
-    run conformance
-    assert_success
+@test "sqlsim is the same in every row: each value of each switch, each version, each kind of cluster" {
+    local seed=${ESCROW_TEST_SEED:-$(($(date +%s) % 100000))} cases version=16 cluster=WSFC
+    mapfile -t cases < <(settings cover "$seed")
+    echo "# settings drawn by seed $seed" >&3
+    for case in "${cases[@]}"; do
+        # shellcheck disable=SC2086 # words
+        held "$version" "$cluster" $case
+        version=$((version - 1))
+        [ "$cluster" = EXTERNAL ] && cluster=NONE || cluster=EXTERNAL
+    done
+    assert_output --partial "password_max: "
+    # shellcheck disable=SC2086 # words
+    held 13 WSFC ${cases[1]} language=us_english
+    assert_output --partial "columns_2016: present"
+    held 13 WSFC
+    assert_output --partial "columns_2016: absent"
+    held 17 WSFC
+    run -0 settings unseen <states
+    # And it can say no.
+    sed -i 's/"session_kill":"596"/"session_kill":"close"/' states
+    run -1 settings unseen <states
+    assert_output "session_kill=596"
+}
+
+@test "sqlsim is the same in every row: each switch alone, and two at once" {
+    local seed=${ESCROW_TEST_SEED:-$(($(date +%s) % 100000))} singles pairs=40 count=3 cases
+    mapfile -t singles < <(settings singles)
+    if [ "${ESCROW_TEST_ALL:-0}" = 1 ]; then
+        mapfile -t cases < <(printf '%s\n' "${singles[@]}" && settings pairs "$pairs" "$seed")
+    else
+        mapfile -t cases < <(settings pairs "$count" "$seed")
+        echo "# sampled $count of $((${#singles[@]} + pairs)) settings (seed $seed)" >&3
+    fi
+    for case in "${cases[@]}"; do
+        # shellcheck disable=SC2086 # words
+        held 16 WSFC $case
+    done
 }
 
 @test "every row can fail: each way in which its answers can differ is seen" {
@@ -121,8 +155,25 @@ conformance() {
     assert [ "$(grep -c '^ok ' <<<"$output")" -ge 80 ]
 }
 
-@test "a replica that is RESOLVING refuses its database" {
+@test "every text that escrowd can send is run by a row, and so is every column that it reads" {
     model 16 WSFC
+    conformance --json >report.json
+    "$BUILD/tests/tools/tsql_texts" >texts
+    "$BUILD/tests/sqlsim/sqlsim" switches >known
+    run -0 "$BATS_TEST_DIRNAME/test_texts.py" texts known <report.json
+    assert [ "$(grep -c '^ok .* tsql_' <<<"$output")" -ge 13 ]
+    # And it can say no: a text that nobody sends, a column that nobody asks for.
+    echo '{"function": "tsql_new", "sample": "", "text": "SELECT d.collation_name FROM sys.databases AS d"}' >>texts
+    run -1 "$BATS_TEST_DIRNAME/test_texts.py" texts known <report.json
+    assert_equal "$(grep '^not ok' <<<"$output" | cut -d ' ' -f 4-)" $'tsql_new: \nsys.databases.collation_name'
+}
+
+@test "a replica that is RESOLVING, or without quorum, refuses its database" {
+    model 16 WSFC
+    sqlsim_ctl set SQL3.quorum lost
+    jq '.group.replicas[1].as = "no_quorum"' server.yaml >lost.yaml
+    run -0 "$CONFORMANCE" lost.yaml --only group-no-quorum 3>&-
+    assert_output --partial "2 the same, 0 different"
     sqlsim_ctl set resolving_ms 3600000
     sqlsim_ctl failover SQL2
     jq '.group.replicas[0].as = "resolving"' server.yaml >resolving.yaml
@@ -150,7 +201,7 @@ conformance() {
     LIE='(.logins[] | select(.name == "test-agent") | .rights) -= ["VIEW ANY DEFINITION"]' model 16 WSFC
     run -1 conformance --only right-agent-definition
     sqlsim_ctl quit && wait "$SQLSIM_PID"
-    LIE='.database.master_key = false' model 16 WSFC
+    LIE='.groups[0].databases[0].master_key = false' model 16 WSFC
     run -1 conformance --only key-open-wrong-password
     assert_output --partial "got:      error 15151, class 16"
 }
@@ -171,7 +222,7 @@ conformance() {
 @test "the report as JSON: complete, and without names and passwords" {
     model 16 WSFC
     sqlsim_ctl set SQL1.role RESOLVING
-    run -1 conformance --json --only group- --only identity --only login-disabled
+    run -1 conformance --json --only group-state --only group-local --only identity --only login-disabled
     assert_equal "$(jq -c '[.format, .count.different]' <<<"$output")" "[1,2]"
     jq -e '.server.product_version == "16.0.4165.4"' <<<"$output"
     jq -e '.rows[] | select(.id == "group-local") | .verdict == "different" and .source != ""
@@ -187,7 +238,7 @@ conformance() {
     jq 'del(.group)' server.yaml >alone.yaml
     run -0 "$CONFORMANCE" alone.yaml --only group- 3>&-
     assert_output --partial "Not run, needs an availability group"
-    assert_output --partial "2 the same, 0 different, 10 not run"
+    assert_output --partial "2 the same, 0 different, 18 not run"
 }
 
 @test "at least 80 rows, each with a source; what is wrong is refused" {

@@ -5,12 +5,17 @@ Everything is named after one random suffix, is listed before it is made, and is
 whatever happens in between. The rights of agent and prober are those that `escrowctl sql-grants`
 prints: its own text is run, so that the rows show whether it is enough.
 """
+import contextlib
 import re
 import secrets
+import select
+import signal
 import subprocess
+import time
 
 PREFIX = "escrow_conformance_"
 SUFFIX = re.compile(r"[0-9a-f]{8}")
+SCRATCH = re.compile(PREFIX + SUFFIX.pattern)
 PROBE = "[escrowd_probe]"
 LOGINS = ("agent", "prober", "nobody", "disabled", "must_change")
 
@@ -46,8 +51,10 @@ def grants(escrowctl, role, name, database):
 def plan(named):
     """What is made, and by which statement it is removed, in the order of making."""
     database = named["database"]
+    suffix = database[len(PREFIX):]
     made = [(f"the database {database}, its master key and a certificate in it",
-             [f"ALTER DATABASE [{database}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE",
+             [drop_stored(named, stored_password(suffix)),
+              f"ALTER DATABASE [{database}] SET SINGLE_USER WITH ROLLBACK IMMEDIATE",
               f"DROP DATABASE [{database}]"])]
     for login in LOGINS:
         made.append((f"the login {named[login]}", [f"DROP LOGIN [{named[login]}]"]))
@@ -58,8 +65,22 @@ class Failed(Exception):
     """A statement of the fixture was refused."""
 
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Ctrl-C waits until the server has answered: what it was about to make is known then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def must(session, statement, secret_values=()):
-    answer = session.send(statement)
+    with uninterrupted():
+        answer = session.send(statement)
     if "errors" in answer:
         for value in secret_values:
             statement = statement.replace(value, "...")
@@ -67,14 +88,27 @@ def must(session, statement, secret_values=()):
         raise Failed(f"error {error['number']}: {error['text']}\n  at: {statement[:200]}")
 
 
-def reset(session, key_password, named):
+def stored_password(suffix):
+    """What rows store on the instance by sp_control_dbmasterkey_password. To take it back needs its
+    value, so that this one password can be told from the suffix; it opens the scratch database."""
+    return f"Stored-1 {suffix}"
+
+
+def drop_stored(named, stored):
+    return (f"EXEC sp_control_dbmasterkey_password @db_name = N'{named['database']}',"
+            f" @password = N'{stored}', @action = N'drop'")
+
+
+def reset(session, keys, named):
     """The state that each row begins with: one password, opens by itself, nothing else.
 
     What is not there cannot be dropped, which is no fault here.
     """
-    for statement in (f"DROP CERTIFICATE {PROBE}", "DROP MASTER KEY"):
+    for statement in (drop_stored(named, keys["stored_password"]),
+                      f"DROP CERTIFICATE {PROBE}", "DROP MASTER KEY"):
         session.send(statement)
-    must(session, f"CREATE MASTER KEY ENCRYPTION BY PASSWORD = N'{key_password}'", [key_password])
+    must(session, f"CREATE MASTER KEY ENCRYPTION BY PASSWORD = N'{keys['password']}'",
+         keys.values())
     must(session, f"CREATE CERTIFICATE {PROBE} WITH SUBJECT = 'escrowd probe',"
                   " EXPIRY_DATE = '20991231'")
     for login in ("agent", "prober"):
@@ -82,7 +116,8 @@ def reset(session, key_password, named):
 
 
 def create(session, escrowctl, named, passwords, key_password):
-    """Makes everything of plan(); raises Failed, and then some of it exists."""
+    """Makes everything of plan(); raises Failed, and then some of it exists. CREATE fails for what
+    stands already, so that nothing of somebody else's is ever taken for the scratch database."""
     database = named["database"]
     every = list(passwords.values()) + [key_password]
     must(session, f"CREATE DATABASE [{database}]")
@@ -100,14 +135,30 @@ def create(session, escrowctl, named, passwords, key_password):
     must(session, f"ALTER LOGIN [{named['disabled']}] DISABLE")
 
 
+NOT_THERE = (15151, 3701)
+LOGGED_IN = 15434  # DROP LOGIN: its last session is only now being closed
+RETRY_S = 10
+
+
 def remove(session, named):
     """Removes everything of plan() that is there. Returns what could not be removed, and why."""
     left = []
     session.send("USE [master]")
     for what, statements in reversed(plan(named)):
-        answers = [session.send(statement) for statement in statements]
-        errors = answers[-1].get("errors")
-        # 15151 and 3701: it is not there.
-        if errors and errors[-1]["number"] not in (15151, 3701):
+        for statement in statements[:-1]:
+            session.send(statement)
+        errors = send_until_free(session, statements[-1]).get("errors")
+        if errors and errors[-1]["number"] not in NOT_THERE:
             left.append(f"{what}: {errors[-1]['text']}")
     return left
+
+
+def send_until_free(session, statement):
+    """There is no event for the end of another session, only the question again."""
+    deadline = time.monotonic() + RETRY_S
+    while True:
+        answer = session.send(statement)
+        errors = answer.get("errors")
+        if not errors or errors[-1]["number"] != LOGGED_IN or time.monotonic() > deadline:
+            return answer
+        select.select([], [], [], 0.2)

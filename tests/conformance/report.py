@@ -40,6 +40,8 @@ def one_line(answer):
         return f"no answer: {answer['unreachable']}"
     if "errors" in answer:
         return "; ".join(error_line(error) for error in answer["errors"])
+    if "closed" in answer:
+        return "the server closes the connection"
     if "columns" in answer:
         rows = json.dumps(answer["rows"], ensure_ascii=False) if "rows" in answer else "any rows"
         return f"[{', '.join(answer['columns'])}] {rows}"

@@ -5,9 +5,13 @@ import time
 
 import fixture
 import report
+from rows import ANOTHER
 from session import Session, Unreachable
 
-CHANGES = re.compile(r"\s*(ALTER|CREATE|DROP|GRANT|REVOKE|DENY|BACKUP|RESTORE)\b", re.IGNORECASE)
+CHANGES = re.compile(r"\s*(ALTER|CREATE|DROP|GRANT|REVOKE|DENY|BACKUP|RESTORE"
+                     r"|EXEC sp_control_dbmasterkey_password)\b", re.IGNORECASE)
+ENGLISH = "us_english"
+OPTIONAL_LOGINS = ("locked", "expired")  # a server has them only by the hand of its administrator
 EVENTUALLY_S = 10  # how long a step may wait for what comes without an answer
 LONG_PASSWORD = ("Long-1 " + "0123456789" * 13)[:127]
 IDENTITY = ("SELECT @@SERVERNAME AS server_name,"
@@ -16,23 +20,30 @@ IDENTITY = ("SELECT @@SERVERNAME AS server_name,"
 
 
 class Runner:
-    """One server; `named` are the names of database and logins, `passwords` theirs."""
+    """One server; `named` are the names of database and logins, `passwords` theirs, `keys` the
+    passwords of the master key: the one that it has, and the one that may be stored."""
 
-    def __init__(self, server, rows, named, passwords, key_password):
+    def __init__(self, server, rows, named, passwords, keys):
         self.server = server
         self.rows = rows
         self.named = named
         self.passwords = passwords
-        self.key_password = key_password
+        self.keys = keys
         self.is_dirty = False
+        self.kept = {}
         self.administrator = self.log_in("sysadmin", server)
         self.version, name = self.identify()
-        self.values = dict(named, password=key_password, sysadmin=server["login"],
-                           long=LONG_PASSWORD)
+        rows.compares_texts = self.language() == ENGLISH
+        state = "SERVER PERFORMANCE STATE" if self.major() >= 16 else "SERVER STATE"
+        self.values = dict(named, **keys, sysadmin=server["login"], long=LONG_PASSWORD,
+                           view_state="VIEW " + state)
         if server["group"]:
             self.values.update(group=server["group"]["name"],
                                group_database=server["group"]["database"])
-        self.mask = report.Mask({**self.values, **self.other_names(name)})
+            if "master_key_password" in server["group"]:
+                self.values["group_password"] = server["group"]["master_key_password"]
+        hidden = {key: value for key, value in self.values.items() if key != "view_state"}
+        self.mask = report.Mask({**hidden, **self.other_names(name)})
 
     def log_in(self, label, place, **options):
         """A session of the login that a label begins with."""
@@ -49,6 +60,10 @@ class Runner:
             raise fixture.Failed(f"the login is refused: {report.one_line(answer)}")
         name, version, _ = answer["rows"][0]
         return version, name
+
+    def language(self):
+        answer = self.administrator.send("SELECT @@LANGUAGE AS language")
+        return answer["rows"][0][0] if answer.get("rows") else "unknown"
 
     def other_names(self, name):
         """Of the machines, which no report is to hold; <server 2> is the second replica described."""
@@ -75,6 +90,9 @@ class Runner:
         """The instance that a row is about, or None."""
         if row["at"] == "server":
             return self.server
+        if row["at"] == "refuses_intent":
+            group = self.server["group"] or {}
+            return self.server if group.get("primary_connections") == "READ_WRITE" else None
         replicas = self.server["group"]["replicas"] if self.server["group"] else []
         return next((replica for replica in replicas if replica["as"] == row["at"]), None)
 
@@ -88,12 +106,19 @@ class Runner:
             return "needs an availability group (group: in the description)"
         if "wsfc" in row["needs"] and self.server["group"]["cluster_type"] != "WSFC":
             return "needs a group in a Windows Server failover cluster"
+        if "group_password" in row["needs"] and "group_password" not in self.values:
+            return "needs the password of the group's master key (master_key_password_file)"
+        if "catalog" in row["needs"] and "catalog" not in self.named:
+            return "needs an SSIS catalog in which the logins are users (prepared: catalog)"
         if not self.place(row):
             return f"needs a replica described as: {row['at']}"
+        for login in OPTIONAL_LOGINS:
+            if row["login"].startswith(login) and login not in self.named:
+                return f"needs a login that is {login} (logins: {login}, in the description)"
         return None
 
     def fill(self, statement):
-        for name, value in self.values.items():
+        for name, value in {**self.values, **self.kept}.items():
             statement = statement.replace(f"<{name}>", value)
         return statement
 
@@ -102,7 +127,7 @@ class Runner:
         if not self.is_dirty:
             return
         fixture.must(self.administrator, f"USE [{self.named['database']}]")
-        fixture.reset(self.administrator, self.key_password, self.named)
+        fixture.reset(self.administrator, self.keys, self.named)
         fixture.must(self.administrator, "USE [master]")
         self.is_dirty = False
 
@@ -113,6 +138,7 @@ class Runner:
         if reason:
             return {**result, "verdict": report.NOT_RUN, "reason": reason}
         sessions = {}
+        self.kept = {}
         try:
             if row["in"] == "database":
                 self.prepare()
@@ -125,10 +151,21 @@ class Runner:
             for session in sessions.values():
                 if session is not self.administrator:
                     session.close()
+            self.undo(row)
+        if len(steps) < len(row["steps"]):
+            return {**result, "verdict": report.NOT_RUN, "reason": "it is not as the row needs it: "
+                    + steps[-1]["send"] + " gives " + report.one_line(steps[-1]["got"])}
         found = {step["switch"]: step.pop("found") for step in steps if "found" in step}
         is_same = all(step["same"] for step in steps)
         return {**result, "verdict": report.SAME if is_same else report.DIFFERENT,
                 "switches": found, "steps": steps}
+
+    def undo(self, row):
+        """What a row has for its end, whatever came before: it must be done."""
+        for statement in row["finally"]:
+            fixture.must(self.administrator, self.fill(statement), self.keys.values())
+        if row["finally"]:
+            fixture.must(self.administrator, "USE [master]")
 
     def session_of(self, row, step, sessions):
         """The session that a step names, opened by its first step."""
@@ -140,6 +177,7 @@ class Runner:
             options = {}
             if "login_database" in row["needs"]:
                 options["database"] = self.fill(where)
+            options["has_read_intent"] = "intent" in row["needs"]
             session = self.log_in(label, self.place(row), **options)
             sessions[label] = session
             if where == "database" and not session.refusal:
@@ -155,6 +193,10 @@ class Runner:
             while "eventually" in step and not judged["same"] and time.monotonic() < deadline:
                 judged = self.ask(session, step)
             steps.append(judged)
+            if "guard" in step and not judged["same"]:
+                break
+            if "keep" in step and judged["got"].get("rows"):
+                self.kept[step["keep"]] = str(judged["got"]["rows"][0][0])
             if CHANGES.match(step["send"]) and "errors" not in judged["got"]:
                 self.is_dirty = True
             if step.get("end_session"):
@@ -172,8 +214,9 @@ class Runner:
         alternatives = step["alternatives"]
         name = step["switch"]["name"] if "switch" in step else None
         set_to = self.server["switches"].get(name)
-        if set_to is not None and set_to in alternatives:
-            alternatives = {set_to: alternatives[set_to]}
+        if set_to is not None and (set_to in alternatives or ANOTHER in alternatives):
+            value = set_to if set_to in alternatives else ANOTHER
+            alternatives = {value: alternatives[value]}
         found = [value for value, expected in alternatives.items()
                  if self.rows.matches(self.filled(expected), got)]
         judged = {"by": step["by"], "send": step["send"], "same": bool(found),
@@ -182,8 +225,13 @@ class Runner:
                   "got": self.mask(got)}
         if name:
             judged["switch"] = name
-            judged["found"] = found[0] if found else "another behaviour"
+            judged["found"] = self.name_of(found[0], got) if found else "another behaviour"
         return judged
+
+    @staticmethod
+    def name_of(value, got):
+        """Of a behaviour that was found; where several are one to us, the state that tells them."""
+        return f"{got['errors'][-1]['state']}" if value == ANOTHER else value
 
     def filled(self, expected):
         """An expectation with names in the place of placeholders."""

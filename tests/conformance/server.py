@@ -6,9 +6,14 @@ import sys
 
 import yaml
 
+import fixture
+
 INSTANCE_KEYS = {"host", "port", "tls_name", "ca_file"}
-KEYS = INSTANCE_KEYS | {"login", "password_file", "group", "prepared", "switches"}
-GROUP_KEYS = {"name", "database", "cluster_type", "replicas"}
+KEYS = INSTANCE_KEYS | {"login", "password_file", "group", "logins", "prepared", "switches"}
+GROUP_KEYS = {"name", "database", "cluster_type", "replicas", "primary_connections",
+              "master_key_password_file"}
+LOGINS = {"locked", "expired"}
+LOGIN_KEYS = {"name", "password_file"}
 PREPARED_KEYS = {"database", "password", "logins"}
 
 
@@ -35,13 +40,45 @@ def instance(where, value, folder):
         raise Malformed(f"{where}: port is a number, ca_file a file of certificates (PEM)")
 
 
+def first_line(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
+        return file.readline().rstrip("\r\n")
+
+
 def read_password(server, folder):
     if "password_file" in server:
-        with open(os.path.join(folder, server["password_file"]), encoding="utf-8") as file:
-            return file.readline().rstrip("\r\n")
+        return first_line(folder, server["password_file"])
     if sys.stdin.isatty():
         return getpass.getpass(f"Password of {server['login']}: ")
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def read_group(where, group, folder):
+    check(where, group, GROUP_KEYS, {"name", "database"})
+    if group.setdefault("cluster_type", "WSFC") not in ("WSFC", "EXTERNAL", "NONE"):
+        raise Malformed(f"{where}: cluster_type is WSFC, EXTERNAL or NONE")
+    if group.setdefault("primary_connections", "ALL") not in ("ALL", "READ_WRITE"):
+        raise Malformed(f"{where}: primary_connections is ALL or READ_WRITE")
+    if "master_key_password_file" in group:
+        group["master_key_password"] = first_line(folder, group["master_key_password_file"])
+    for replica in group.setdefault("replicas", []):
+        check(where + ", replica", replica, INSTANCE_KEYS | {"as"}, {"host", "ca_file", "as"})
+        instance(where + ", replica", replica, folder)
+
+
+def read_logins(where, logins, folder):
+    check(where, logins, LOGINS, set())
+    for name, login in logins.items():
+        check(f"{where}, {name}", login, LOGIN_KEYS, LOGIN_KEYS)
+        login["password"] = first_line(folder, login["password_file"])
+
+
+def check_prepared(where, prepared):
+    """Rows drop the master key of a prepared database: its name must say that it is for that."""
+    check(where, prepared, PREPARED_KEYS | {"catalog"}, PREPARED_KEYS)
+    if not fixture.SCRATCH.fullmatch(str(prepared["database"])):
+        raise Malformed(f"{where}: rows drop the master key of this database, so that it must be"
+                        f" called {fixture.PREFIX} and eight hexadecimal digits")
 
 
 def read(path):
@@ -57,15 +94,10 @@ def read(path):
     server["login_password"] = read_password(server, folder)
     group = server.setdefault("group", None)
     if group:
-        check(path + ": group", group, GROUP_KEYS, {"name", "database"})
-        if group.setdefault("cluster_type", "WSFC") not in ("WSFC", "EXTERNAL", "NONE"):
-            raise Malformed(f"{path}: cluster_type is WSFC, EXTERNAL or NONE")
-        for replica in group.setdefault("replicas", []):
-            where = path + ": replica"
-            check(where, replica, INSTANCE_KEYS | {"as"}, {"host", "ca_file", "as"})
-            instance(where, replica, folder)
+        read_group(path + ": group", group, folder)
+    read_logins(path + ": logins", server.setdefault("logins", {}), folder)
     if "prepared" in server:
-        check(path + ": prepared", server["prepared"], PREPARED_KEYS, PREPARED_KEYS)
+        check_prepared(path + ": prepared", server["prepared"])
     server["switches"] = {name: str(value)
                           for name, value in server.get("switches", {}).items()}
     return server

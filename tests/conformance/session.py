@@ -39,6 +39,37 @@ def certificate_has_name(cert, name):
 pytds.tls.validate_host = certificate_has_name
 
 
+class IntentWriter:
+    """Writes a login with read intent: pytds sends 0x40 as its TypeFlags, a bit that means nothing;
+    fReadOnlyIntent of MS-TDS 2.2.6.4 is 0x20. No other byte of a login is written as 0x40."""
+
+    def __init__(self, writer):
+        self.writer = writer
+
+    def put_byte(self, value):
+        self.writer.put_byte(0x20 if value == 0x40 else value)
+
+    def __getattr__(self, name):
+        return getattr(self.writer, name)
+
+
+def send_login_with_intent(send):
+    """The login of pytds, with the intent that was asked for."""
+    def send_login(tds, login):
+        writer = tds._writer  # pylint: disable=protected-access
+        if login.readonly:
+            tds._writer = IntentWriter(writer)  # pylint: disable=protected-access
+        try:
+            return send(tds, login)
+        finally:
+            tds._writer = writer  # pylint: disable=protected-access
+    return send_login
+
+
+TDS_SESSION = pytds.tds._TdsSession  # pylint: disable=protected-access
+TDS_SESSION.tds7_send_login = send_login_with_intent(TDS_SESSION.tds7_send_login)
+
+
 class Unreachable(Exception):
     """No answer that SQL Server gave: the network, TLS, a deadline."""
 
@@ -70,10 +101,15 @@ def errors_of(error, messages):
              "text": str(error)}]
 
 
+def stay_closed(*_, **__):
+    """In place of pytds' way to open a connection again, which would hide that it was closed."""
+    raise pytds.Error("the server closed the connection")
+
+
 class Session:
     """An open session; `refusal` holds the errors of a login that was refused."""
 
-    def __init__(self, server, login, password, database=None):
+    def __init__(self, server, login, password, database=None, has_read_intent=False):
         self.connection = None
         self.cursor = None
         self.refusal = None
@@ -82,9 +118,10 @@ class Session:
             self.connection = pytds.connect(
                 dsn=server["tls_name"], port=server["port"], sock=raw, user=login,
                 password=password, database=database, autocommit=True, cafile=server["ca_file"],
-                timeout=DEADLINE_S, login_timeout=DEADLINE_S,
+                timeout=DEADLINE_S, login_timeout=DEADLINE_S, readonly=has_read_intent,
                 disable_connect_retry=True, appname="escrowd conformance")
             self.cursor = self.connection.cursor()
+            self.connection._open = stay_closed  # pylint: disable=protected-access
         except (pytds.Error, OSError, OpenSSL.SSL.Error) as error:
             self.refusal = errors_of(error, None)
 
