@@ -77,10 +77,12 @@ static void set_patience(struct worker_escrow *escrow)
     escrow->session.timeout_ms = worker_run_left_ms(escrow->run) / (int64_t)left + 1;
 }
 
-static enum escrow_err fetch_roster(struct worker_escrow *escrow, EVP_PKEY *authority)
+/* In place of the one before. */
+static enum escrow_err fetch_roster(struct worker_escrow *escrow)
 {
     CLEANUP(cleanup_free) char *body = NULL;
     CLEANUP(cleanup_free) char *compact = NULL;
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
     const char *what = "its roster does not have its form";
     size_t len = 0;
     enum escrow_err err;
@@ -91,13 +93,16 @@ static enum escrow_err fetch_roster(struct worker_escrow *escrow, EVP_PKEY *auth
         return fail(escrow, err);
     err = rpc_unwrap(body, len, "roster", &compact);
     if (!err)
-        err = worker_roster_accept(compact, strlen(compact), authority,
-                                   escrow->run->task->config->state_file, &escrow->roster, &what);
-    if (err)
+        err = worker_roster_accept(compact, strlen(compact), escrow->identity->authority,
+                                   escrow->run->task->config->state_file, &roster, &what);
+    if (err) {
         worker_run_fail(escrow->run, WORKER_DISTRUSTED, "escrowd %s: %s", escrow->config->address,
                         what);
-    escrow->session.roster = escrow->roster;
-    return err;
+        return err;
+    }
+    roster_free(escrow->roster);
+    escrow->session.roster = escrow->roster = TAKE(roster);
+    return ESCROW_OK;
 }
 
 enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_run *run,
@@ -106,8 +111,10 @@ enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_r
 {
     enum escrow_err err;
 
-    *escrow = (struct worker_escrow){
-        .run = run, .config = config, .session = {.act_key = identity->act_key}};
+    *escrow = (struct worker_escrow){.run = run,
+                                     .config = config,
+                                     .identity = identity,
+                                     .session = {.act_key = identity->act_key}};
     worker_run_begin(run, WORKER_PART_CHALLENGE);
     err = rpc_server_tls(config, run->task->instance->certificate_file,
                          run->task->instance->key_file, &escrow->tls);
@@ -119,7 +126,7 @@ enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_r
                         config->address, escrow_err_name(err));
         return err;
     }
-    return fetch_roster(escrow, identity->authority);
+    return fetch_roster(escrow);
 }
 
 void worker_escrow_deinit(struct worker_escrow *escrow)
@@ -161,7 +168,7 @@ static enum escrow_err fail_locally(struct worker_escrow *escrow, enum escrow_er
     return err;
 }
 
-enum escrow_err worker_escrow_challenge(struct worker_escrow *escrow, struct answer **ret_challenge)
+static enum escrow_err ask_challenge(struct worker_escrow *escrow, struct answer **ret_challenge)
 {
     CLEANUP(act_free_p) struct act *act = NULL;
     enum escrow_err err = new_act(escrow, ACT_RELEASE, &act);
@@ -171,6 +178,35 @@ enum escrow_err worker_escrow_challenge(struct worker_escrow *escrow, struct ans
     set_patience(escrow);
     err = rpc_act_challenge(&escrow->session, act, ret_challenge);
     return err ? fail(escrow, err) : ESCROW_OK;
+}
+
+static bool is_overtaken(const struct worker_escrow *escrow, const struct answer *challenge)
+{
+    return challenge->challenge.roster_version > roster_version(escrow->roster);
+}
+
+enum escrow_err worker_escrow_challenge(struct worker_escrow *escrow, struct answer **ret_challenge)
+{
+    CLEANUP(answer_free_p) struct answer *challenge = NULL;
+    enum escrow_err err = ask_challenge(escrow, &challenge);
+
+    /* A member whose answer key is new is not in the old roster at all. */
+    if (err == ESCROW_ERR_CRYPTO || (!err && is_overtaken(escrow, challenge))) {
+        answer_free(TAKE(challenge));
+        err = fetch_roster(escrow);
+        if (!err)
+            err = ask_challenge(escrow, &challenge);
+    }
+    if (err)
+        return err;
+    if (is_overtaken(escrow, challenge)) {
+        worker_run_fail(escrow->run, WORKER_DISTRUSTED,
+                        "escrowd %s: it goes by a newer roster than the one that it shows",
+                        escrow->config->address);
+        return ESCROW_ERR_CRYPTO;
+    }
+    *ret_challenge = TAKE(challenge);
+    return ESCROW_OK;
 }
 
 static enum escrow_err new_release(const struct worker_escrow *escrow,

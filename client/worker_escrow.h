@@ -24,22 +24,26 @@ void worker_identity_deinit(struct worker_identity *identity);
 
 struct worker_escrow {
     struct worker_run *run;
-    const struct rpc_server *config; /* NULL: not connected */
+    const struct rpc_server *config;        /* NULL: not connected */
+    const struct worker_identity *identity; /* borrowed */
     struct tls *tls;
     struct roster *roster;
     struct rpc_session session;
 };
 
 /*
- * Connects and fetches the roster. What went wrong is in the run's result, for this function and
- * all below. Deinit also after a failure.
+ * Connects and fetches the roster. identity must outlive it. What went wrong is in the run's
+ * result, for this function and all below. Deinit also after a failure.
  */
 MUST_CHECK enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_run *run,
                                               const struct worker_identity *identity,
                                               const struct rpc_server *config);
 void worker_escrow_deinit(struct worker_escrow *escrow);
 
-/* A challenge for a release of the task's database; owned by the caller. */
+/*
+ * A challenge for a release of the task's database; owned by the caller. Where a newer roster than
+ * the one that was fetched before is in force by now, that is fetched first.
+ */
 MUST_CHECK enum escrow_err worker_escrow_challenge(struct worker_escrow *escrow,
                                                    struct answer **ret_challenge);
 

@@ -80,6 +80,7 @@ static enum escrow_err describe_secret(const struct keeper *keeper,
 void challenge_start(struct request *request)
 {
     struct keeper *keeper = request->keeper;
+    const struct roster *roster = ledger_roster(keeper->ledger);
     CLEANUP(answer_free_p) struct answer *answer = answer_new(ANSWER_CHALLENGE);
     struct rpc_challenge challenge;
     enum reason reason;
@@ -109,6 +110,7 @@ void challenge_start(struct request *request)
     answer->challenge.act = challenge.act;
     answer->challenge.expires_in_s = NONCE_TTL_MS / 1000;
     answer->challenge.member = keeper->member->names.storage;
+    answer->challenge.roster_version = roster ? roster_version(roster) : 0;
     answer->challenge.next_version = 1;
     if (challenge.act != ACT_PUBLISH && describe_secret(keeper, &challenge, answer)) {
         request_fail(request, REASON_STORE_UNAVAILABLE);

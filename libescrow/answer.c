@@ -157,6 +157,7 @@ static void read_challenge(struct json_reader *reader, struct answer *answer)
     answer->challenge.expires_in_s =
         (uint32_t)json_read_number(reader, "expires_in", 1, ANSWER_EXPIRES_SECONDS_MAX);
     json_read_tpm_name(reader, "member", &answer->challenge.member);
+    answer->challenge.roster_version = json_read_number(reader, "roster", 0, INT64_MAX);
     answer->challenge.next_version =
         (uint32_t)json_read_number(reader, "next_version", 1, UINT32_MAX);
     read_objects(reader, answer);
@@ -172,6 +173,7 @@ static bool write_challenge(json_t *payload, const struct answer *answer)
                 : set(payload, "group", json_null()) && set(payload, "database", json_null())) &&
            set(payload, "expires_in", json_integer(answer->challenge.expires_in_s)) &&
            set(payload, "member", json_tpm_name(&answer->challenge.member)) &&
+           set(payload, "roster", json_integer((json_int_t)answer->challenge.roster_version)) &&
            set(payload, "next_version", json_integer(answer->challenge.next_version)) &&
            set(payload, "objects", write_objects(answer));
 }

@@ -10,9 +10,10 @@
  * header {answer, aud, nonce}: aud = hex of the asker's act-key Name, nonce = that of the
  * challenge. Payload by answer ("v": 1 always):
  *
- *   challenge {v, act, group, database, expires_in: seconds, member: hex, next_version,
- *              objects: [{name, version, state, public}]}      (active, pending, retired newest
- *              first; for publish group and database are null and objects is empty)
+ *   challenge {v, act, group, database, expires_in: seconds, member: hex, roster: version,
+ *              next_version, objects: [{name, version, state, public}]}   (active, pending,
+ *              retired newest first; for publish group and database are null and objects is
+ *              empty; roster is the member's, 0 without one)
  *   durable   {v, sequence, group, database, version, object: hex, state}
  *   grant     {v, sequence, epoch, reason, group, database, replica,
  *              objects: [{name, version, state, public, payload, key, duplicate, seed}]}
@@ -48,7 +49,8 @@ struct answer {
         struct {
             enum act_kind act;
             uint32_t expires_in_s;
-            struct tpm_name member; /* its storage key's Name: the aud of the act */
+            struct tpm_name member;  /* its storage key's Name: the aud of the act */
+            uint64_t roster_version; /* of the roster that the member goes by; 0: it has none */
             uint32_t next_version;
         } challenge;
         struct {

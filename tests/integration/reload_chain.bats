@@ -117,3 +117,84 @@ failover() {
     wait_log agent-sql1 'the configuration has not changed'
     end agent-sql2
 }
+
+# agent_files: the agents' own copies of what escrowd is known by.
+agent_files() {
+    local node
+    cp "$CHAIN/ca/ca.pem" "$CHAIN/run/ca.pem"
+    cp "$CHAIN/ca/crl.pem" "$CHAIN/run/crl.pem"
+    for node in "${CHAIN_NODES[@]}"; do
+        end "agent-$node"
+        sed -i "s|$CHAIN/ca/|$CHAIN/run/|" "$CHAIN/run/$node/agent.yaml"
+        spawn "agent-$node" "$CHAIN_AGENT" --config "$CHAIN/run/$node/agent.yaml"
+        wait_log "agent-$node" 'ready: 1 instances' 2
+    done
+}
+
+# make_ready [COUNT]: sql2 seems to be on its way to be primary.
+make_ready() {
+    sim set SQL2.role RESOLVING
+    wait_log agent-sql2 'worker: sql2/SSISDB: ready, and waits until it is needed' "${1:-1}"
+}
+
+# promote: it is, and its agent never saw it as a secondary between.
+promote() {
+    sim failover SQL2
+    sim wait primary SQL2
+    sim set SQL2.role ''
+    sim wait opens SQL2 --timeout 60000
+    wait_log agent-sql2 'sql2/SSISDB: the master key opens by itself again'
+}
+
+@test "agent: escrowd has a certificate of another CA: the next promotion believes that one alone" {
+    start
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    agent_files
+    wait_log agent-sql2 'not primary, or not writable' 2
+    make_ready
+    mkdir -p "$CHAIN/ca2/out"
+    "$CHAIN_CERTS" init-ca "$CHAIN/ca2" >>"$CHAIN/log/certificates" 2>&1
+    "$CHAIN_CERTS" server --id spiffe://test/escrowd/e1 --ip 127.0.0.1 --out "$CHAIN/ca2/out" \
+        "$CHAIN/ca2" >>"$CHAIN/log/certificates" 2>&1
+    mv "$CHAIN/ca2/out/escrowd-e1.key" "$CHAIN/ca2/out/escrowd-e1.pem" "$CHAIN/pki"
+    wait_log escrowd 'new certificate, key, CAs and revocation lists are in use'
+    cp "$CHAIN/ca2/ca.pem" "$CHAIN/run/ca.pem.new"
+    cp "$CHAIN/ca2/crl.pem" "$CHAIN/run/crl.pem.new"
+    mv "$CHAIN/run/ca.pem.new" "$CHAIN/run/ca.pem"
+    mv "$CHAIN/run/crl.pem.new" "$CHAIN/run/crl.pem"
+    wait_log agent-sql2 'what escrowds are known by, have changed'
+    make_ready 2
+    promote
+    # The one before has read the CA of before.
+    run count_log agent-sql2 'a worker is made ready'
+    assert_output 2
+}
+
+# publish_new: escrowd gets a roster with one key more.
+publish_new() {
+    "$CHAIN_CERTS" key act "$CHAIN/keys/late.act"
+    ctl_offline enroll --identity "spiffe://test/late" --role auditor --group '*' \
+        --act-key "$CHAIN/keys/late.act" --out "$CHAIN/docs/late.enroll"
+    ctl_offline roster add-key --key "$CHAIN/keys/authority" --roster "$CHAIN/docs/roster" \
+        "$CHAIN/docs/late.enroll"
+    ctl publish "$CHAIN/docs/roster"
+}
+
+@test "agent: a roster that was published meanwhile counts, also for a worker made ready before" {
+    local before
+    start
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    wait_log agent-sql2 'not primary, or not writable'
+    make_ready
+    before=$(cat "$CHAIN/run/sql2/roster")
+    publish_new >>"$CHAIN/log/publish" 2>&1
+    run cat "$CHAIN/run/sql2/roster"
+    assert_output "$before"
+    promote
+    run count_log agent-sql2 'a worker is made ready'
+    assert_output 1
+    [ "$(cat "$CHAIN/run/sql2/roster")" -gt "$before" ]
+    [ "$(cat "$CHAIN/run/sql2/roster")" = "$(ctl status --output json | jq '.escrowds[0].roster')" ]
+}

@@ -298,7 +298,7 @@ def main():
     signed = acts()
     objects = [{"name": NAME, "version": 1, "state": "active", "public": encode(82)}]
     asked = {"v": 1, "act": "release", "purpose": "promote", "key": NAME, **SUBJECT}
-    challenge = {"expires_in": 60, "member": OTHER, "next_version": 2}
+    challenge = {"expires_in": 60, "member": OTHER, "roster": 3, "next_version": 2}
     later = {"retry-after": "1"}
 
     say("GET", "/v1/health", 200, {"ready": True, "reasons": []})

@@ -62,6 +62,7 @@ static struct answer *challenge(const struct fixture *fixture)
     answer->challenge.act = ACT_RELEASE;
     answer->challenge.expires_in_s = 30;
     answer->challenge.member = members[1].storage;
+    answer->challenge.roster_version = 4;
     answer->challenge.next_version = 3;
     answer->object_count = 2;
     fill_object(&answer->objects[0], 2, false);
