@@ -26,6 +26,8 @@ static const struct config_field instance_fields[] = {
     {"login", CONFIG_STRING(struct agent_instance, login, TEXT_MAX)},
     {"password_file", CONFIG_PATH(struct agent_instance, password_file)},
     {"keytab", CONFIG_PATH(struct agent_instance, keytab)},
+    {"krb5_conf", CONFIG_PATH(struct agent_instance, krb5_conf), .fallback = "/etc/krb5.conf"},
+    {"kdc_port", CONFIG_INTEGER(struct agent_instance, kdc_port, 1, 65535), .fallback = "88"},
     {"login_timeout",
      CONFIG_DURATION(struct agent_instance, login_timeout_ms, SECOND_MS, 30 * SECOND_MS),
      .fallback = "5s"},
@@ -154,6 +156,8 @@ struct sql_instance agent_config_sql(const struct agent_instance *instance)
         .login = instance->login,
         .password_file = instance->password_file,
         .keytab = instance->keytab,
+        .krb5_conf = instance->krb5_conf,
+        .kdc_port = (uint16_t)instance->kdc_port,
         .login_timeout_s = (unsigned)(instance->login_timeout_ms / SECOND_MS),
         .query_timeout_s = (unsigned)(instance->query_timeout_ms / SECOND_MS),
     };

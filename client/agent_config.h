@@ -19,6 +19,8 @@ struct agent_instance {
     int64_t port;
     const char *tls_name, *ca_file;
     const char *login, *password_file, *keytab;
+    const char *krb5_conf;                      /* with a keytab */
+    int64_t kdc_port;                           /* with a keytab */
     int64_t login_timeout_ms, query_timeout_ms; /* whole seconds */
     const char *availability_group;
     const char *const *databases;

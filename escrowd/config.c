@@ -83,6 +83,8 @@ static const struct config_field instance_fields[] = {
     {"login", CONFIG_STRING(struct escrowd_instance, login, TEXT_MAX)},
     {"password_file", CONFIG_PATH(struct escrowd_instance, password_file)},
     {"keytab", CONFIG_PATH(struct escrowd_instance, keytab)},
+    {"krb5_conf", CONFIG_PATH(struct escrowd_instance, krb5_conf), .fallback = "/etc/krb5.conf"},
+    {"kdc_port", CONFIG_INTEGER(struct escrowd_instance, kdc_port, 1, 65535), .fallback = "88"},
     {"agent_login", CONFIG_STRING(struct escrowd_instance, agent_login, TEXT_MAX),
      .fallback = "escrow_agent"},
     {"login_timeout",
@@ -270,6 +272,8 @@ struct sql_instance escrowd_instance_sql(const struct escrowd_instance *instance
         .login = instance->login,
         .password_file = instance->password_file,
         .keytab = instance->keytab,
+        .krb5_conf = instance->krb5_conf,
+        .kdc_port = (uint16_t)instance->kdc_port,
         .login_timeout_s = (unsigned)(instance->login_timeout_ms / SECOND_MS),
         .query_timeout_s = (unsigned)(instance->query_timeout_ms / SECOND_MS),
     };

@@ -24,6 +24,8 @@ struct escrowd_instance {
     const char *login;         /* NULL with a keytab */
     const char *password_file; /* NULL with a keytab */
     const char *keytab;
+    const char *krb5_conf;    /* with a keytab */
+    int64_t kdc_port;         /* with a keytab */
     const char *agent_login;  /* under which the agent's sessions are looked for */
     int64_t login_timeout_ms; /* whole seconds */
     int64_t query_timeout_ms;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXTS_MAX 9
+#define TEXTS_MAX 10
 #define CLUSTER_TYPE_WSFC 0
 
 struct probe {
@@ -36,7 +36,9 @@ static const struct {
 } hints[] = {
     {18456, "wrong password, or the login does not exist or is disabled on this replica; the "
             "server's error log tells which"},
-    {18452, "the Kerberos ticket was not accepted: check SPN, keytab and domain trust"},
+    {18452,
+     "the Kerberos ticket was not accepted: check the SPN, the account that SQL Server runs as, "
+     "domain trust and the clocks"},
     {300, "run the script of escrowctl sql-grants on this replica"},
     {297, "run the script of escrowctl sql-grants on this replica"},
     {229, "run the script of escrowctl sql-grants on the primary"},
@@ -377,7 +379,7 @@ enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_
     if (!own_text(probe, &instance->name) || !own_text(probe, &instance->address) ||
         !own_text(probe, &instance->tls_name) || !own_text(probe, &instance->ca_file) ||
         !own_text(probe, &instance->login) || !own_text(probe, &instance->password_file) ||
-        !own_text(probe, &instance->keytab) ||
+        !own_text(probe, &instance->keytab) || !own_text(probe, &instance->krb5_conf) ||
         !own_text(probe, &probe->config.availability_group) ||
         !own_text(probe, &probe->config.database))
         return ESCROW_ERR_NO_MEMORY;

@@ -5,6 +5,7 @@
 #include "libescrow/log.h"
 #include "libescrow/sql_environment.h"
 #include "libescrow/sql_guard.h"
+#include "libescrow/sql_kerberos.h"
 #include "libescrow/sql_socket.h"
 #include "libescrow/sql_text.h"
 
@@ -275,6 +276,8 @@ enum escrow_err sql_connect(const struct sql_instance *instance,
     *ret_error = (struct sql_error){0};
     sql_guard_watch();
     err = find_address(instance, ret_error);
+    if (!err && instance->keytab)
+        err = sql_kerberos_get_ticket(instance, ret_error);
     if (!err)
         err = allocate(instance, &connection);
     if (!err)

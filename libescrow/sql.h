@@ -28,6 +28,8 @@ struct sql_instance {
     const char *login;         /* SQL login; NULL: Kerberos by keytab */
     const char *password_file; /* first line, 1 ..= 128 UTF-16 units, not for others to read */
     const char *keytab;        /* NULL with a SQL login; its first principal, SPN MSSQLSvc/ */
+    const char *krb5_conf;     /* with a keytab: the configuration of libkrb5 */
+    uint16_t kdc_port;         /* with a keytab: of the KDCs that it names */
     unsigned login_timeout_s;  /* 1 ..= 30 */
     unsigned query_timeout_s;  /* 1 ..= 30 */
 };

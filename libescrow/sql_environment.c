@@ -5,6 +5,7 @@
 #include "libescrow/file.h"
 #include "libescrow/log.h"
 #include "libescrow/sql_guard.h"
+#include "libescrow/sql_kerberos.h"
 #include "libescrow/sql_password.h"
 
 #include <ctype.h>
@@ -39,9 +40,8 @@ static struct {
  */
 static enum escrow_err clear_environment(void)
 {
-    static const char *const prefixes[] = {"TDS",         "FREETDS",       "ODBC",
-                                           "GNUTLS_",     "SSLKEYLOGFILE", "KRB5_TRACE",
-                                           "KRB5_KTNAME", "KRB5CCNAME",    "KRB5_CLIENT_KTNAME"};
+    static const char *const prefixes[] = {"TDS",           "FREETDS", "ODBC", "GNUTLS_",
+                                           "SSLKEYLOGFILE", "KRB5",    "GSS"};
     char **entry = environ;
 
     while (entry && *entry) {
@@ -104,6 +104,10 @@ static enum escrow_err check(const struct sql_instance *instance)
         return refuse(instance, "the port is 0, or a time-out is not 1 to 30 seconds");
     if (is_kerberos && !instance->keytab)
         return refuse(instance, "neither a login nor a keytab");
+    /* libkrb5 takes several names with colons between them. */
+    if (is_kerberos &&
+        (!instance->krb5_conf || strchr(instance->krb5_conf, ':') || instance->kdc_port == 0))
+        return refuse(instance, "a keytab needs krb5_conf, without a colon, and kdc_port");
     /* FreeTDS would take DOMAIN\user and the password for NTLM. */
     if (!is_kerberos && (!instance->password_file || strchr(instance->login, '\\')))
         return refuse(instance, "a SQL login needs a password_file and has no backslash; Windows "
@@ -174,10 +178,10 @@ static enum escrow_err write_odbc(void)
 /* The driver checks the certificate against `host`; sql_guard lets that name resolve. */
 static enum escrow_err write_freetds(const struct sql_instance *instance)
 {
-    char spn[CONF_VALUE_MAX + 64] = "", ca[FD_PATH_CAP];
+    char service[SQL_KERBEROS_SERVICE_CAP] = "", ca[FD_PATH_CAP];
 
-    if (!instance->login)
-        snprintf(spn, sizeof(spn), "spn = MSSQLSvc/%s:%u\n", instance->tls_name, instance->port);
+    if (instance->keytab)
+        sql_kerberos_service(instance, service);
     return write_file("FREETDSCONF", &files.freetds,
                       "[escrowd]\n"
                       "host = %s\n"
@@ -190,18 +194,10 @@ static enum escrow_err write_freetds(const struct sql_instance *instance)
                       "client charset = UTF-8\n"
                       "connect timeout = %u\n"
                       "timeout = %u\n"
-                      "%s",
+                      "%s%s\n",
                       instance->tls_name, instance->port, fd_path(files.ca, ca),
-                      instance->login_timeout_s, instance->query_timeout_s, spn);
-}
-
-/* Tickets only in memory; the client keytab makes GSSAPI get them by itself. */
-static enum escrow_err set_kerberos(const char *keytab)
-{
-    if (setenv("KRB5_CLIENT_KTNAME", keytab, 1) != 0 ||
-        setenv("KRB5CCNAME", "MEMORY:escrow-sql", 1) != 0)
-        return ESCROW_ERR_SYSTEM;
-    return ESCROW_OK;
+                      instance->login_timeout_s, instance->query_timeout_s,
+                      instance->keytab ? "spn = " : "", service);
 }
 
 /*
@@ -247,7 +243,7 @@ static enum escrow_err make_files(const struct sql_instance *instance)
         err = write_freetds(instance);
     if (!err)
         err = instance->login ? sql_password_read(instance->password_file, &files.password)
-                              : set_kerberos(instance->keytab);
+                              : sql_kerberos_set(instance);
     if (err == ESCROW_ERR_SYSTEM)
         log_error("sql: the configuration of the driver cannot be made: %s", strerror(errno));
     return err;

@@ -17,7 +17,6 @@
     }
 
 #define PORT_DNS 53
-#define PORT_KERBEROS 88
 
 /*
  * openat: unixODBC and FreeTDS open their configuration for each connection; it lies in memory, and
@@ -41,9 +40,11 @@ const struct sandbox_rule sql_sandbox_rules[] = {
 };
 const size_t sql_sandbox_rule_count = ARRAY_LEN(sql_sandbox_rules);
 
-/* GSSAPI loads its mechanisms and plug-ins when the first ticket is asked for. */
+/* libkrb5 loads its plug-ins, and GSSAPI its mechanisms, whenever they make a new context. */
 static const struct sandbox_rule kerberos_rules[] = {
-    SANDBOX_KEPT("fcntl flock getdents64 memfd_create mmap mprotect pread64 readlink unlink"),
+    SANDBOX_CALLS("fcntl getdents64 mmap mprotect"),
+    /* the dynamic linker, where a library's headers are beyond its first page */
+    SANDBOX_KEPT("pread64"),
 };
 
 void sandbox_allow_lookup(const char *address, struct sandbox_plan *plan)
@@ -61,9 +62,8 @@ void sandbox_allow_lookup(const char *address, struct sandbox_plan *plan)
 
 void sql_sandbox_allow(const struct sql_instance *instance, struct sandbox_plan *plan)
 {
-    static const char *const files[] = {"/usr/lib",         "/lib",           "/lib64",
-                                        "/etc/ld.so.cache", "/etc/krb5.conf", "/etc/krb5.conf.d",
-                                        "/etc/gss"};
+    static const char *const files[] = {"/usr/lib",         "/lib",    "/lib64", "/etc/ld.so.cache",
+                                        "/etc/krb5.conf.d", "/etc/gss"};
 
     plan->has_network = true;
     sandbox_allow_port(plan, instance->port);
@@ -72,7 +72,8 @@ void sql_sandbox_allow(const struct sql_instance *instance, struct sandbox_plan 
         for (size_t i = 0; i < ARRAY_LEN(files); i++)
             sandbox_allow_path(plan, files[i], SANDBOX_READ);
         sandbox_allow_path(plan, instance->keytab, SANDBOX_READ);
-        sandbox_allow_port(plan, PORT_KERBEROS);
+        sandbox_allow_path(plan, instance->krb5_conf, SANDBOX_READ);
+        sandbox_allow_port(plan, instance->kdc_port);
         /* KDCs are found by name. */
         sandbox_allow_lookup("", plan);
         sandbox_allow_calls(plan, kerberos_rules, ARRAY_LEN(kerberos_rules));

@@ -331,11 +331,3 @@ plant() {
         assert_equal "$status" 3
     done
 }
-
-@test "Kerberos without a ticket ends without a login" {
-    simulate good
-    run client login= keytab="$BATS_TEST_TMPDIR/none.keytab" -- batch "$QUORUM"
-    assert_failure
-    assert_line --partial 'unavailable 0 ['
-    assert_equal "$(statements)" ''
-}

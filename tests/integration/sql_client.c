@@ -256,6 +256,7 @@ static bool set_option(struct client *client, const char *word)
         {"login=", &instance->login},
         {"password=", &instance->password_file},
         {"keytab=", &instance->keytab},
+        {"krb5_conf=", &instance->krb5_conf},
         {"group=", &client->target.availability_group},
         {"database=", &client->target.database},
     };
@@ -270,6 +271,8 @@ static bool set_option(struct client *client, const char *word)
         }
     if (strncmp(word, "port=", 5) == 0)
         instance->port = (uint16_t)strtoul(value, NULL, 10);
+    else if (strncmp(word, "kdc_port=", 9) == 0)
+        instance->kdc_port = (uint16_t)strtoul(value, NULL, 10);
     else if (strncmp(word, "timeout=", 8) == 0)
         instance->login_timeout_s = instance->query_timeout_s = (unsigned)strtoul(value, NULL, 10);
     else
@@ -282,6 +285,8 @@ int main(int argc, char **argv)
     struct client client = {
         .instance = {.name = "SQL1",
                      .address = "127.0.0.1",
+                     .krb5_conf = "/etc/krb5.conf",
+                     .kdc_port = 88,
                      .login_timeout_s = 5,
                      .query_timeout_s = 5},
         .target = {"AG1", "SSISDB"},
