@@ -106,10 +106,11 @@ enum escrow_err config_load_login(const json_t *entry, struct model *model)
 
     if (config_check_keys(entry, "logins", keys))
         return ESCROW_ERR_CONFIG;
-    if (!name || !password)
-        return config_wrong("logins", "name and password are needed");
+    if (!name || !password != !!strchr(name, '\\'))
+        return config_wrong("logins", "a name is needed, and a password unless it is DOMAIN\\user");
     login = principals_add_login(&model->principals, name);
-    login->password = memory_copy(password);
+    if (password)
+        login->password = memory_copy(password);
     login->is_disabled = json_is_true(json_object_get(entry, "disabled"));
     if (load_sid(entry, name, &login->sid) || load_rights(entry, &rights) ||
         load_subset(entry, model, &login->instances))

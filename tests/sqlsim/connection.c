@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/connection_parts.h"
 #include "tests/sqlsim/memory.h"
-#include "tests/sqlsim/tds_token.h"
 
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -9,9 +8,6 @@
 #include <sys/socket.h>
 
 #define PACKET_SIZE_INITIAL 4096
-#define PACKET_SIZE_MIN 512
-#define PACKET_SIZE_MAX 32767
-#define PACKET_SIZE_MAX_TLS 8000 /* sqlserver-facts 8: 8192 is capped to 8000 */
 
 struct evbuffer *connection_buffer(void)
 {
@@ -75,103 +71,6 @@ static void handle_handshake(struct connection *connection)
     }
 }
 
-/* 10.9: the connection breaks at once, or the next batch is answered with 596. */
-static void on_kill(struct session *session, void *argument)
-{
-    struct connection *connection = argument;
-
-    /* Over a line that is cut no reset arrives. */
-    if (session->model->switches.session_kill == SWITCH_KILL_CLOSE && !connection->is_silent)
-        event_active(connection->ending, EV_TIMEOUT, 0);
-}
-
-static void send_login_ack(struct connection *connection, const struct reply *reply,
-                           uint32_t client_version)
-{
-    struct evbuffer *tokens = connection_buffer();
-    struct tds_login_ack ack = {
-        .tds_version = client_version < TDS_VERSION_74 ? client_version : TDS_VERSION_74,
-        .server_name = connection_model(connection)->server_name,
-        .version = connection_model(connection)->version,
-        .packet_size = connection->packet_size,
-    };
-
-    tds_token_login(tokens, reply, &ack);
-    connection_send(connection, TDS_TABULAR, tokens);
-    evbuffer_free(tokens);
-}
-
-/* Whether the login is refused by a trouble before its name and password are looked at. */
-static bool is_refused(struct connection *connection, const char *login)
-{
-    struct reply reply = {0};
-
-    if (connection_meet(connection, TROUBLE_LOGIN, login, NULL) != TROUBLE_ERROR)
-        return false;
-    connection_trouble_error(connection, &reply);
-    reply.is_last = true;
-    connection_send_reply(connection, &reply);
-    reply_deinit(&reply);
-    return true;
-}
-
-static void log_in(struct connection *connection, const struct tds_login *login)
-{
-    struct instance *instance = connection->instance;
-    struct session_login wanted = {
-        .name = login->user,
-        .password = login->password,
-        .database = login->database,
-        .has_read_intent = login->has_read_intent,
-    };
-    struct reply reply = {0};
-
-    if (is_refused(connection, login->user))
-        return;
-    connection->session =
-        session_new(&instance->simulator->model, instance->index, &wanted, &reply);
-    if (connection->session) {
-        connection->session->on_kill = on_kill;
-        connection->session->argument = connection;
-        connection->session->is_encrypted = connection->is_encrypted;
-        connection->stage = STAGE_READY;
-        send_login_ack(connection, &reply, login->tds_version);
-    } else {
-        reply.is_last = true;
-        connection_send_reply(connection, &reply);
-    }
-    reply_deinit(&reply);
-    simulator_changed(instance->simulator);
-}
-
-static void negotiate_size(struct connection *connection, uint32_t wanted)
-{
-    const size_t most = connection->is_encrypted ? PACKET_SIZE_MAX_TLS : PACKET_SIZE_MAX;
-
-    if (wanted >= PACKET_SIZE_MIN)
-        connection->packet_size = wanted < most ? wanted : most;
-}
-
-static void handle_login(struct connection *connection, const uint8_t *payload, size_t len)
-{
-    struct tds_login login = {0};
-
-    if (connection->message.type != TDS_LOGIN7 || tds_login_parse(payload, len, &login)) {
-        connection->is_closing = true;
-        return;
-    }
-    /* TDS 7.2 is the oldest whose tokens tds_token.c writes. */
-    if (login.tds_version >= TDS_VERSION_72 && !login.has_sspi) {
-        if (connection->encryption == TDS_ENCRYPT_OFF)
-            connection->is_encrypted = false; /* it was for the login only */
-        negotiate_size(connection, login.packet_size);
-        log_in(connection, &login);
-    } else {
-        connection->is_closing = true;
-    }
-    tds_login_deinit(&login);
-}
-
 static void handle_message(struct connection *connection)
 {
     struct evbuffer *payload = connection->message.payload;
@@ -186,7 +85,10 @@ static void handle_message(struct connection *connection)
         handle_handshake(connection);
         break;
     case STAGE_LOGIN:
-        handle_login(connection, bytes, len);
+        connection_login(connection, bytes, len);
+        break;
+    case STAGE_SSPI:
+        connection_login_token(connection, bytes, len);
         break;
     case STAGE_READY:
         connection_request(connection, bytes, len);
@@ -353,6 +255,8 @@ void connection_free(struct connection *connection, bool is_reset)
     event_free(connection->ending);
     event_free(connection->pace);
     tds_tls_free(connection->tls);
+    kerberos_free(connection->kerberos);
+    tds_login_deinit(&connection->login);
     evbuffer_free(connection->plain);
     evbuffer_free(connection->late);
     evbuffer_free(connection->message.payload);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tests/sqlsim/connection.h"
+#include "tests/sqlsim/kerberos.h"
 #include "tests/sqlsim/pcap.h"
 #include "tests/sqlsim/reply.h"
 #include "tests/sqlsim/session.h"
@@ -12,10 +13,10 @@
 #include <event2/bufferevent.h>
 
 /*
- * What connection.c (its life and its login), connection_request.c (what is asked after the login)
- * and connection_send.c (how answers leave, troubles included) share.
+ * What connection.c (its life), connection_login.c (LOGIN7 and tokens), connection_request.c (what
+ * is asked after the login) and connection_send.c (how answers leave, troubles included) share.
  */
-enum connection_stage { STAGE_PRELOGIN, STAGE_HANDSHAKE, STAGE_LOGIN, STAGE_READY };
+enum connection_stage { STAGE_PRELOGIN, STAGE_HANDSHAKE, STAGE_LOGIN, STAGE_SSPI, STAGE_READY };
 
 struct connection {
     LIST_ENTRY(connection) entry;
@@ -35,7 +36,9 @@ struct connection {
     struct evbuffer *plain; /* decrypted, not yet parsed */
     struct tds_message message;
     size_t packet_size;
-    size_t counted_clear; /* bytes of the input that clear_bytes has counted */
+    size_t counted_clear;      /* bytes of the input that clear_bytes has counted */
+    struct tds_login login;    /* as it came */
+    struct kerberos *kerberos; /* NULL: not of an integrated login */
     struct session *session;
     unsigned replies;       /* sent so far */
     struct trouble trouble; /* of the next answer; texts not owned */
@@ -50,6 +53,10 @@ const struct model_instance *connection_model(const struct connection *connectio
 
 /* Ends the connection when what was answered is on its way. */
 void connection_finish(struct connection *connection);
+
+/* connection_login.c: LOGIN7, and what the client's security library sends after it. */
+void connection_login(struct connection *connection, const uint8_t *payload, size_t len);
+void connection_login_token(struct connection *connection, const uint8_t *payload, size_t len);
 
 /* connection_request.c: the message of a client that is logged in. */
 void connection_request(struct connection *connection, const uint8_t *payload, size_t len);

@@ -118,6 +118,7 @@ void instance_close(struct instance *instance)
     troubles_deinit(&instance->troubles);
     free(instance->certificate_file);
     free(instance->key_file);
+    free(instance->keytab);
 }
 
 void instance_hang(struct instance *instance)

@@ -152,9 +152,9 @@ int32_t principals_log_in(struct principals *principals, const struct login_gate
     int32_t number;
 
     /* One text for an unknown login and a wrong password: the client always sees state 1 (2.2). */
-    if (!login)
+    if (!login || (!password && login->password))
         return 18456;
-    number = check_password(login, gate, password);
+    number = password ? check_password(login, gate, password) : 0;
     if (!number)
         number = check_account(login, gate);
     if (!number)

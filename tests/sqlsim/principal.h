@@ -40,7 +40,7 @@ struct sid {
 
 struct login {
     char *name;
-    char *password;
+    char *password; /* NULL: a Windows login, DOMAIN\user */
     struct sid sid;
     unsigned rights;    /* server rights only */
     uint64_t instances; /* bit n: exists on instance n */
@@ -83,8 +83,9 @@ const struct login *principals_find_login(const struct principals *principals, s
 unsigned principals_rights(const struct principals *principals, const struct login *login);
 
 /*
- * A login by name and password: 0 and the login, or SQL Server's error (2.2): 18456, 18470, 18486,
- * 18487, 18488, 18401, 18461. Counts bad passwords.
+ * A login by name and password, or a Windows account that a ticket proved (password NULL): 0 and
+ * the login, or SQL Server's error (2.2): 18456, 18470, 18486, 18487, 18488, 18401, 18461. Counts
+ * bad passwords.
  */
 int32_t principals_log_in(struct principals *principals, const struct login_gate *gate,
                           const char *name, const char *password, const struct login **ret_login);

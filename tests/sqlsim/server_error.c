@@ -26,6 +26,8 @@ static const struct server_error errors[] = {
         "is master"},
     {4060, 11, 1, "Cannot open database \"%1\" requested by the login. The login failed."},
     {18456, 14, 1, "Login failed for user '%1'."},
+    {18452, 14, 1, "Login failed. The login is from an untrusted domain and cannot be used with "
+        "Integrated authentication."},
     {18401, 14, 1, "Login failed for user '%1'. Reason: Server is in script upgrade mode. Only "
         "administrator can connect at this time."},
     {18461, 14, 1, "Login failed for user '%1'. Reason: Server is in single user mode. Only one "

@@ -31,7 +31,7 @@ struct session {
 
 struct session_login {
     const char *name;
-    const char *password;
+    const char *password; /* NULL: a ticket has proved the name */
     const char *database; /* empty: master */
     bool has_read_intent;
 };

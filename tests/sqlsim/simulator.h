@@ -26,6 +26,7 @@ struct instance {
     /* settings */
     uint16_t port;                     /* 0 until instance_open for a port of the system's choice */
     char *certificate_file, *key_file; /* NULL: the fallback certificate */
+    char *keytab;                      /* of its service account; NULL: no Kerberos */
     enum tds_encryption_mode encryption;
     int tls_max;
     /* run time */

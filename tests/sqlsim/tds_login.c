@@ -151,7 +151,23 @@ void tds_login_deinit(struct tds_login *login)
     free(login->password);
     free(login->database);
     free(login->application);
+    free(login->token);
     memset(login, 0, sizeof(*login));
+}
+
+/* A length of 0xffff says that the long one, of four bytes, counts. */
+static enum escrow_err login_token(const uint8_t *payload, size_t len, struct tds_login *login)
+{
+    size_t offset = little16(payload + 78), size = little16(payload + 80);
+
+    if (size == UINT16_MAX)
+        size = little32(payload + 90);
+    if (offset + size > len)
+        return ESCROW_ERR_MALFORMED;
+    login->token = memory_new(size + 1);
+    login->token_len = size;
+    memcpy(login->token, payload + offset, size);
+    return ESCROW_OK;
 }
 
 enum escrow_err tds_login_parse(const uint8_t *payload, size_t len, struct tds_login *ret_login)
@@ -167,7 +183,8 @@ enum escrow_err tds_login_parse(const uint8_t *payload, size_t len, struct tds_l
     if (login_text(payload, len, 40, false, &login.user) ||
         login_text(payload, len, 44, true, &login.password) ||
         login_text(payload, len, 48, false, &login.application) ||
-        login_text(payload, len, 68, false, &login.database)) {
+        login_text(payload, len, 68, false, &login.database) ||
+        (login.has_sspi && login_token(payload, len, &login))) {
         tds_login_deinit(&login);
         return ESCROW_ERR_MALFORMED;
     }

@@ -37,6 +37,8 @@ struct tds_login {
     uint32_t packet_size;
     bool has_read_intent;
     bool has_sspi;
+    uint8_t *token; /* with has_sspi: the first of the client's security library */
+    size_t token_len;
     char *user, *password, *database, *application;
 };
 

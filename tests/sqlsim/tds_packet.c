@@ -21,6 +21,8 @@ const char *tds_packet_name(uint8_t type)
         return "TransactionManager";
     case TDS_LOGIN7:
         return "Login7";
+    case TDS_SSPI:
+        return "SSPI";
     case TDS_PRELOGIN:
         return "Prelogin";
     default:

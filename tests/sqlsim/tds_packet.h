@@ -22,6 +22,7 @@ enum tds_packet_type {
     TDS_BULK_LOAD = 0x07,
     TDS_TRANSACTION = 0x0e,
     TDS_LOGIN7 = 0x10,
+    TDS_SSPI = 0x11,
     TDS_PRELOGIN = 0x12, /* and TLS handshake records inside TDS */
 };
 

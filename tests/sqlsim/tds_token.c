@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { TOKEN_COLMETADATA = 0x81, TOKEN_ERROR = 0xaa, TOKEN_INFO = 0xab, TOKEN_LOGINACK = 0xad };
-enum { TOKEN_ROW = 0xd1, TOKEN_ENVCHANGE = 0xe3, TOKEN_DONE = 0xfd };
+enum { TOKEN_ROW = 0xd1, TOKEN_ENVCHANGE = 0xe3, TOKEN_SSPI = 0xed, TOKEN_DONE = 0xfd };
 enum { TOKEN_RETURN_STATUS = 0x79, TOKEN_DONE_PROC = 0xfe, TOKEN_DONE_IN_PROC = 0xff };
 enum { ENV_DATABASE = 1, ENV_LANGUAGE = 2, ENV_PACKET_SIZE = 4, ENV_COLLATION = 7 };
 enum { DONE_MORE = 0x01, DONE_ERROR = 0x02, DONE_COUNT = 0x10, DONE_ATTENTION = 0x20 };
@@ -275,6 +275,11 @@ void tds_token_login(struct evbuffer *out, const struct reply *reply,
     put_login_ack(out, ack);
     put_environment(out, ENV_PACKET_SIZE, size, "4096");
     put_done(out, 0, 0, 0);
+}
+
+void tds_token_sspi(struct evbuffer *out, struct evbuffer *token)
+{
+    put_token(out, TOKEN_SSPI, token);
 }
 
 void tds_token_attention(struct evbuffer *out)

@@ -25,5 +25,7 @@ void tds_token_extra(struct evbuffer *out, size_t rows, const char *server_name)
 /* The answer to a login that succeeded: reply has the change of database. */
 void tds_token_login(struct evbuffer *out, const struct reply *reply,
                      const struct tds_login_ack *ack);
+/* What the client's security library is to get; empties token (MS-TDS 2.2.7.21). */
+void tds_token_sspi(struct evbuffer *out, struct evbuffer *token);
 /* DONE that acknowledges an attention. */
 void tds_token_attention(struct evbuffer *out);

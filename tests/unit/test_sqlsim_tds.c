@@ -208,6 +208,34 @@ static void test_login_parse(void **state)
     assert_int_equal(tds_login_parse(bytes, len, &login), ESCROW_ERR_MALFORMED);
 }
 
+/* The first token of a client's security library, by the short length and by the long one. */
+static void test_login_token(void **state)
+{
+    static const uint8_t token[] = {0x60, 0x82, 0xff};
+    uint8_t bytes[256];
+    size_t len = make_login(bytes);
+    struct tds_login login = {0};
+
+    (void)state;
+    bytes[25] = 0x80; /* integrated */
+    bytes[78] = (uint8_t)len;
+    memcpy(bytes + len, token, sizeof(token));
+    len += sizeof(token);
+    bytes[0] = (uint8_t)len;
+    for (size_t i = 0; i < 2; i++) {
+        bytes[80] = i ? 0xff : sizeof(token);
+        bytes[81] = i ? 0xff : 0;
+        bytes[90] = i ? sizeof(token) : 0;
+        assert_int_equal(tds_login_parse(bytes, len, &login), ESCROW_OK);
+        assert_true(login.has_sspi);
+        assert_int_equal(login.token_len, sizeof(token));
+        assert_memory_equal(login.token, token, sizeof(token));
+        tds_login_deinit(&login);
+    }
+    bytes[90]++; /* beyond the message */
+    assert_int_equal(tds_login_parse(bytes, len, &login), ESCROW_ERR_MALFORMED);
+}
+
 /* The stream of a small result, byte for byte as MS-TDS 2.2.7 has it. */
 static void test_tokens(void **state)
 {
@@ -345,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_prelogin_negotiation),
         cmocka_unit_test(test_prelogin_parse),
         cmocka_unit_test(test_login_parse),
+        cmocka_unit_test(test_login_token),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_error_token),
         cmocka_unit_test(test_lexer),
