@@ -14,7 +14,7 @@
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
 # CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
-# (sqlsim's capture file).
+# (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab).
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
@@ -137,7 +137,7 @@ chain_sqlsim() {
     config=$(jq -c -n -R --argjson instances "$instances" --arg control "$CHAIN/run/sqlsim" \
         --arg ag "$CHAIN_AG" --arg cluster "${CHAIN_CLUSTER_TYPE:-wsfc}" \
         --rawfile agent "$CHAIN/keys/sql-agent" --rawfile prober "$CHAIN/keys/sql-prober" \
-        --argjson switches "${CHAIN_SWITCHES:-"{}"}" '
+        --arg realm "${CHAIN_REALM:-}" --argjson switches "${CHAIN_SWITCHES:-"{}"}" '
         {group: {name: $ag, cluster_type: ($cluster | ascii_upcase)},
          database: {name: "SSISDB", master_key_passwords: [inputs]},
          control: $control, switches: $switches, instances: $instances,
@@ -148,7 +148,10 @@ chain_sqlsim() {
                      "ssis_failover_monitoring_agent"]},
            {name: "escrow_prober", password: ($prober | rtrimstr("\n")),
             rights: ["VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION",
-                     "CONNECT", "CONTROL ON CERTIFICATE"]}]}')
+                     "CONNECT", "CONTROL ON CERTIFICATE"]}]}
+        | if $realm == "" then . else
+            .instances[].keytab = $realm + "/service.keytab"
+            | .logins |= map(del(.password) | .name = "ESCROW\\" + .name) end')
     "$BUILD/tests/sqlsim/sqlsim" ${CHAIN_PCAP:+--pcap "$CHAIN_PCAP"} - \
         < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
     CHAIN_PIDS["sqlsim"]=$!
@@ -168,9 +171,13 @@ chain_instance() {
     port: $(sql_port "$1")
     tls_name: $1.test
     ca_file: $CHAIN/sqlca/ca.pem
-    login: escrow_$2
-    password_file: $CHAIN/keys/sql-$2
 TEXT
+    if [ -n "${CHAIN_REALM:-}" ]; then
+        printf '    %s: %s\n' keytab "$CHAIN/keys/$2.keytab" krb5_conf "$CHAIN_REALM/krb5.conf" \
+            kdc_port "$KDC_PORT"
+    else
+        printf '    %s: %s\n' login "escrow_$2" password_file "$CHAIN/keys/sql-$2"
+    fi
     [ -z "${CHAIN_SQL_TIMEOUT:-}" ] ||
         printf '    %s_timeout: %s\n' login "$CHAIN_SQL_TIMEOUT" query "$CHAIN_SQL_TIMEOUT"
 }
@@ -200,6 +207,7 @@ TEXT
         echo 'instances:'
         for node in "${CHAIN_NODES[@]}"; do
             chain_instance "$node" prober
+            [ -z "${CHAIN_REALM:-}" ] || printf '    agent_login: %s\n' 'ESCROW\escrow_agent'
         done
     } >"$CHAIN/escrowd.yaml"
 }
@@ -285,7 +293,7 @@ chain_agents() {
         chain_agent "$node"
     done
     for node in "${CHAIN_NODES[@]}"; do
-        sim wait login "${node^^}" escrow_agent >/dev/null || return
+        sim wait login "${node^^}" "${CHAIN_REALM:+ESCROW\\}escrow_agent" >/dev/null || return
     done
 }
 
