@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define RETRY_AFTER_S 1
+#define RECORD_BYTES 16384 /* what a record of TLS holds */
 
 struct front_exchange {
     LIST_ENTRY(front_exchange) entries;
@@ -47,6 +48,18 @@ static void add_header(struct evhttp_request *http, const char *name, const char
 {
     if (evhttp_add_header(evhttp_request_get_output_headers(http), name, value) < 0)
         log_error("header %s: no memory", name);
+}
+
+/*
+ * evhttp puts the head of a reply and its body into pieces of their own, and each piece would go
+ * out as a record, a write and a segment by itself.
+ */
+static void join_pieces(struct evbuffer *output)
+{
+    size_t len = evbuffer_get_length(output);
+
+    if (!evbuffer_pullup(output, (ev_ssize_t)(len < RECORD_BYTES ? len : RECORD_BYTES)))
+        log_warning("reply: no memory to send it in one piece");
 }
 
 struct answer {
@@ -88,6 +101,7 @@ static void send_answer(struct front_connection *connection, struct evhttp_reque
     connection->is_answering = true;
     evhttp_send_reply(http, answer->status, NULL, body);
     connection->is_answering = false;
+    join_pieces(bufferevent_get_output(connection->bufferevent));
     if (body)
         evbuffer_free(body);
 }
