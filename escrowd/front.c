@@ -5,6 +5,7 @@
 #include "escrowd/credentials.h"
 #include "escrowd/front_connection.h"
 #include "escrowd/front_exchange.h"
+#include "escrowd/front_order.h"
 #include "escrowd/front_pages.h"
 #include "escrowd/front_route.h"
 #include "escrowd/refusals.h"
@@ -307,7 +308,7 @@ static enum escrow_err set_up(struct front *front, const struct escrowd_config *
         err = sandbox_enter(IPC_PEER_FRONT, config, "");
     if (err)
         return err;
-    front->base = event_base_new();
+    front->base = front_order_base_new();
     front->tell_timer =
         front->base ? event_new(front->base, -1, EV_PERSIST, on_tell_timer, front) : NULL;
     front->refusals = refusals_new();

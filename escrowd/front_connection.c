@@ -28,6 +28,8 @@ struct front_connections {
     struct evhttp *http;
     struct evhttp_bound_socket *listener;
     struct event *retry;
+    struct front_order *order;
+    struct event *place; /* runs after connections were accepted */
     int ssl_index;
     struct front_connection *spare; /* the TLS of the next connection */
     struct connection_list open;    /* the newest first */
@@ -187,6 +189,7 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
         TAILQ_REMOVE(&owner->open, connection, entries);
         owner->config.counts->open = --owner->count;
     }
+    front_order_leave(owner->order, &connection->place);
     event_free(connection->deadline);
     connection_free(connection);
     if (was_open && !owner->is_stopping)
@@ -321,8 +324,23 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
     front_connection_arm(connection, 0);
     if (owner->count > owner->config.limit)
         give_way(oldest_stranger(owner)); /* this one is a stranger too, so there is one */
+    event_active(owner->place, EV_TIMEOUT, 0);
     prepare(owner);
     return connection->bufferevent;
+}
+
+/* By now evhttp has given them their descriptors, and nothing of them was read yet. */
+static void on_place(evutil_socket_t fd, short events, void *argument)
+{
+    struct front_connections *owner = argument;
+    struct front_connection *connection = TAILQ_FIRST(&owner->open);
+
+    (void)fd;
+    (void)events;
+    for (; connection && !connection->has_place; connection = TAILQ_NEXT(connection, entries)) {
+        connection->has_place = true;
+        front_order_enter(owner->order, &connection->place, connection->bufferevent);
+    }
 }
 
 enum escrow_err front_connections_new(const struct front_connections_config *config,
@@ -338,8 +356,11 @@ enum escrow_err front_connections_new(const struct front_connections_config *con
     TAILQ_INIT(&owner->open);
     owner->ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_freed);
     owner->retry = evtimer_new(config->base, on_retry, owner);
+    owner->order = front_order_new();
+    owner->place = evtimer_new(config->base, on_place, owner);
     owner->listener = evhttp_accept_socket_with_handle(http, listener_fd);
-    if (owner->ssl_index < 0 || !owner->retry || !owner->listener) {
+    if (owner->ssl_index < 0 || !owner->retry || !owner->order || !owner->place ||
+        !owner->listener) {
         front_connections_free(owner);
         return ESCROW_ERR_NO_MEMORY;
     }
@@ -355,6 +376,9 @@ void front_connections_free(struct front_connections *connections)
         return;
     if (connections->retry)
         event_free(connections->retry);
+    if (connections->place)
+        event_free(connections->place);
+    front_order_free(connections->order);
     free(connections);
 }
 
@@ -410,6 +434,8 @@ static bool make_room(struct front_connections *owner, const char *identity)
 
 bool front_connection_identify(struct front_connection *connection, const char *identity)
 {
+    front_order_ask(connection->owner->order, &connection->place, connection->bufferevent,
+                    clock_boot_ms());
     if (connection->identity[0])
         return strcmp(connection->identity, identity) == 0;
     if (!make_room(connection->owner, identity))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "escrowd/front_order.h"
 #include "escrowd/front_scan.h"
 #include "escrowd/ipc_messages.h"
 #include "libescrow/identity.h"
@@ -25,6 +26,8 @@
  * same among the connections of one identity, which may be in two hands: where it has too many, the
  * oldest one whose client waits for no reply gives way.
  *
+ * Who is served before whom: escrowd/front_order.h.
+ *
  * evhttp answers what it cannot parse by a page of HTML. None leaves: a problem goes instead of it.
  */
 
@@ -41,6 +44,7 @@ struct front_connection {
     struct tls_verified verified; /* the peer, by what came after that */
     struct event *deadline;
     int64_t since_ms; /* CLOCK_BOOTTIME */
+    struct front_place place;
     enum front_scan_state scan;
     size_t head_len;                 /* bytes of the request's head so far */
     char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */
@@ -48,6 +52,7 @@ struct front_connection {
     enum route route;                /* of the current request; 0: none of ours */
     int64_t began_us;                /* when it was there, by metric_now_us */
     bool is_open;
+    bool has_place; /* in the order in which connections are served */
     bool is_ending; /* with this reply; evhttp would go on after CONNECT */
     bool is_closing;
     bool is_refused;   /* and counted */

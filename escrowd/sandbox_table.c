@@ -54,7 +54,8 @@ static void plan_keeper(const struct escrowd_config *config, struct sandbox_plan
 /* ---- front: connections that it accepts, and no file at all ---- */
 
 static const struct sandbox_rule front_rules[] = {
-    SANDBOX_CALLS("accept4 epoll_create1 epoll_ctl epoll_wait getsockname pipe2 shutdown"),
+    SANDBOX_CALLS("accept4 epoll_create1 epoll_ctl epoll_wait getpeername getsockname pipe2 "
+                  "shutdown"),
     /* copies in memory of certificate, key, CAs and lists */
     SANDBOX_CALLS("pread64"),
     /* libevent, before it reads from a connection without TLS: health and metrics */
