@@ -3,9 +3,8 @@
 
 #include "escrowd/credentials.h"
 #include "escrowd/front_listener.h"
-#include "escrowd/process.h"
+#include "escrowd/supervisor_parts.h"
 #include "escrowd/watched.h"
-#include "libescrow/file_watch.h"
 #include "libescrow/log.h"
 #include "libescrow/sandbox.h"
 #include "libescrow/service.h"
@@ -19,7 +18,6 @@
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-#define PROBER_END_MS 2000
 
 /* The trust graph: between these roles there is a channel, and nowhere else. */
 static const struct {
@@ -27,29 +25,6 @@ static const struct {
 } edges[] = {
     {IPC_PEER_FRONT, IPC_PEER_KEEPER},
     {IPC_PEER_KEEPER, IPC_PEER_PROBER},
-};
-
-enum { SIGNAL_TERM, SIGNAL_INT, SIGNAL_HUP, SIGNALS };
-
-struct supervisor {
-    const char *config_path;
-    struct snapshot snapshot; /* configuration and policy in force */
-    struct event_base *base;
-    struct event *signals[SIGNALS];
-    struct file_watch *watch; /* of every file that may change while we run */
-    int offered_fd;           /* credentials that front was offered and has not answered, or -1 */
-    bool is_offer_due;        /* the files are to be offered when front can take an offer */
-    int listener_fd, monitor_fd;
-    uint16_t port, monitor_port; /* 0: none */
-    struct process *keeper, *front;
-    struct process *probers[ESCROWD_INSTANCES_MAX];
-    size_t prober_count;
-    bool was_ready;     /* all of them, once */
-    bool is_reloading;  /* keeper and probers end, to be started with a new snapshot */
-    bool is_reload_due; /* files may have changed meanwhile */
-    bool is_stopping;
-    struct event *stop_timer;
-    enum escrow_err result;
 };
 
 unsigned supervisor_backoff_ms(unsigned last_ms)
@@ -83,8 +58,7 @@ static bool has_edge(enum ipc_peer_kind a, enum ipc_peer_kind b)
     return false;
 }
 
-/* Starts a role and connects it to the running roles that it has an edge to. */
-static void start(struct supervisor *supervisor, struct process *process)
+void supervisor_start(struct supervisor *supervisor, struct process *process)
 {
     struct process *other;
 
@@ -98,7 +72,7 @@ static void start(struct supervisor *supervisor, struct process *process)
 
 /* ---- the end ---- */
 
-static bool any_prober_runs(const struct supervisor *supervisor)
+bool supervisor_any_prober_runs(const struct supervisor *supervisor)
 {
     for (size_t i = 0; i < supervisor->prober_count; i++) {
         if (process_is_running(supervisor->probers[i]))
@@ -107,10 +81,10 @@ static bool any_prober_runs(const struct supervisor *supervisor)
     return false;
 }
 
-static void shut_down_probers(struct supervisor *supervisor)
+void supervisor_shut_down_probers(struct supervisor *supervisor)
 {
     for (size_t i = 0; i < supervisor->prober_count; i++)
-        process_shut_down(supervisor->probers[i], PROBER_END_MS);
+        process_shut_down(supervisor->probers[i], SUPERVISOR_PROBER_END_MS);
 }
 
 /* First who asks, then who decides, then who is asked: what is in flight gets its answer. */
@@ -122,8 +96,8 @@ static void advance_stop(struct supervisor *supervisor)
         process_shut_down(supervisor->front, limit_ms);
     else if (process_is_running(supervisor->keeper))
         process_shut_down(supervisor->keeper, limit_ms);
-    else if (any_prober_runs(supervisor))
-        shut_down_probers(supervisor);
+    else if (supervisor_any_prober_runs(supervisor))
+        supervisor_shut_down_probers(supervisor);
     else
         event_base_loopbreak(supervisor->base);
 }
@@ -139,7 +113,7 @@ static void on_stop_deadline(evutil_socket_t fd, short events, void *argument)
         process_kill(process, "the deadline of the shutdown passed");
 }
 
-static void stop(struct supervisor *supervisor, enum escrow_err result)
+void supervisor_stop(struct supervisor *supervisor, enum escrow_err result)
 {
     int64_t ms = supervisor->snapshot.config->limits.shutdown_ms;
     const struct timeval limit = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
@@ -158,8 +132,6 @@ static void stop(struct supervisor *supervisor, enum escrow_err result)
 
 /* ---- what happens to roles ---- */
 
-static void offer_credentials(struct supervisor *supervisor);
-
 static void on_ready(struct process *process, uint16_t port, void *argument)
 {
     struct supervisor *supervisor = argument;
@@ -168,7 +140,7 @@ static void on_ready(struct process *process, uint16_t port, void *argument)
     (void)port;
     log_info("%s is ready", process_name(process));
     if (process_kind(process) == IPC_PEER_FRONT && supervisor->is_offer_due)
-        offer_credentials(supervisor);
+        supervisor_offer_credentials(supervisor);
     for (size_t i = 0; (other = process_at(supervisor, i)) != NULL; i++) {
         if (!process_is_ready(other))
             return;
@@ -195,8 +167,6 @@ static void log_end(const struct process *process, int status)
         log_notice("%s ended with status %d", process_name(process), WEXITSTATUS(status));
 }
 
-static void advance_reload(struct supervisor *supervisor);
-
 static void on_ended(struct process *process, int status, void *argument)
 {
     struct supervisor *supervisor = argument;
@@ -209,9 +179,9 @@ static void on_ended(struct process *process, int status, void *argument)
     if (supervisor->is_stopping)
         advance_stop(supervisor);
     else if (!supervisor->was_ready && is_misconfigured)
-        stop(supervisor, ESCROW_ERR_CONFIG);
+        supervisor_stop(supervisor, ESCROW_ERR_CONFIG);
     else if (supervisor->is_reloading && process_kind(process) != IPC_PEER_FRONT)
-        advance_reload(supervisor);
+        supervisor_advance_reload(supervisor);
     else
         process_start_later(process);
 }
@@ -223,7 +193,7 @@ static void on_due(struct process *process, void *argument)
     bool waits = supervisor->is_reloading && process_kind(process) != IPC_PEER_FRONT;
 
     if (!supervisor->is_stopping && !waits)
-        start(supervisor, process);
+        supervisor_start(supervisor, process);
 }
 
 static void on_status(const char *text, void *argument)
@@ -250,16 +220,7 @@ static void on_restart_peer(const struct ipc_peer *peer, void *argument)
 
 static void on_reloaded(bool is_taken, void *argument)
 {
-    struct supervisor *supervisor = argument;
-
-    if (is_taken) {
-        cleanup_close(&supervisor->snapshot.credentials_fd);
-        supervisor->snapshot.credentials_fd = supervisor->offered_fd;
-        supervisor->offered_fd = -1;
-    }
-    cleanup_close(&supervisor->offered_fd);
-    if (supervisor->is_offer_due)
-        offer_credentials(supervisor);
+    supervisor_settle_offer(argument, is_taken);
 }
 
 static const struct process_events events = {.on_ready = on_ready,
@@ -269,7 +230,7 @@ static const struct process_events events = {.on_ready = on_ready,
                                              .on_status = on_status,
                                              .on_restart_peer = on_restart_peer};
 
-/* ---- set-up, reload ---- */
+/* ---- set-up ---- */
 
 static enum escrow_err new_process(struct supervisor *supervisor, enum ipc_peer_kind kind,
                                    const char *instance, struct process **ret_process)
@@ -295,10 +256,11 @@ static void free_probers(struct supervisor *supervisor)
         process_free(supervisor->probers[--supervisor->prober_count]);
 }
 
-static enum escrow_err new_probers(struct supervisor *supervisor)
+enum escrow_err supervisor_new_probers(struct supervisor *supervisor)
 {
     const struct escrowd_config *config = supervisor->snapshot.config;
 
+    free_probers(supervisor);
     for (size_t i = 0; i < config->instance_count; i++) {
         enum escrow_err err = new_process(supervisor, IPC_PEER_PROBER, config->instances[i].name,
                                           &supervisor->probers[i]);
@@ -310,137 +272,18 @@ static enum escrow_err new_probers(struct supervisor *supervisor)
     return ESCROW_OK;
 }
 
-/*
- * First the keeper, so that what is in flight is decided under the old policy, then its probers;
- * when none of them is left, all start anew. No old one ever talks to a new one.
- */
-static void reload(struct supervisor *supervisor);
-
-static void advance_reload(struct supervisor *supervisor)
-{
-    int64_t limit_ms = supervisor->snapshot.config->limits.shutdown_ms;
-
-    if (process_is_running(supervisor->keeper)) {
-        process_shut_down(supervisor->keeper, limit_ms);
-        return;
-    }
-    if (any_prober_runs(supervisor)) {
-        shut_down_probers(supervisor);
-        return;
-    }
-    supervisor->is_reloading = false;
-    free_probers(supervisor);
-    if (new_probers(supervisor) != ESCROW_OK) {
-        stop(supervisor, ESCROW_ERR_NO_MEMORY);
-        return;
-    }
-    start(supervisor, supervisor->keeper);
-    for (size_t i = 0; i < supervisor->prober_count; i++)
-        start(supervisor, supervisor->probers[i]);
-    if (supervisor->is_reload_due)
-        reload(supervisor);
-}
-
-/* One offer at a time; front says whether they are right, and until then the old ones count. */
-static void offer_credentials(struct supervisor *supervisor)
-{
-    const struct escrowd_config *config = supervisor->snapshot.config;
-
-    supervisor->is_offer_due = supervisor->offered_fd >= 0 || !process_is_ready(supervisor->front);
-    if (supervisor->is_offer_due)
-        return;
-    if (credentials_seal(&config->tls, &supervisor->offered_fd) != ESCROW_OK)
-        log_warning("certificate, key, CAs and revocation lists in use stay");
-    else if (!process_reload(supervisor->front, supervisor->offered_fd))
-        cleanup_close(&supervisor->offered_fd);
-}
-
-/* A prober goes on with the connection that it has: a new one uses what its files hold now. */
-static void restart_probers(struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->prober_count; i++) {
-        struct process *prober = supervisor->probers[i];
-
-        if (!watched_has_new_login(supervisor->watch, supervisor->snapshot.config,
-                                   process_instance(prober)))
-            continue;
-        log_notice("%s starts anew: its CA, password or keytab file has changed",
-                   process_name(prober));
-        process_shut_down(prober, PROBER_END_MS);
-    }
-}
-
-static void take_rules(struct supervisor *supervisor)
-{
-    struct snapshot snapshot;
-
-    if (snapshot_take(supervisor->config_path, &snapshot) != ESCROW_OK) {
-        log_error("configuration and policy in use stay");
-        return;
-    }
-    if (snapshot_equal(&snapshot, &supervisor->snapshot)) {
-        log_info("configuration and policy have not changed");
-        snapshot_deinit(&snapshot);
-        return;
-    }
-    log_notice("configuration or policy has changed: keeper and probers start anew");
-    snapshot.credentials_fd = supervisor->snapshot.credentials_fd;
-    supervisor->snapshot.credentials_fd = -1;
-    snapshot_deinit(&supervisor->snapshot);
-    supervisor->snapshot = snapshot;
-    if (watched_set(supervisor->watch, supervisor->config_path, snapshot.config) != ESCROW_OK)
-        log_error("the files of the new configuration are not watched: no memory");
-    supervisor->is_reloading = true;
-    advance_reload(supervisor);
-}
-
-/* What comes while roles are being replaced is looked at after that. */
-static bool may_reload(struct supervisor *supervisor)
-{
-    supervisor->is_reload_due = supervisor->is_reloading;
-    return !supervisor->is_stopping && !supervisor->is_reloading;
-}
-
-/* Everything, whether it looks changed or not. */
-static void reload(struct supervisor *supervisor)
-{
-    if (!may_reload(supervisor))
-        return;
-    file_watch_look(supervisor->watch);
-    restart_probers(supervisor);
-    take_rules(supervisor);
-    offer_credentials(supervisor);
-}
-
 static void on_hangup(evutil_socket_t number, short what, void *argument)
 {
     (void)number;
     (void)what;
-    reload(argument);
-}
-
-static void on_change(void *argument)
-{
-    struct supervisor *supervisor = argument;
-    struct file_watch *watch = supervisor->watch;
-    const struct escrowd_config *config = supervisor->snapshot.config;
-    bool has_new_rules = watched_has_new_rules(watch, supervisor->config_path, config);
-    bool has_new_credentials = watched_has_new_credentials(watch, config);
-
-    if (!may_reload(supervisor))
-        return;
-    restart_probers(supervisor);
-    if (has_new_rules)
-        take_rules(supervisor);
-    if (has_new_rules || has_new_credentials)
-        offer_credentials(supervisor);
+    supervisor_reload(argument);
 }
 
 static void on_terminate(evutil_socket_t number, short what, void *argument)
 {
     (void)what;
     log_notice("stops on signal %d", (int)number);
-    stop(argument, ESCROW_OK);
+    supervisor_stop(argument, ESCROW_OK);
 }
 
 static enum escrow_err set_up_events(struct supervisor *supervisor)
@@ -448,14 +291,13 @@ static enum escrow_err set_up_events(struct supervisor *supervisor)
     static const struct {
         int number;
         event_callback_fn callback;
-    } table[SIGNALS] = {[SIGNAL_TERM] = {SIGTERM, on_terminate},
-                        [SIGNAL_INT] = {SIGINT, on_terminate},
-                        [SIGNAL_HUP] = {SIGHUP, on_hangup}};
+    } table[SUPERVISOR_SIGNALS] = {
+        {SIGTERM, on_terminate}, {SIGINT, on_terminate}, {SIGHUP, on_hangup}};
 
     supervisor->base = event_base_new();
     if (!supervisor->base)
         return ESCROW_ERR_NO_MEMORY;
-    for (size_t i = 0; i < SIGNALS; i++) {
+    for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++) {
         supervisor->signals[i] =
             evsignal_new(supervisor->base, table[i].number, table[i].callback, supervisor);
         if (!supervisor->signals[i] || event_add(supervisor->signals[i], NULL) < 0)
@@ -464,7 +306,7 @@ static enum escrow_err set_up_events(struct supervisor *supervisor)
     supervisor->stop_timer = evtimer_new(supervisor->base, on_stop_deadline, supervisor);
     if (!supervisor->stop_timer)
         return ESCROW_ERR_NO_MEMORY;
-    return file_watch_new(supervisor->base, on_change, supervisor, &supervisor->watch);
+    return file_watch_new(supervisor->base, supervisor_on_change, supervisor, &supervisor->watch);
 }
 
 static enum escrow_err listen_for_front(struct supervisor *supervisor)
@@ -500,7 +342,7 @@ static enum escrow_err set_up(struct supervisor *supervisor)
         err = new_process(supervisor, IPC_PEER_KEEPER, "", &supervisor->keeper);
     if (!err)
         err = new_process(supervisor, IPC_PEER_FRONT, "", &supervisor->front);
-    return err ? err : new_probers(supervisor);
+    return err ? err : supervisor_new_probers(supervisor);
 }
 
 static void deinit(struct supervisor *supervisor)
@@ -508,7 +350,7 @@ static void deinit(struct supervisor *supervisor)
     process_free(supervisor->front);
     process_free(supervisor->keeper);
     free_probers(supervisor);
-    for (size_t i = 0; i < SIGNALS; i++) {
+    for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++) {
         if (supervisor->signals[i])
             event_free(supervisor->signals[i]);
     }
@@ -539,7 +381,7 @@ enum escrow_err supervisor_run(const char *config_path)
     if (err)
         return err;
     for (size_t i = 0; (process = process_at(&supervisor, i)) != NULL; i++)
-        start(&supervisor, process);
+        supervisor_start(&supervisor, process);
     if (event_base_dispatch(supervisor.base) < 0)
         return ESCROW_ERR_SYSTEM;
     return supervisor.result;
