@@ -9,15 +9,9 @@ bats_require_minimum_version 1.5.0
 # One chain for the whole file: a test leaves nothing behind that another one could see.
 setup_file() {
     load lib/chain.bash
-    export CHAIN=$BATS_FILE_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$BATS_FILE_TMPDIR" 2>/dev/null || true
-    mkdir "$CHAIN"
-    chain_prepare 2
+    chain_folder "$BATS_FILE_TMPDIR"
     openssl rand -hex 16 >"$CHAIN/password"
-    chain_sqlsim <"$CHAIN/password"
-    chain_member
-    chain_escrowd
-    chain_publish
+    chain_serve 2 <"$CHAIN/password"
     chain_deposit <"$CHAIN/password"
     export CHAIN_PORT ESCROWD_PID=${CHAIN_PIDS["escrowd"]}
     ROLES=$(roles)

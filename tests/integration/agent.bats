@@ -13,16 +13,11 @@ setup_file() {
 }
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
     agent_prepare
 }
 
 teardown() {
-    local status=0
-    end_all || status=1
-    sqlsim_stop || status=1
-    sanitizer_reports || status=1
-    return "$status"
+    agent_teardown
 }
 
 # child_of PID ROLE

@@ -13,30 +13,16 @@ PASSWORD="Correct-Horse-7781-Staple"
 OPENED='the master key opens by itself again'
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir -p "$CHAIN"
-    # The users of escrowd's roles come through here.
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
 }
 
 teardown() {
-    local status=0
-    chain_end || status=1
-    sanitizer_reports || status=1
-    if [ "$status" -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ]; then
-        tail -n 30 "$CHAIN"/log/escrowd "$CHAIN"/log/agent-* || true
-    fi
-    return "$status"
+    chain_teardown
 }
 
 # start COUNT [AG-PASSWORD]: everything runs, SQL1 is primary, PASSWORD is deposited.
 start() {
-    chain_prepare "$1"
-    chain_sqlsim <<<"${2:-$PASSWORD}"
-    chain_member
-    chain_escrowd
-    chain_publish
-    wait_log escrowd "epoch record=.* group=$CHAIN_GROUP"
+    chain_serve "$1" <<<"${2:-$PASSWORD}"
     chain_deposit <<<"$PASSWORD"
     chain_agents
 }

@@ -9,9 +9,7 @@ bats_require_minimum_version 1.5.0
 # One escrowd for the whole file: a test leaves nothing behind that another one could see.
 setup_file() {
     load lib/chain.bash
-    export CHAIN=$BATS_FILE_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$BATS_FILE_TMPDIR" 2>/dev/null || true
-    mkdir "$CHAIN"
+    chain_folder "$BATS_FILE_TMPDIR"
     # shellcheck disable=SC2034 # of lib/chain.bash
     CHAIN_LIMITS='{request: 2s}'
     chain_prepare 3

@@ -10,10 +10,9 @@ load lib/chain.bash
 
 # Leaves a log behind, and nothing that runs.
 setup_file() {
-    export CHAIN=$BATS_FILE_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$BATS_FILE_TMPDIR"
-    chain_prepare 2 && chain_sqlsim <<<"S3cret" && chain_member && chain_escrowd &&
-        chain_publish && chain_deposit <<<"S3cret"
+    chain_folder "$BATS_FILE_TMPDIR"
+    chain_serve 2 <<<"S3cret"
+    chain_deposit <<<"S3cret"
     chain_end
     cp -r "$CHAIN/audit" "$BATS_FILE_TMPDIR/audit"
 }

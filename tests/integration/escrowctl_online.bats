@@ -12,9 +12,7 @@ PASSWORD="Geheim 'ü' 1"
 
 setup() {
     load lib/chain
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    # The keeper of a root-started escrowd has a user of its own.
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
+    chain_folder "$BATS_TEST_TMPDIR"
     chain_prepare 2
     chain_sqlsim <<<"$PASSWORD"
     chain_member || { cat "$CHAIN/log/member" >&2; false; }
@@ -24,10 +22,7 @@ setup() {
 }
 
 teardown() {
-    local status=0
-    chain_end || status=$?
-    [ "$status" -eq 0 ] || tail -n 40 "$CHAIN"/log/* >&2
-    return "$status"
+    chain_teardown
 }
 
 auditor() {

@@ -12,10 +12,11 @@ SECOND="naïve 'Pa\$\$w0rd'; --"
 
 # Leaves a log with two versions behind, each under a roster of its own, and nothing that runs.
 setup_file() {
-    export CHAIN=$BATS_FILE_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$BATS_FILE_TMPDIR"
-    chain_prepare 2 && chain_sqlsim <<<"$FIRST" && chain_member && chain_escrowd &&
-        chain_publish && chain_deposit <<<"$FIRST" && publish_more && chain_deposit <<<"$SECOND"
+    chain_folder "$BATS_FILE_TMPDIR"
+    chain_serve 2 <<<"$FIRST"
+    chain_deposit <<<"$FIRST"
+    publish_more
+    chain_deposit <<<"$SECOND"
     chain_end
     cp -r "$CHAIN/audit" "$BATS_FILE_TMPDIR/audit"
 }

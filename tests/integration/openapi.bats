@@ -11,16 +11,12 @@ setup_file() {
 
 setup() {
     load lib/chain.bash
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR"
-    [ ! -d "$BATS_RUN_TMPDIR/test" ] || chmod 0755 "$BATS_RUN_TMPDIR/test"
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
     ANSWERS=$CHAIN/run/answers
 }
 
 teardown() {
-    chain_end
-    run ! grep -h -E 'AddressSanitizer|LeakSanitizer|runtime error:' "$CHAIN"/log/*
+    chain_teardown
 }
 
 # begin: a password, and the chain up to an escrowd without a roster; from here on everything that is asked of

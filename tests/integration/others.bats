@@ -10,9 +10,7 @@ PASSWORD=Correct-Horse-7781-Staple
 # One chain for the whole file, with a promotion in its past.
 setup_file() {
     load lib/chain.bash
-    export CHAIN=$BATS_FILE_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/file" "$BATS_FILE_TMPDIR" 2>/dev/null || true
-    mkdir "$CHAIN"
+    chain_folder "$BATS_FILE_TMPDIR"
     chain_prepare 2
     echo "$PASSWORD" >"$CHAIN/keys/password"
     chain_sqlsim <"$CHAIN/keys/password"

@@ -17,16 +17,11 @@ setup_file() {
 }
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
     agent_prepare
 }
 
 teardown() {
-    local status=0
-    end_all || status=1
-    sqlsim_stop || status=1
-    sanitizer_reports || status=1
-    return "$status"
+    agent_teardown
 }
 
 # alert VARIABLE=VALUE...: these, and what comes with every alert.
@@ -180,7 +175,6 @@ agent_ready() {
 @test "as hacluster it takes the one command that the sudoers file allows" {
     local allowed script
     [ "$(id -u)" -eq 0 ] || skip "only root can become another user"
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
     mkdir -m 1777 "$CHAIN/bin"
     # A sudo that refuses, and notes what it was asked for.
     cat >"$CHAIN/bin/sudo" <<TEXT
@@ -203,7 +197,6 @@ TEXT
 @test "the agent hears neither hacluster nor anybody else directly" {
     [ "$(id -u)" -eq 0 ] || skip "only root can become another user"
     agent_ready
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
     run setpriv --reuid 64810 --regid 64810 --clear-groups \
         "$BUILD/client/escrow-agent" notify --socket "$CHAIN/agent.sock"
     assert_failure

@@ -11,25 +11,16 @@ PASSWORD=whole-chain-master-key-password
 
 setup() {
     load lib/chain
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
+    chain_folder "$BATS_TEST_TMPDIR"
 }
 
 teardown() {
-    local status=0
-    chain_end || status=$?
-    sanitizer_reports || status=1
-    [ "$status" -eq 0 ] || tail -n 40 "$CHAIN"/log/* >&2
-    return "$status"
+    chain_teardown
 }
 
 # begin COUNT [DEPOSITED]: a group in service; DEPOSITED where escrow holds another password.
 begin() {
-    chain_prepare "$1"
-    chain_sqlsim <<<"$PASSWORD"
-    chain_member || { cat "$CHAIN/log/member" >&2 && false; }
-    chain_escrowd
-    chain_publish
+    chain_serve "$1" <<<"$PASSWORD"
     chain_deposit <<<"${2:-$PASSWORD}"
 }
 

@@ -9,29 +9,16 @@ load lib/chain
 PASSWORD="Rotating-Horse-2291-Staple"
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir -p "$CHAIN"
-    # The users of escrowd's roles come through here.
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
 }
 
 teardown() {
-    local status=0
-    chain_end || status=1
-    sanitizer_reports || status=1
-    if [ "$status" -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ]; then
-        tail -n 30 "$CHAIN"/log/escrowd "$CHAIN"/log/agent-* || true
-    fi
-    return "$status"
+    chain_teardown
 }
 
 # start: escrowd serves a group of two, SQL1 is primary.
 start() {
-    chain_prepare 2
-    chain_sqlsim <<<"$PASSWORD"
-    chain_member
-    chain_escrowd
-    chain_publish
+    chain_serve 2 <<<"$PASSWORD"
 }
 
 serial_of() {

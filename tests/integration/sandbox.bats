@@ -16,23 +16,15 @@ setup() {
     # shellcheck disable=SC2034
     CHAIN_AGENT=${CHAIN_AGENT:-$BUILD/tests/plain/escrow-agent}
     load lib/chain
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR"
+    chain_folder "$BATS_TEST_TMPDIR"
 }
 
 teardown() {
-    local status=0
-    chain_end || status=$?
-    [ "$status" -eq 0 ] || tail -n 40 "$CHAIN"/log/* >&2
-    return "$status"
+    chain_teardown
 }
 
 @test "as released: deposit, three promotions, a restart and a new revocation list" {
-    chain_prepare 3
-    chain_sqlsim <<<master-key-password
-    chain_member || { cat "$CHAIN/log/member" >&2 && false; }
-    chain_escrowd
-    chain_publish
+    chain_serve 3 <<<master-key-password
     chain_deposit <<<master-key-password
     chain_agents
     sim failover SQL2

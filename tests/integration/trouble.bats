@@ -10,28 +10,19 @@ load lib/chain
 SINGLES=32 PAIRS=10 PAIRS_ALL=200
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir -p "$CHAIN"
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
     SEED=${ESCROW_TEST_SEED:-$(($(date +%s) % 100000))}
 }
 
 teardown() {
-    local status=0
-    chain_end || status=1
-    sanitizer_reports || status=1
-    return "$status"
+    chain_teardown
 }
 
 # matrix KIND COUNT
 matrix() {
     CHAIN_RULES=$'brake: 1000\nretries: 100' CHAIN_SQL_TIMEOUT=1s CHAIN_DEADLINE=5s
     CHAIN_CATALOG=true
-    chain_prepare 3
-    chain_sqlsim <<<'Any-Password-9182'
-    chain_member
-    chain_escrowd
-    chain_publish
+    chain_serve 3 <<<'Any-Password-9182'
     chain_deposit <<<'Any-Password-9182'
     chain_agents
     for node in "${CHAIN_NODES[@]}"; do

@@ -12,19 +12,11 @@ load passwords
 SAMPLE=6 # of the passwords; all of them with ESCROW_TEST_ALL=1
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir -p "$CHAIN"
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
 }
 
 teardown() {
-    local status=0
-    chain_end || status=1
-    sanitizer_reports || status=1
-    if [ "$status" -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ]; then
-        tail -n 30 "$CHAIN"/log/escrowd "$CHAIN"/log/agent-* || true
-    fi
-    return "$status"
+    chain_teardown
 }
 
 # sampled: the files pw.* of this run, those that are always wanted first.
@@ -52,11 +44,7 @@ statements() {
     CHAIN_RULES='brake: 20'
     CHAIN_PCAP=$BATS_TEST_TMPDIR/run.pcap
     passwords
-    chain_prepare 2
-    chain_sqlsim <<<"$before"
-    chain_member
-    chain_escrowd
-    chain_publish
+    chain_serve 2 <<<"$before"
     chain_agents
     sim set log_statements verbatim >/dev/null
     while read -r file; do

@@ -20,9 +20,9 @@ agent_certificates() {
     } >certificates.log 2>&1
 }
 
-# agent_prepare: in setup; the caller has set CHAIN, a folder that goes away with the test.
+# agent_prepare: in setup.
 agent_prepare() {
-    mkdir -p "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
     printf 'agent-password\n' >"$CHAIN/password"
     chmod 0600 "$CHAIN/password"
     # A port where nothing listens for the time of the test: bound, and not listened on.
@@ -84,4 +84,12 @@ TEXT
 
 notify() {
     "$BUILD/client/escrow-agent" notify --socket "$CHAIN/agent.sock"
+}
+
+agent_teardown() {
+    local status=0
+    end_all || status=1
+    sqlsim_stop || status=1
+    sanitizer_reports || status=1
+    return "$status"
 }

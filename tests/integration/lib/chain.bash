@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash: the whole chain on this machine, for bats and for the demo: swtpm, certificates, roster, a
 # modelled availability group, escrowd, an agent for each replica. The caller sets CHAIN (an empty
-# folder that goes away with it and that every user may traverse) and BUILD.
+# folder that goes away with it and that every user may traverse; chain_folder does) and BUILD.
 #
 #   chain_prepare 3                    certificates, TPM, member, roster, approvals, configuration
 #   chain_sqlsim <<<PASSWORD           replicas sql1 ... (SQL1 ... to SQL Server), SQL1 primary
 #   chain_escrowd && chain_publish     escrowd is ready and knows its roster
 #   chain_deposit <<<PASSWORD
 #   chain_agents                       every agent watches
-#   chain_end                          in teardown
+#   chain_end                          at the end, or
+#   chain_teardown                     in teardown: the logs of a test that failed, too
+#
+#   chain_serve 3 <<<PASSWORD          the first three lines at once
 #
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
@@ -281,6 +284,18 @@ chain_publish() {
     chain_hand_over && wait_log escrowd "epoch record=.* group=$CHAIN_GROUP"
 }
 
+# chain_serve COUNT <PASSWORDS: as chain_sqlsim; until escrowd knows its roster and who is primary.
+chain_serve() {
+    chain_prepare "$1" </dev/null
+    chain_sqlsim
+    chain_member || {
+        cat "$CHAIN/log/member" >&2
+        return 1
+    }
+    chain_escrowd
+    chain_publish
+}
+
 # chain_deposit <PASSWORD
 chain_deposit() {
     ctl deposit --group "$CHAIN_GROUP" --database SSISDB --password-fd 0 >>"$CHAIN/log/deposit" 2>&1
@@ -363,5 +378,16 @@ chain_end() {
     fi
     end_all || status=1
     chain_swtpm_end || status=1
+    return "$status"
+}
+
+# chain_teardown: chain_end, and what bats shall show of a test that failed.
+chain_teardown() {
+    local status=0
+    chain_end || status=1
+    sanitizer_reports || status=1
+    if [ "$status" -ne 0 ] || [ -z "${BATS_TEST_COMPLETED:-}" ]; then
+        tail -n 40 "$CHAIN"/log/* >&2 || true
+    fi
     return "$status"
 }

@@ -5,6 +5,14 @@
 # Global also where bats sources this inside of its load().
 declare -gA CHAIN_PIDS=()
 
+# chain_folder FOLDER: sets CHAIN, below bats' folder of the test or of the file, where the users of
+# escrowd's roles can come.
+chain_folder() {
+    export CHAIN=$1/chain
+    mkdir -p "$CHAIN"
+    chmod 0755 "$BATS_RUN_TMPDIR" "$(dirname "$1")" "$1" "$CHAIN"
+}
+
 # spawn NAME COMMAND...: its standard error and output go to $CHAIN/log/NAME.
 spawn() {
     local name=$1
