@@ -243,6 +243,9 @@ static enum escrow_err run(struct ctl *ctl)
         return ESCROW_OK;
     }
     if (!ctl->command) {
+        if (ctl->argc > 0)
+            log_error("there is no command '%s%s%s'", ctl->argv[0], ctl->argc > 1 ? " " : "",
+                      ctl->argc > 1 ? ctl->argv[1] : "");
         print_usage(common.is_help ? stdout : stderr);
         return common.is_help ? ESCROW_OK : ESCROW_ERR_USAGE;
     }

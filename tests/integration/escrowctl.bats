@@ -198,8 +198,10 @@ setup() {
 @test "command lines that make no sense are refused before anything happens" {
     run -2 escrowctl
     run -2 escrowctl nonsense
+    assert_line --index 0 "escrowctl: there is no command 'nonsense'"
     run -2 escrowctl roster
     run -2 escrowctl roster nonsense
+    assert_line --index 0 "escrowctl: there is no command 'roster nonsense'"
     run -2 escrowctl authority init
     run -2 escrowctl authority init one two
     run -2 escrowctl --output xml list
