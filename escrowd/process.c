@@ -38,6 +38,7 @@ struct process {
     unsigned reloads;    /* that are not answered yet */
     int64_t since_ms;    /* of the start, of READY, or of the ping that is not answered */
     int64_t ready_ms;    /* when it became ready */
+    bool is_told;        /* to end */
     int64_t end_by_ms;   /* 0, or when it is killed for not having ended */
     unsigned backoff_ms; /* the last pause */
 };
@@ -305,6 +306,7 @@ static enum escrow_err try_start(struct process *process)
 
 void process_start(struct process *process)
 {
+    process->is_told = false;
     if (try_start(process) != ESCROW_OK) {
         if (process->pid > 0) {
             kill(process->pid, SIGKILL);
@@ -332,6 +334,7 @@ void process_shut_down(struct process *process, int64_t limit_ms)
 {
     if (process->pid == 0 || process->end_by_ms != 0)
         return;
+    process->is_told = true;
     process->end_by_ms = now_ms() + limit_ms;
     /* A prober is no event loop and may wait for its instance: a signal reaches it anywhere. */
     if (process->config.kind == IPC_PEER_PROBER)
@@ -429,6 +432,11 @@ const char *process_name(const struct process *process)
 bool process_is_running(const struct process *process)
 {
     return process->pid > 0;
+}
+
+bool process_was_told(const struct process *process)
+{
+    return process->is_told;
 }
 
 bool process_is_ready(const struct process *process)

@@ -40,6 +40,7 @@ struct process_config {
     void *argument;
 };
 
+/* Of a role that does not run yet. config is copied. ESCROW_ERR_NO_MEMORY. */
 MUST_CHECK enum escrow_err process_new(const struct process_config *config,
                                        struct process **ret_process);
 /* Kills and reaps it if it runs; calls no event. */
@@ -62,8 +63,12 @@ bool process_reload(struct process *process, int credentials_fd);
 /* Connects two running roles: each gets one end of a new socketpair. A failure kills `a`. */
 void process_link(struct process *a, struct process *b);
 
+/* As configured. */
 enum ipc_peer_kind process_kind(const struct process *process);
 const char *process_instance(const struct process *process);
 const char *process_name(const struct process *process); /* "prober sql1" */
 bool process_is_running(const struct process *process);
+/* process_shut_down was called since it was started. */
+bool process_was_told(const struct process *process);
+/* It runs and has said that it is ready. */
 bool process_is_ready(const struct process *process);

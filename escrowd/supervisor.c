@@ -158,9 +158,13 @@ static void on_ready(struct process *process, uint16_t port, void *argument)
 
 static void log_end(const struct process *process, int status)
 {
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+    bool is_by_signal = WIFSIGNALED(status);
+
+    if (is_by_signal && WTERMSIG(status) == SIGTERM && process_was_told(process))
+        log_notice("%s ended as it was told", process_name(process));
+    else if (is_by_signal && WTERMSIG(status) == SIGSYS)
         log_error("%s made a system call that its sandbox does not allow", process_name(process));
-    else if (WIFSIGNALED(status))
+    else if (is_by_signal)
         log_error("%s was killed by signal %d (%s)", process_name(process), WTERMSIG(status),
                   strsignal(WTERMSIG(status)));
     else

@@ -433,4 +433,7 @@ descriptors() {
     wait_for 10 other_prober
     [ "$(role_pid keeper)" = "$keeper" ]
     [ "$(count "$TAKEN")" -eq 0 ]
+    # By a signal, and that is no trouble.
+    [ "$(count 'prober sql1 ended as it was told')" -eq 2 ]
+    [ "$(count 'killed by signal')" -eq 0 ]
 }
