@@ -8,6 +8,7 @@
 #include "escrowd/store_ledger.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
+#include "policy/evidence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,21 +50,6 @@ struct watch {
     size_t count;
     struct watched *items;
 };
-
-static const char *outcome_word(enum probe_outcome outcome)
-{
-    static const char *const words[] = {
-        [PROBE_ANSWERED] = "answered",
-        [PROBE_REFUSED] = "refused",
-        [PROBE_UNREACHABLE] = "unreachable",
-        [PROBE_TLS_FAILED] = "tls_failed",
-        [PROBE_LOGIN_REFUSED] = "login_refused",
-        [PROBE_SQL_ERROR] = "sql_error",
-        [PROBE_NO_ROW] = "no_row",
-    };
-
-    return outcome < ARRAY_LEN(words) && words[outcome] ? words[outcome] : "unknown";
-}
 
 /* An answer of the prober, if only that it cannot connect. */
 static void remember(struct memory *memory, const struct probe_state *state)
@@ -129,8 +115,8 @@ static void tell(struct watched *watched, size_t replica, const struct probe_sta
         memory->told_error = state->sql_error;
         log_warning("watch: %s cannot be asked for its role (%s/%s): %s: %s; asked again every "
                     "second, and for each release",
-                    name, target->group->name, target->database, outcome_word(state->outcome),
-                    state->diagnosis);
+                    name, target->group->name, target->database,
+                    policy_outcome_word(state->outcome), state->diagnosis);
     }
 }
 
@@ -341,7 +327,7 @@ static json_t *memory_json(const struct memory *memory, const struct policy_repl
                          "role", "diagnosis", "", "ago_ms");
     diagnosis = json_string(memory->last.diagnosis);
     return json_pack("{s:s, s:s, s:s?, s:o, s:I}", "instance", replica->instance, "outcome",
-                     outcome_word(memory->last.outcome), "role",
+                     policy_outcome_word(memory->last.outcome), "role",
                      memory->is_answering ? role_word(memory->said.role) : NULL, "diagnosis",
                      diagnosis ? diagnosis : json_string("(not UTF-8)"), "ago_ms",
                      (json_int_t)(clock_boot_ms() - memory->heard_ms));

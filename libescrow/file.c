@@ -190,14 +190,13 @@ enum escrow_err file_seal(const char *path, size_t max, const char *name, int *r
     return ESCROW_OK;
 }
 
-/* Reads len bytes, or fewer where the file shrank meanwhile. */
-static enum escrow_err read_up_to(int fd, void *bytes, size_t len, size_t *ret_len)
+enum escrow_err file_read_fd(int fd, void *bytes, size_t cap, size_t *ret_len)
 {
     char *next = bytes;
-    size_t used = 0;
+    size_t len = 0;
 
-    while (used < len) {
-        ssize_t got = read(fd, next + used, len - used);
+    while (len < cap) {
+        ssize_t got = read(fd, next + len, cap - len);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -205,9 +204,9 @@ static enum escrow_err read_up_to(int fd, void *bytes, size_t len, size_t *ret_l
             return ESCROW_ERR_SYSTEM;
         if (got == 0)
             break;
-        used += (size_t)got;
+        len += (size_t)got;
     }
-    *ret_len = used;
+    *ret_len = len;
     return ESCROW_OK;
 }
 
@@ -223,7 +222,7 @@ enum escrow_err file_read(const char *path, size_t max, char **ret_text, size_t 
     text = malloc(size + 1);
     if (!text)
         return ESCROW_ERR_NO_MEMORY;
-    err = read_up_to(fd, text, size, &len);
+    err = file_read_fd(fd, text, size, &len);
     if (err) {
         log_error("%s: cannot be read: %s", path, strerror(errno));
         return err;
@@ -246,7 +245,7 @@ enum escrow_err file_read_secret(const char *path, size_t max, struct secret **r
     secret = secret_new(size);
     if (!secret)
         return ESCROW_ERR_NO_MEMORY;
-    err = read_up_to(fd, secret->bytes, secret->len, &secret->len);
+    err = file_read_fd(fd, secret->bytes, secret->len, &secret->len);
     if (err) {
         log_error("%s: cannot be read: %s", path, strerror(errno));
         return err;

@@ -40,6 +40,10 @@ MUST_CHECK enum escrow_err file_open(const char *path, size_t max, bool is_secre
  */
 MUST_CHECK enum escrow_err file_seal(const char *path, size_t max, const char *name, int *ret_fd);
 
+/* Reads from where the descriptor is to the end, but at most cap bytes. ESCROW_ERR_SYSTEM (errno).
+ */
+MUST_CHECK enum escrow_err file_read_fd(int fd, void *bytes, size_t cap, size_t *ret_len);
+
 /*
  * Reads a file of at most max bytes; a NUL follows the bytes; owned by the caller.
  * ESCROW_ERR_NOT_FOUND (no log line), ESCROW_ERR_CONFIG (larger, or not a regular file),

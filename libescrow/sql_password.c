@@ -2,6 +2,7 @@
 #include "libescrow/sql_password.h"
 
 #include "libescrow/cleanup.h"
+#include "libescrow/file.h"
 #include "libescrow/log.h"
 #include "libescrow/sql_text.h"
 
@@ -23,20 +24,12 @@ static enum escrow_err refuse(const char *path, const char *what)
 /* Reads at most text->len bytes and shortens it to the first line. */
 static enum escrow_err read_line(int fd, struct secret *text)
 {
-    size_t used = 0;
     const uint8_t *end;
+    size_t used;
+    enum escrow_err err = file_read_fd(fd, text->bytes, text->len, &used);
 
-    while (used < text->len) {
-        ssize_t got = read(fd, text->bytes + used, text->len - used);
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ESCROW_ERR_SYSTEM;
-        if (got == 0)
-            break;
-        used += (size_t)got;
-    }
+    if (err)
+        return err;
     end = memchr(text->bytes, '\n', used);
     text->len = end ? (size_t)(end - text->bytes) : used;
     if (end && text->len > 0 && text->bytes[text->len - 1] == '\r')

@@ -28,6 +28,9 @@
  * lose digits of large numbers. A text that is not printable UTF-8 is {hex: text}.
  */
 
+/* As in "outcome" above; "unknown" for a value that the enum does not have. */
+const char *policy_outcome_word(enum probe_outcome outcome);
+
 /* Owned by the caller; NULL without memory or for a value that its enum does not have. */
 json_t *policy_evidence_to_json(const struct policy_request *request,
                                 const struct policy_facts *facts,

@@ -36,6 +36,11 @@ const struct policy_words policy_outcome_words = {outcomes, ARRAY_LEN(outcomes)}
 const struct policy_words policy_origin_words = {origins, ARRAY_LEN(origins)};
 const struct policy_words policy_grant_words = {grants, ARRAY_LEN(grants)};
 
+const char *policy_outcome_word(enum probe_outcome outcome)
+{
+    return outcome < ARRAY_LEN(outcomes) && outcomes[outcome] ? outcomes[outcome] : "unknown";
+}
+
 #define STATE(member)                                                                              \
     {                                                                                              \
 #member, offsetof(struct probe_state, member)                                              \
