@@ -2,6 +2,7 @@
 #include "libescrow/config.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -334,6 +335,14 @@ static void test_complain_names_the_position(void **state)
     assert_string_equal(report.lines[3], "f.yaml:1:1: bad");
 }
 
+static int new_file(char ret_path[static PATH_MAX])
+{
+    const char *folder = getenv("TMPDIR");
+
+    snprintf(ret_path, PATH_MAX, "%s/config.XXXXXX", folder ? folder : "/tmp");
+    return mkstemp(ret_path);
+}
+
 static void test_files(void **state)
 {
     /* SHA-256 of "label: x\n" by coreutils. */
@@ -342,11 +351,10 @@ static void test_files(void **state)
         0xec, 0x9c, 0x9a, 0x57, 0xd0, 0x3d, 0x7e, 0x42, 0xb9, 0x8b, 0xf9,
         0x62, 0x24, 0x25, 0xb8, 0xc0, 0xf6, 0x84, 0xd4, 0xd5, 0x98};
     CLEANUP(config_report_deinit) struct config_report report = {0};
-    CLEANUP(cleanup_close) int fd = -1;
-    char path[] = "/tmp/test_config.XXXXXX";
+    char path[PATH_MAX];
+    CLEANUP(cleanup_close) int fd = new_file(path);
 
     (void)state;
-    fd = mkstemp(path);
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "label: x\n", 9), 9);
     /* The offset of a descriptor that somebody else read before does not matter. */
@@ -365,8 +373,8 @@ static void test_files(void **state)
 static void test_files_refused(void **state)
 {
     CLEANUP(config_report_deinit) struct config_report report = {0};
-    char path[] = "/tmp/test_config.XXXXXX";
-    CLEANUP(cleanup_close) int fd = mkstemp(path);
+    char path[PATH_MAX];
+    CLEANUP(cleanup_close) int fd = new_file(path);
     struct config *config = NULL;
 
     (void)state;
