@@ -14,6 +14,7 @@
 
 struct agent_hooks;
 
+/* base and config are borrowed. ESCROW_ERR_NO_MEMORY. */
 MUST_CHECK enum escrow_err agent_hooks_new(struct event_base *base,
                                            const struct agent_config *config,
                                            struct agent_hooks **ret_hooks);

@@ -5,7 +5,7 @@
 #include "libescrow/answer.h"
 
 /*
- * Acts over rpc.h (design section 4): the challenge, which names member, nonce and objects, and the
+ * Acts (libescrow/act.h) over rpc.h: the challenge, which names member, nonce and objects, and the
  * act signed for exactly that. An answer counts only if a member of the roster signed it for this
  * asker and this nonce, and if it is about what was asked.
  */

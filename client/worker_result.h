@@ -72,6 +72,7 @@ struct worker_result {
 const char *worker_outcome_name(enum worker_outcome outcome);
 const char *worker_part_name(enum worker_part part);
 
+/* Each puts a whole payload; what fails shows when it is sent (ipc.h). */
 void worker_put_part(struct ipc_writer *writer, enum worker_part part);
 void worker_put_result(struct ipc_writer *writer, const struct worker_result *result);
 

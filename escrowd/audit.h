@@ -5,7 +5,7 @@
 #include "libescrow/audit_reader.h"
 
 /*
- * The writer of the audit log (design section 7): appends records to segments of JSON lines and
+ * The writer of the audit log (audit_record.h): appends records to segments of JSON lines and
  * says that a record is durable only after fdatasync. Nothing may be released before that. A log
  * that cannot be written (full, unlinked, replaced, failing) takes no record until it can again;
  * what was never acknowledged is cut off. It never rewrites an acknowledged byte, and does not know

@@ -28,6 +28,7 @@ struct front_exchanges_config {
     void *argument;
 };
 
+/* config is copied. ESCROW_ERR_NO_MEMORY. */
 MUST_CHECK enum escrow_err front_exchanges_new(const struct front_exchanges_config *config,
                                                struct front_exchanges **ret_exchanges);
 /* Forgets what waits, without a reply: before evhttp_free. */
@@ -58,8 +59,11 @@ void front_exchanges_recheck(struct front_exchanges *exchanges,
 /* Ends the long polls, so that only what is being decided is waited for. */
 void front_exchanges_stop(struct front_exchanges *exchanges);
 
-/* Tells the keeper, which must be there, what was refused here. */
 bool front_exchanges_have_keeper(const struct front_exchanges *exchanges);
+/*
+ * Tells the keeper, which must be there, what was refused here. Errors as of ipc_channel_send: it
+ * was not told.
+ */
 MUST_CHECK enum escrow_err front_exchanges_tell(struct front_exchanges *exchanges,
                                                 const struct ipc_refused *refused);
 

@@ -28,4 +28,5 @@ struct front_counts {
 void front_counts_answer(struct front_counts *counts, enum route route, int status,
                          enum reason reason, int64_t began_us);
 
+/* Their families, as metric.h has them. */
 void front_metrics_write(FILE *out, const struct front_counts *counts);

@@ -94,9 +94,13 @@ struct ipc_refused {
     uint32_t count; /* 1 and more */
 };
 
+/* Each puts a whole payload; what fails shows when it is sent (ipc.h). */
 void ipc_put_request(struct ipc_writer *writer, const struct ipc_request *request);
 void ipc_put_reply(struct ipc_writer *writer, const struct ipc_reply *reply);
-/* ESCROW_ERR_MALFORMED if the payload is not exactly one. */
+/*
+ * Each reads a whole payload, and borrows from the message. ESCROW_ERR_MALFORMED if it is not
+ * exactly one.
+ */
 MUST_CHECK enum escrow_err ipc_get_request(const struct ipc_message *message,
                                            struct ipc_request *ret_request);
 MUST_CHECK enum escrow_err ipc_get_reply(const struct ipc_message *message,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The object is the template, and under the policy of its group (design section 2). */
+/* The object is the template, and under the policy of its group (libescrow/tpm_policy.h). */
 static enum reason check_object(const struct keeper *keeper, const struct act *act,
                                 struct wrap_object *ret_object)
 {

@@ -30,6 +30,8 @@ struct keeper_counts {
     uint64_t fronts; /* channels to a front so far */
 };
 
+/* A record is durable. */
 void keeper_count(struct keeper_counts *counts, const struct audit_record *record);
 
+/* The families of the keeper's counts, its watch, its probers and its TPM, as metric.h has them. */
 void keeper_metrics_write(FILE *out, struct keeper *keeper);

@@ -30,8 +30,10 @@ struct probers_config {
     void *argument;
 };
 
+/* No channels yet. config is copied, its policy borrowed. ESCROW_ERR_NO_MEMORY. */
 MUST_CHECK enum escrow_err probers_new(const struct probers_config *config,
                                        struct probers **ret_probers);
+/* Closes the channels; no open question is answered any more. */
 void probers_free(struct probers *probers);
 CLEANUP_FUNCTION(probers_free_p, struct probers, probers_free)
 

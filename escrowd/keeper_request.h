@@ -15,7 +15,7 @@
 /*
  * One request of front's, from its arrival to its one reply. Its life is the switch in
  * request_advance; the handlers (one keeper_*.c a route) are its steps. What front says of the
- * channel is believed only as far as the design says: it names a source, an act proves an identity.
+ * channel is believed only so far: it names a source, an act proves an identity.
  */
 struct keeper;
 struct release;

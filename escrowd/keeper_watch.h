@@ -13,6 +13,7 @@
 struct keeper;
 struct watch;
 
+/* Of all groups of the keeper's policy. The keeper is borrowed. ESCROW_ERR_NO_MEMORY. */
 MUST_CHECK enum escrow_err watch_new(struct keeper *keeper, struct watch **ret_watch);
 void watch_free(struct watch *watch);
 CLEANUP_FUNCTION(watch_free_p, struct watch, watch_free)

@@ -7,7 +7,7 @@
 #include "policy/decide.h"
 
 /*
- * The ledger is a fold of the audit log (design section 3): what a record means for roster,
+ * The ledger is a fold of the audit log: what a record means for roster,
  * approvals, secrets, groups, grants, requests and orders is said here and nowhere else, and is the
  * same whether the record was just written or is read again from the beginning. Acts in the log are
  * verified again with the roster that was in force. It decides nothing.

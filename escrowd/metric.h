@@ -32,8 +32,9 @@ struct metric_times {
     uint64_t sum_us;
 };
 
+/* One more that took so long. */
 void metric_observe(struct metric_times *times, int64_t microseconds);
-/* The samples of a histogram. */
+/* The samples of a histogram, whose family was begun. */
 void metric_times_write(FILE *out, const char *name, const char *labels,
                         const struct metric_times *times);
 

@@ -13,6 +13,7 @@
 
 struct served;
 
+/* Front has said nothing yet. NULL without memory. */
 struct served *served_new(void);
 void served_free(struct served *served);
 CLEANUP_FUNCTION(served_free_p, struct served, served_free)
@@ -40,5 +41,6 @@ typedef bool (*served_alert_fn)(const struct served_alert *alert, void *argument
  */
 void served_look(struct served *served, int64_t now_s, served_alert_fn on_alert, void *argument);
 
-/* {"what", "name", "serial", "until"}: the detail of the record of an alert. */
+/* {"what", "name", "serial", "until"}: the detail of the record of an alert; NULL without memory.
+ */
 json_t *served_alert_json(const struct served_alert *alert);

@@ -20,6 +20,7 @@ struct store_group {
 /* ESCROW_ERR_NOT_FOUND before the first primary of the group is known. */
 MUST_CHECK enum escrow_err store_group(struct store *store, const char *name,
                                        struct store_group *ret_group);
+/* In the place of what was known. */
 MUST_CHECK enum escrow_err store_set_group(struct store *store, const char *name,
                                            const struct store_group *group);
 
@@ -39,6 +40,7 @@ struct store_grant {
     bool is_settled;
 };
 
+/* actor: who got it, a SAN URI. */
 MUST_CHECK enum escrow_err store_add_grant(struct store *store, const struct store_grant *grant,
                                            const char *actor, int64_t time_ms);
 /* ESCROW_ERR_NOT_FOUND. */
@@ -54,6 +56,8 @@ MUST_CHECK enum escrow_err store_settle_grant(struct store *store, const struct 
 MUST_CHECK enum escrow_err store_promotion_grant(struct store *store,
                                                  const struct act_subject *subject, uint64_t epoch,
                                                  int64_t now_ms, struct policy_ledger *ledger);
+/* Releases of the group since that time (ms) that let something out. */
 MUST_CHECK enum escrow_err store_count_releases(struct store *store, const char *group,
                                                 int64_t since_ms, int64_t *ret_count);
+/* Grants without a good receipt, of all groups and times. */
 MUST_CHECK enum escrow_err store_count_unsettled(struct store *store, uint64_t *ret_count);

@@ -45,6 +45,7 @@ struct store_order {
     uint64_t used_by; /* sequence of the grant; 0: none yet */
 };
 
+/* used_by is not looked at: a new order is unused. */
 MUST_CHECK enum escrow_err store_add_order(struct store *store, const struct store_order *order);
 /* ESCROW_ERR_NOT_FOUND. */
 MUST_CHECK enum escrow_err store_order(struct store *store, const char *id,

@@ -33,6 +33,7 @@ MUST_CHECK enum escrow_err tpm_find_key(struct tpm *tpm, const struct tpm_name *
 MUST_CHECK enum escrow_err tpm_find_index(struct tpm *tpm, const struct tpm_name *name,
                                           TPM2_HANDLE *ret_handle);
 
+/* What is at the handle, and its Name. ESCROW_ERR_TPM with a log line. */
 MUST_CHECK enum escrow_err tpm_read_key(struct tpm *tpm, TPM2_HANDLE handle,
                                         TPM2B_PUBLIC *ret_public, struct tpm_name *ret_name);
 MUST_CHECK enum escrow_err tpm_read_index(struct tpm *tpm, TPM2_HANDLE handle,

@@ -31,8 +31,9 @@ struct tpm_auths {
     struct secret *lockout;
 };
 
+/* Wipes and frees them. {0} is allowed. */
 void tpm_auths_deinit(struct tpm_auths *auths);
-/* ESCROW_ERR_NO_MEMORY if the secure heap is full. */
+/* Three random ones. ESCROW_ERR_NO_MEMORY if the secure heap is full. */
 MUST_CHECK enum escrow_err tpm_auths_new(struct tpm_auths *ret_auths);
 
 /*

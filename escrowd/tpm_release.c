@@ -252,7 +252,7 @@ static enum escrow_err policy_authorize(struct tpm *tpm, const struct tpm_name *
                                                &key, &ticket, NULL));
 }
 
-/* The session of design section 2, up to the point where it equals the object's authPolicy. */
+/* The release session of tpm_policy.h, up to the point where it equals the object's authPolicy. */
 static enum escrow_err satisfy_policy(struct tpm *tpm, const struct tpm_release_request *request,
                                       const struct tpm_digest *cphash)
 {

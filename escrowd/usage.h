@@ -23,4 +23,5 @@ void usage_init(enum ipc_peer_kind kind, const struct escrowd_config *config,
                 struct usage *ret_usage);
 void usage_deinit(struct usage *usage);
 
+/* Their families, as metric.h has them. */
 void usage_write(FILE *out, const char *role, const struct usage *usage);

@@ -24,6 +24,7 @@
 
 enum answer_kind { ANSWER_CHALLENGE = 1, ANSWER_DURABLE, ANSWER_GRANT, ANSWER_NOTED };
 
+/* The header's word: "challenge". Never NULL. */
 const char *answer_kind_word(enum answer_kind kind);
 
 /* One version of a secret, as a challenge names it; a grant carries the rest. */

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /*
- * One record of the audit log (design section 7): the line that holds it and the chain that binds
+ * One record of the audit log: the line that holds it and the chain that binds
  * it to the line before. A line is one JSON object, compact, members sorted, ended by a newline.
  * Every record has every member of struct audit_record, null where there is nothing to say, so that
  * two records can be compared and a missing fact is visible as one, and "v": 1, so that a log can
@@ -75,6 +75,7 @@ struct audit_record {
     json_t *document; /* of a parsed record: owns all of the above */
 };
 
+/* Of a parsed record: frees its document. */
 void audit_record_deinit(struct audit_record *record);
 
 /* The line of a record, with its newline, owned by the caller. ESCROW_ERR_MALFORMED if a text is
@@ -121,6 +122,7 @@ MUST_CHECK enum escrow_err audit_chain_advance(struct audit_chain *chain,
                                                const struct audit_record *record, const char *line,
                                                size_t len);
 
+/* "start", "log_torn"; "unknown". Never NULL. */
 const char *audit_event_word(enum audit_event event);
 /* "form", "sequence", "chain", "unchecked"; "none". */
 const char *audit_fault_word(enum audit_fault fault);

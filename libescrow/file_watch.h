@@ -21,6 +21,10 @@ struct file_watch;
 /* Some have changed, and none again for half a second: file_watch_has_changed says which. */
 typedef void (*file_watch_fn)(void *argument);
 
+/*
+ * Watches nothing yet. The base is borrowed and must outlive it. ESCROW_ERR_NO_MEMORY; without
+ * inotify it still looks, and says so in the log.
+ */
 MUST_CHECK enum escrow_err file_watch_new(struct event_base *base, file_watch_fn on_change,
                                           void *argument, struct file_watch **ret_watch);
 void file_watch_free(struct file_watch *watch);

@@ -49,6 +49,7 @@ struct ipc_writer {
     enum escrow_err err;
 };
 
+/* Frees the bytes. {0} is allowed. */
 void ipc_writer_deinit(struct ipc_writer *writer);
 void ipc_put_u8(struct ipc_writer *writer, uint8_t value);
 void ipc_put_u32(struct ipc_writer *writer, uint32_t value);
@@ -72,6 +73,7 @@ struct ipc_reader {
     bool is_bad;
 };
 
+/* The message is borrowed, and what the gets return is of it. */
 void ipc_reader_init(struct ipc_reader *reader, const struct ipc_message *message);
 uint8_t ipc_get_u8(struct ipc_reader *reader);
 uint32_t ipc_get_u32(struct ipc_reader *reader);

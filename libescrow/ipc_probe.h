@@ -37,6 +37,7 @@ struct ipc_probe_opens {
     int32_t sql_error;
 };
 
+/* Each puts a whole payload; what fails shows when it is sent (ipc.h). */
 void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
                             const struct ipc_probe_question *question);
 void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *state);

@@ -24,6 +24,7 @@ struct jws {
     struct tpm_name kid;
 };
 
+/* Frees header and payload. {0} is allowed. */
 void jws_deinit(struct jws *jws);
 
 /*

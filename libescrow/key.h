@@ -34,6 +34,7 @@ struct ec_point {
 
 CLEANUP_FUNCTION(key_free_p, EVP_PKEY, EVP_PKEY_free)
 
+/* A key of this curve, with or without its private half; nothing else is used anywhere. */
 bool key_is_p256(const EVP_PKEY *key);
 
 bool tpm_name_equal(const struct tpm_name *a, const struct tpm_name *b);

@@ -76,7 +76,8 @@ void probe_ask_state(struct probe *probe, struct probe_state *ret_state);
 /* Only role, is_read_write and what failed: the agent's cheap poll. The rest is as unknown. */
 void probe_ask_local(struct probe *probe, struct probe_state *ret_state);
 
-/* *ret_found: a session with this nonce under this login is on the instance (design rule 2). */
+/* *ret_found: a session with this nonce under this login is on the instance (escrow-policy(5), rule
+ * 2). */
 enum probe_outcome probe_ask_session(struct probe *probe,
                                      const uint8_t nonce[static TSQL_NONCE_BYTES],
                                      const char *login, bool *ret_found);

@@ -69,6 +69,7 @@ MUST_CHECK enum escrow_err roster_parse(const char *compact, size_t len, EVP_PKE
 void roster_free(struct roster *roster);
 CLEANUP_FUNCTION(roster_free_p, struct roster, roster_free)
 
+/* What the document says; all of it is the roster's. The last two return how many there are. */
 uint64_t roster_version(const struct roster *roster);
 const char *roster_compact(const struct roster *roster); /* the document as parsed */
 const struct tpm_name *roster_authority(const struct roster *roster);

@@ -7,13 +7,13 @@
 #include <stdint.h>
 
 /*
- * The policy digests of the design, computed in software (TPM 2.0 Part 1, section 19.7; Part 3,
- * 23.x), so that authority, admins, agents and keeper agree without a TPM. Never talks to one. A
- * label of an approval (policyRef) is SHA-256("host:GROUP") or SHA-256("node:GROUP"): the texts
- * themselves could be longer than the nonce of a TPM whose longest digest is SHA-256. A release
- * session runs PolicySigned(act key, cpHash) PolicyNV(counter <= epoch) PolicyAuthorize(authority,
- * node:GROUP) PolicyPCR PolicyNV(counter <= epoch) PolicyAuthorize(authority, host:GROUP)
- *   PolicyCommandCode(Duplicate)
+ * The policy digests of a secret and of a storage key, computed in software (TPM 2.0 Part 1,
+ * section 19.7; Part 3, 23.x), so that authority, admins, agents and keeper agree without a TPM.
+ * Never talks to one. A label of an approval (policyRef) is SHA-256("host:GROUP") or
+ * SHA-256("node:GROUP"): the texts themselves could be longer than the nonce of a TPM whose longest
+ * digest is SHA-256. A release session runs PolicySigned(act key, cpHash) PolicyNV(counter <=
+ * epoch) PolicyAuthorize(authority, node:GROUP) PolicyPCR PolicyNV(counter <= epoch)
+ * PolicyAuthorize(authority, host:GROUP) PolicyCommandCode(Duplicate)
  *
  * A member's storage key has a policy of its own, the same for all: PolicyAuthValue and then Load
  * or Import. TPM2_Rewrap needs nothing but the authorization of the old parent, so with an auth

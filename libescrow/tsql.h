@@ -57,6 +57,7 @@ char *tsql_set_context(const uint8_t nonce[static TSQL_NONCE_BYTES]);
  */
 char *tsql_find_session(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *login);
 
+/* USE [database] */
 char *tsql_use(const char *database);
 /*
  * In the database: one row, one column signature_bytes. Any result but a positive number means
@@ -66,7 +67,8 @@ char *tsql_opens(void);
 /* A row, one column, 1 if the database holds the certificate escrowd_probe. */
 char *tsql_probe_certificate(void);
 
-/* The three batches of the agent's worker, in the database, each sent alone (sqlserver-facts 1.7).
+/* The three batches of the agent's worker, in the database, each sent alone:
+ * from such a batch SQL Server's traces leave the password out, from what EXEC runs they do not.
  */
 struct secret *tsql_open_master_key(const struct secret *password_utf8);
 char *tsql_add_service_master_key(void);

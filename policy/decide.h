@@ -11,10 +11,10 @@
 #include <stdint.h>
 
 /*
- * Whether a release may happen: one pure function of rules, request, facts and ledger (design
- * section 5). It starts denied, does no I/O, reads no clock, allocates nothing and keeps nothing,
- * so the same arguments give the same verdict for ever. It never believes the requester: only what
- * the probers answered, what the watch saw and what the ledger holds count.
+ * Whether a release may happen: one pure function of rules, request, facts and ledger (the rules:
+ * escrow-policy(5)). It starts denied, does no I/O, reads no clock, allocates nothing and keeps
+ * nothing, so the same arguments give the same verdict for ever. It never believes the requester:
+ * only what the probers answered, what the watch saw and what the ledger holds count.
  *
  * The keeper asks all probers of the group at once and calls policy_decide; while the verdict is
  * POLICY_WAIT it calls again at each new answer and at wait_until_ms, and denies with

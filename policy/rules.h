@@ -25,6 +25,7 @@ struct policy_proof {
 const struct policy_replica_facts *policy_facts_of(const struct policy_facts *facts,
                                                    const struct policy_replica *replica);
 
+/* What a rule returns: it passed, it refuses, it may pass later, an admin must approve. */
 struct policy_step policy_step_passed(void);
 struct policy_step policy_step_failed(enum reason reason);
 struct policy_step policy_step_waiting(enum reason reason);

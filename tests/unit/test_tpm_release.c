@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-/* What the design allows for one release, at tens of milliseconds a command on a real TPM. */
+/* The most that one release may take, at tens of milliseconds a command on a real TPM. */
 #define COMMANDS_PER_RELEASE 14
 
 static struct member member;
