@@ -142,6 +142,13 @@ role_pid() {
     done
 }
 
+# is_other ROLE PID: the role runs, and not as that process.
+is_other() {
+    local pid
+    pid=$(role_pid "$1")
+    [ -n "$pid" ] && [ "$pid" != "$2" ]
+}
+
 # wait_for SECONDS COMMAND...: until the command succeeds; fails when the time is over.
 wait_for() {
     local deadline=$((SECONDS + $1))

@@ -317,6 +317,8 @@ another_ca() {
     escrowd_start
     another_ca
     live agent1
+    ask /v1/health
+    replied 200
     send '/v1/orders?wait=60'
     served
     only_new() {
@@ -412,7 +414,7 @@ descriptors() {
     wait_for 10 grep -q 'configuration and policy have not changed' "$LOG"
     echo '# another rule' >>"$policy"
     replaced() {
-        [ -n "$(role_pid keeper)" ] && [ "$(role_pid keeper)" != "$keeper" ] && served
+        is_other keeper "$keeper" && served
     }
     wait_for 10 replaced
 }
@@ -423,14 +425,11 @@ descriptors() {
     cp "$PKI/ca.pem" "$BATS_TEST_TMPDIR/sql-ca.pem"
     escrowd_start
     keeper=$(role_pid keeper) prober=$(role_pid prober)
-    other_prober() {
-        [ -n "$(role_pid prober)" ] && [ "$(role_pid prober)" != "$prober" ]
-    }
     cat "$PKI/agent1.pem" >>"$BATS_TEST_TMPDIR/sql-ca.pem"
-    wait_for 10 other_prober
+    wait_for 10 is_other prober "$prober"
     prober=$(role_pid prober)
     echo new >"$BATS_TEST_TMPDIR/password"
-    wait_for 10 other_prober
+    wait_for 10 is_other prober "$prober"
     [ "$(role_pid keeper)" = "$keeper" ]
     [ "$(count "$TAKEN")" -eq 0 ]
     # By a signal, and that is no trouble.

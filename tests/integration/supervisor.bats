@@ -22,13 +22,6 @@ served() {
     [ "$HTTP" = 200 ]
 }
 
-# is_other ROLE PID: the role runs, and not as that process.
-is_other() {
-    local pid
-    pid=$(role_pid "$1")
-    [ -n "$pid" ] && [ "$pid" != "$2" ]
-}
-
 gone() {
     [ ! -e "/proc/$1" ]
 }
