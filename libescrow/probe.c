@@ -329,7 +329,9 @@ enum probe_opens probe_opens_over(struct sql_connection *connection, int32_t *re
         return PROBE_OPENS_UNKNOWN;
     err = ask_number(connection, tsql_probe_certificate(), &has_certificate, &error);
     if (err) {
-        *ret_sql_error = error;
+        /* An error that broke the connection has told why already. */
+        if (error != 0)
+            *ret_sql_error = error;
         return PROBE_OPENS_UNKNOWN;
     }
     return has_certificate == 1 ? PROBE_OPENS_NO : PROBE_OPENS_NO_CERTIFICATE;

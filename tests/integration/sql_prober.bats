@@ -211,6 +211,14 @@ diagnosis="
     done
 }
 
+@test "an error that ends the session in place of the signature keeps its number" {
+    group
+    sqlsim_ctl trouble SQL1 error 596 21 --at answer --statement SIGNBYCERT --count 1
+    run prober SQL1 -- opens opens
+    assert_line "opens=0 sql_error=596"
+    assert_line "opens=1 sql_error=0"
+}
+
 @test "a login whose SID differs on this replica is told so" {
     group '.logins += [.logins[1] + {sid: "0x0102030405060708090a0b0c0d0e0f10", instances: ["SQL1"]}]
         | .logins[1].instances = ["SQL2"]'
