@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fault/inject.h"
 
+#include "libescrow/cleanup.h"
 #include "tests/fault/inject_libraries.h"
 
 #include <err.h>
+#include <execinfo.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#define FRAMES 16 /* the innermost */
+#define STACKS_MAX 16384U
 
 /* Shared with every process forked later. One process writes the order, one counts. */
 struct shared {
@@ -17,6 +22,10 @@ struct shared {
     struct inject_report report;
     int written_fd;
     int64_t written, synced;
+    uint64_t stacks[2 * STACKS_MAX]; /* seen so far while nothing was to fail; 0: free */
+    size_t stack_count;
+    uint32_t firsts[INJECT_CLASSES][STACKS_MAX];
+    size_t first_counts[INJECT_CLASSES];
 };
 
 static struct shared *shared;
@@ -36,6 +45,10 @@ void inject_init(void)
 
 void inject_here(void)
 {
+    void *frame;
+
+    /* The first call loads the unwinder, which allocates. */
+    (void)backtrace(&frame, 1);
     is_here = true;
 }
 
@@ -46,6 +59,7 @@ void inject_arm(const struct inject_order *order)
     shared->order = order ? *order : nothing;
     shared->chance = shared->order.seed;
     memset(&shared->report, 0, sizeof(shared->report));
+    memset(shared->first_counts, 0, sizeof(shared->first_counts));
     atomic_store(&shared->is_armed, true);
 }
 
@@ -81,12 +95,53 @@ static bool is_due(enum inject_class class, uint64_t call)
     return class == order->class && call >= order->at && call - order->at < order->span;
 }
 
+/* A number for where a call of this class comes from; never 0. */
+static uint64_t stack_number(enum inject_class class)
+{
+    void *frames[FRAMES];
+    const int count = backtrace(frames, FRAMES);
+    uint64_t number = (uint64_t) class;
+
+    for (int i = 0; i < count; i++) {
+        number ^= (uintptr_t)frames[i];
+        number = inject_draw(&number);
+    }
+    return number ? number : 1;
+}
+
+static void note_first(enum inject_class class, uint64_t call)
+{
+    const uint64_t number = stack_number(class);
+    size_t at = number % ARRAY_LEN(shared->stacks);
+
+    while (shared->stacks[at] != 0 && shared->stacks[at] != number)
+        at = (at + 1) % ARRAY_LEN(shared->stacks);
+    if (shared->stacks[at] == number)
+        return;
+    if (++shared->stack_count > STACKS_MAX)
+        errx(1, "calls come from more than %u places", STACKS_MAX);
+    shared->stacks[at] = number;
+    shared->firsts[class][shared->first_counts[class]++] = (uint32_t)call;
+}
+
+size_t inject_firsts(enum inject_class class, const uint32_t **ret_firsts)
+{
+    *ret_firsts = shared->firsts[class];
+    return shared->first_counts[class];
+}
+
 unsigned inject_due(enum inject_class class, const char *call)
 {
     if (!is_here || held || !atomic_load(&shared->is_armed))
         return 0;
-    if (!is_due(class, ++shared->report.calls[class]))
+    if (!is_due(class, ++shared->report.calls[class])) {
+        if (shared->order.at == UINT64_MAX) {
+            inject_hold(true);
+            note_first(class, shared->report.calls[class]);
+            inject_hold(false);
+        }
         return 0;
+    }
     shared->report.failed++;
     snprintf(shared->report.last, sizeof(shared->report.last), "%s", call);
     return 1 + (shared->order.at ? shared->order.variant

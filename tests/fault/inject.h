@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -47,6 +48,13 @@ void inject_here(void);
 void inject_arm(const struct inject_order *order);
 /* Nothing fails any more. */
 void inject_disarm(struct inject_report *ret_report);
+
+/*
+ * The numbers, from 1, of those calls of the class since the order was given that came from a place
+ * (a stack of 16 functions) that no call before came from, under this order or an earlier one; for
+ * an order that lets nothing fail. Returns how many. The array is good until the next order.
+ */
+size_t inject_firsts(enum inject_class class, const uint32_t **ret_firsts);
 
 const char *inject_class_name(enum inject_class class);
 /* A number from a seed, to be drawn again and again (SplitMix64). */

@@ -13,9 +13,10 @@
 #include <cmocka.h>
 
 /*
- * Every call of a keeper's work fails once, each in its own run (a sample of them, unless
- * ESCROW_TEST_ALL is 1); then many at once, by chance. ESCROW_TEST_SEED repeats a sample, and
- * ESCROW_FAULT=PLACE:CLASS:AT:SPAN:VARIANT runs one order.
+ * Every place that a keeper's work makes calls from (a stack, so a function that is called in two
+ * ways is two places) sees its first call fail, each in its own run. Without ESCROW_TEST_ALL=1 a
+ * sample of all calls fails instead, alone or with all that follow; then many at once, by chance.
+ * ESCROW_TEST_SEED repeats a sample, and ESCROW_FAULT=PLACE:CLASS:AT:SPAN:VARIANT runs one order.
  */
 
 #define VARIANTS 6       /* at most, of one call */
@@ -87,50 +88,67 @@ static void renew(struct fault_world *world, unsigned run)
     fault_world_start(world);
 }
 
-/* How many calls of each class the work makes when nothing fails; returns their sum. */
-static uint64_t count_calls(struct fault_world *world, const struct place *place,
-                            uint64_t ret_calls[INJECT_CLASSES])
+/* The calls that may fail: of each class, when nothing does, how many and which. */
+struct calls {
+    uint64_t count[INJECT_CLASSES];
+    size_t firsts[INJECT_CLASSES]; /* how many come from a place that no work before called from */
+    uint32_t *at[INJECT_CLASSES];  /* their numbers */
+    size_t sum;                    /* of firsts */
+};
+
+static void calls_deinit(struct calls *calls)
+{
+    for (int i = 0; i < INJECT_CLASSES; i++)
+        free(calls->at[i]);
+}
+
+static void count_calls(struct fault_world *world, const struct place *place, struct calls *calls)
 {
     static const struct inject_order nothing = {.at = UINT64_MAX, .span = 1};
     struct inject_report report = try(world, place, &nothing);
-    uint64_t sum = 0;
 
     /* OpenSSL 3.0 leaks what it had when it cannot finish its own initialisation. */
     if (!place->work)
         report.calls[INJECT_OPENSSL] = 0;
     for (int i = 0; i < INJECT_CLASSES; i++) {
-        ret_calls[i] = report.calls[i];
-        sum += report.calls[i];
+        const uint32_t *firsts;
+
+        calls->count[i] = report.calls[i];
+        if (!report.calls[i])
+            continue;
+        calls->firsts[i] = inject_firsts((enum inject_class)i, &firsts);
+        calls->at[i] = malloc(calls->firsts[i] * sizeof(*firsts));
+        assert_non_null(calls->at[i]);
+        memcpy(calls->at[i], firsts, calls->firsts[i] * sizeof(*firsts));
+        calls->sum += calls->firsts[i];
     }
-    return sum;
 }
 
 /* One call of all classes, each class as likely as any other: memory would drown the rest. */
-static struct inject_order draw(const uint64_t calls[INJECT_CLASSES])
+static struct inject_order draw(const struct calls *calls)
 {
     struct inject_order order = {.span = 1};
 
     do
         order.class = (enum inject_class)(inject_draw(&seed) % INJECT_CLASSES);
-    while (calls[order.class] == 0);
-    order.at = 1 + inject_draw(&seed) % calls[order.class];
+    while (calls->count[order.class] == 0);
+    order.at = 1 + inject_draw(&seed) % calls->count[order.class];
     order.variant = (unsigned)(inject_draw(&seed) % VARIANTS);
     if (inject_draw(&seed) % 4 == 0)
         order.span = FOR_LONG;
     return order;
 }
 
-static void try_all(struct fault_world *world, const struct place *place,
-                    const uint64_t calls[INJECT_CLASSES])
+static void try_all(struct fault_world *world, const struct place *place, const struct calls *calls)
 {
     struct inject_order order = {.span = 1};
     unsigned run = 0;
 
     for (int class = 0; class < INJECT_CLASSES; class ++) {
-        for (uint64_t at = 1; at <= calls[class]; at++) {
+        for (size_t i = 0; i < calls->firsts[class]; i++) {
             order.class = (enum inject_class) class;
-            order.at = at;
-            order.variant = (unsigned)(at % VARIANTS);
+            order.at = calls->at[class][i];
+            order.variant = (unsigned)(i % VARIANTS);
             try(world, place, &order);
             renew(world, run++);
         }
@@ -143,18 +161,17 @@ static void test_place(void **state)
     const char *all = getenv("ESCROW_TEST_ALL");
     const bool is_all = all && strcmp(all, "1") == 0;
     struct fault_world world;
-    uint64_t calls[INJECT_CLASSES], sum;
+    CLEANUP(calls_deinit) struct calls calls = {0};
 
     fault_world_start(&world);
-    sum = count_calls(&world, place, calls);
-    printf("# %s: sampled %llu of %llu (seed %llu)\n", place->name,
-           (unsigned long long)(is_all ? sum : place->sample), (unsigned long long)sum,
-           (unsigned long long)first_seed);
+    count_calls(&world, place, &calls);
+    printf("# %s: sampled %zu of %zu (seed %llu)\n", place->name,
+           is_all ? calls.sum : place->sample, calls.sum, (unsigned long long)first_seed);
     fflush(stdout);
     if (is_all)
-        try_all(&world, place, calls);
+        try_all(&world, place, &calls);
     for (unsigned run = 0; run < place->sample; run++) {
-        const struct inject_order order = draw(calls);
+        const struct inject_order order = draw(&calls);
 
         try(&world, place, &order);
         renew(&world, run);
