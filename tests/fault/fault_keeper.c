@@ -177,7 +177,7 @@ bool fault_queries(struct fault_world *world)
 
 /* ---- the world ---- */
 
-void fault_world_start(struct fault_world *world)
+void fault_world_open(struct fault_world *world)
 {
     const struct fx_options options = {
         .limits = "    brake: 1000\n    retries: 100\n",
@@ -190,19 +190,29 @@ void fault_world_start(struct fault_world *world)
     inject_forget_synced();
     fx_start_with(&world->fx, &options);
     world->oracle = oracle_new(world->fx.config.audit_folder);
-    world->rosters = 1;
     world->is_granted = true;
+}
+
+void fault_world_start(struct fault_world *world)
+{
+    fault_world_open(world);
+    world->rosters = 1;
     fx_publish(&world->fx);
     if (!fault_deposit(world))
         fx_fail("the first deposit was refused", reason_code(world->fx.reply.reason));
     fx_wait_primary(&world->fx, "node-a");
 }
 
+void fault_world_close(struct fault_world *world)
+{
+    fx_stop(&world->fx);
+    oracle_free(world->oracle);
+}
+
 void fault_world_stop(struct fault_world *world)
 {
     fault_judge(world);
-    fx_stop(&world->fx);
-    oracle_free(world->oracle);
+    fault_world_close(world);
 }
 
 /* The supervisor's view of a keeper that ended by itself: it may, but not by a fault of its own. */

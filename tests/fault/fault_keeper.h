@@ -29,9 +29,14 @@ bool fault_order(struct fault_world *world);
 bool fault_publish(struct fault_world *world);
 bool fault_queries(struct fault_world *world);
 
+/* A keeper with nothing, not even a roster. */
+void fault_world_open(struct fault_world *world);
 /* With a roster, one deposit and a primary. */
 void fault_world_start(struct fault_world *world);
+/* Judges and ends it. */
 void fault_world_stop(struct fault_world *world);
+/* Ends one that holds no deposit: there is nothing to judge. */
+void fault_world_close(struct fault_world *world);
 
 /*
  * Does the work under the order; then, with nothing failing, the keeper must be ready again and the

@@ -86,12 +86,16 @@ uint64_t inject_draw(uint64_t *seed)
     return z ^ (z >> 31);
 }
 
-static bool is_due(enum inject_class class, uint64_t call)
+static bool is_due(enum inject_class class, const char *name, uint64_t call)
 {
     const struct inject_order *order = &shared->order;
 
     if (order->at == 0)
         return inject_draw(&shared->chance) % order->one_in == 0;
+    if (order->call && strcmp(order->call, name) != 0)
+        return false;
+    if (order->call)
+        call = ++shared->report.named;
     return class == order->class && call >= order->at && call - order->at < order->span;
 }
 
@@ -134,8 +138,8 @@ unsigned inject_due(enum inject_class class, const char *call)
 {
     if (!is_here || held || !atomic_load(&shared->is_armed))
         return 0;
-    if (!is_due(class, ++shared->report.calls[class])) {
-        if (shared->order.at == UINT64_MAX) {
+    if (!is_due(class, call, ++shared->report.calls[class])) {
+        if (shared->order.at == UINT64_MAX && !shared->order.call) {
             inject_hold(true);
             note_first(class, shared->report.calls[class]);
             inject_hold(false);

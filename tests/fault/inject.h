@@ -26,6 +26,7 @@ enum inject_class {
 /* What is to happen. */
 struct inject_order {
     enum inject_class class;
+    const char *call; /* the only call that fails and is counted by at; NULL: all of the class */
     uint64_t at;      /* the call of this class that fails first, from 1; 0: by chance */
     uint64_t span;    /* how many calls fail from there on */
     unsigned variant; /* which of its failures a call shows, where it has several */
@@ -36,6 +37,7 @@ struct inject_order {
 /* What happened since the order was given. */
 struct inject_report {
     uint64_t calls[INJECT_CLASSES];
+    uint64_t named; /* calls of the order's name */
     uint64_t failed;
     char last[48]; /* the call that failed last */
 };

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/store_trust.h"
 #include "libescrow/audit_record.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/json.h"
@@ -10,8 +11,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -204,12 +207,89 @@ static void test_want_of_memory_is_not_tampering(void **state)
     assert_true(is_over && refused > 20);
 }
 
+/* ---- the store ---- */
+
+static struct store *open_store(char ret_path[static 300])
+{
+    const char *base = getenv("TMPDIR");
+    struct store *store = NULL;
+
+    snprintf(ret_path, 300, "%.200s/store.XXXXXX", base ? base : "/tmp");
+    close(mkstemp(ret_path));
+    assert_int_equal(store_open(ret_path, &store), ESCROW_OK);
+    return store;
+}
+
+static void close_store(struct store *store, const char *path)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+
+    store_close(store);
+    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+        char file[320];
+
+        snprintf(file, sizeof(file), "%s%s", path, suffixes[i]);
+        unlink(file);
+    }
+}
+
+/* Reads roster and end of the log under an order; what is read must be right. */
+static struct inject_report read_under(struct store *store, const struct inject_order *order,
+                                       const struct audit_chain *folded, unsigned *refused)
+{
+    CLEANUP(cleanup_free) char *compact = NULL;
+    struct audit_chain read = {0};
+    struct inject_report report;
+    enum escrow_err of_roster, of_folded;
+
+    inject_arm(order);
+    of_roster = store_roster(store, &compact);
+    of_folded = store_folded(store, &read);
+    inject_disarm(&report);
+    assert_true(of_roster ? !compact : strcmp(compact, "a roster") == 0);
+    if (!of_folded)
+        assert_memory_equal(read.hash, folded->hash, sizeof(read.hash));
+    *refused += of_roster != ESCROW_OK;
+    *refused += of_folded != ESCROW_OK;
+    return report;
+}
+
+/* SQLite hands out NULL for what it has no memory to convert: that is no empty text, nor a hash. */
+static void test_want_of_memory_is_not_an_empty_text(void **state)
+{
+    static const enum inject_class classes[] = {INJECT_STORE, INJECT_MEMORY};
+    const struct audit_chain folded = {.sequence = 7, .hash = {1, 2, 3}, .time_ms = 8};
+    unsigned refused = 0;
+    char path[300];
+    struct store *store = open_store(path);
+
+    (void)state;
+    assert_int_equal(store_set_roster(store, 1, "a roster"), ESCROW_OK);
+    assert_int_equal(store_set_folded(store, &folded), ESCROW_OK);
+    /* The store keeps its statements: from now on each reading makes the same calls. */
+    (void)read_under(store, NULL, &folded, &refused);
+    assert_int_equal(refused, 0);
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
+        struct inject_report report = {.failed = 1};
+
+        for (unsigned at = 1; report.failed; at++) {
+            const struct inject_order order = {.class = classes[i], .at = at, .span = 1};
+
+            assert_true(at < CALLS_MAX);
+            report = read_under(store, &order, &folded, &refused);
+        }
+    }
+    assert_true(refused >= 4);
+    close_store(store, path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_channel_rests_while_the_kernel_lacks_memory),
         cmocka_unit_test(test_nothing_is_signed_that_lacks_a_member),
         cmocka_unit_test(test_want_of_memory_is_not_tampering),
+        cmocka_unit_test(test_want_of_memory_is_not_an_empty_text),
     };
 
     inject_init();

@@ -68,6 +68,16 @@ static void reap(struct keeper_fixture *fx)
     close_channels(fx);
 }
 
+static void note_status(struct keeper_fixture *fx, const struct ipc_message *message)
+{
+    struct ipc_reader reader;
+
+    if (message->type != IPC_STATUS)
+        return;
+    ipc_reader_init(&reader, message);
+    snprintf(fx->status, sizeof(fx->status), "%s", ipc_get_string(&reader, IPC_STATUS_MAX));
+}
+
 static bool wait_ready(struct keeper_fixture *fx)
 {
     struct ipc_message message;
@@ -78,6 +88,7 @@ static bool wait_ready(struct keeper_fixture *fx)
         if (err == ESCROW_ERR_UNAVAILABLE)
             return false;
         OK(err);
+        note_status(fx, &message);
     } while (message.type != IPC_READY);
     return true;
 }
@@ -267,7 +278,6 @@ static void note_restart(struct keeper_fixture *fx, const struct ipc_message *me
 static void serve_supervisor(struct keeper_fixture *fx)
 {
     struct ipc_message message;
-    struct ipc_reader reader;
 
     if (!receive(fx, &fx->supervisor_fd, &message)) {
         if (!fx->options.may_lose)
@@ -280,10 +290,7 @@ static void serve_supervisor(struct keeper_fixture *fx)
         fx->last_pong = message.id;
     else if (message.type == IPC_RESTART_ROLE)
         note_restart(fx, &message);
-    if (message.type != IPC_STATUS)
-        return;
-    ipc_reader_init(&reader, &message);
-    snprintf(fx->status, sizeof(fx->status), "%s", ipc_get_string(&reader, IPC_STATUS_MAX));
+    note_status(fx, &message);
 }
 
 static void serve_front(struct keeper_fixture *fx)
