@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `escrowd init`: makes a member, once. The auth values are on disk before the TPM has them, and
- * the statement is written last: without it the keeper does not start.
+ * the statement is written last: without it the keeper does not start. What fails before the TPM is
+ * changed is undone; what fails later is kept, because the TPM may have auth values by then that
+ * stand nowhere else.
  */
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_member.h"
@@ -11,9 +13,14 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A key of a discrete TPM takes seconds. */
 #define TPM_TIMEOUT_MS 30000
+
+/* What this init made, in this order, and no other one that runs beside it. */
+static const char *const made_before_tpm[] = {MEMBER_RECOVERY, MEMBER_STORAGE_AUTH,
+                                              MEMBER_ANSWER_KEY};
 
 static enum escrow_err write_state(const struct escrowd_config *config, const char *name,
                                    mode_t mode, const void *bytes, size_t len)
@@ -23,25 +30,62 @@ static enum escrow_err write_state(const struct escrowd_config *config, const ch
     return path ? file_create(path, mode, bytes, len) : ESCROW_ERR_NO_MEMORY;
 }
 
+static enum escrow_err exists(const struct escrowd_config *config, const char *name,
+                              bool *ret_exists)
+{
+    CLEANUP(cleanup_free) char *path = keeper_member_path(config, name);
+    struct stat status;
+
+    if (!path)
+        return ESCROW_ERR_NO_MEMORY;
+    *ret_exists = lstat(path, &status) == 0;
+    return ESCROW_OK;
+}
+
 /* An earlier init, finished or not, is never overwritten. */
 static enum escrow_err check_state(const struct escrowd_config *config)
 {
-    static const char *const names[] = {MEMBER_STATEMENT, MEMBER_ANSWER_KEY, MEMBER_STORAGE_AUTH,
-                                        MEMBER_RECOVERY, MEMBER_STORE};
+    static const char *const names[] = {MEMBER_STATEMENT, MEMBER_STORE, MEMBER_ANSWER_KEY,
+                                        MEMBER_STORAGE_AUTH, MEMBER_RECOVERY};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        CLEANUP(cleanup_free) char *path = keeper_member_path(config, names[i]);
-        struct stat status;
+        bool is_there;
+        enum escrow_err err = exists(config, names[i], &is_there);
 
-        if (!path)
-            return ESCROW_ERR_NO_MEMORY;
-        if (lstat(path, &status) == 0) {
-            log_error("init: %s exists: this member was initialised before; nothing was changed",
-                      path);
-            return ESCROW_ERR_EXISTS;
-        }
+        if (err)
+            return err;
+        if (!is_there)
+            continue;
+        if (i < 2)
+            log_error("init: %s/%s exists: this member was initialised before; nothing was changed",
+                      config->state_folder, names[i]);
+        else
+            log_error("init: %s/%s is left from an init that was interrupted; nothing was changed. "
+                      "If the TPM holds anything of it, clear the TPM in the firmware's setup; "
+                      "then remove the files in that folder and init again",
+                      config->state_folder, names[i]);
+        return ESCROW_ERR_EXISTS;
     }
     return ESCROW_OK;
+}
+
+/* After a failure: whoever finds the TPM as it was may begin again. */
+static void undo(const struct escrowd_config *config, struct tpm *tpm, size_t made)
+{
+    if (made > 0 && tpm_provision_check(tpm)) {
+        log_error("init: interrupted, and the TPM may be changed: the files in %s are kept, for "
+                  "the auth values that it may have are in %s",
+                  config->state_folder, MEMBER_RECOVERY);
+        return;
+    }
+    while (made > 0) {
+        CLEANUP(cleanup_free)
+        char *path = keeper_member_path(config, made_before_tpm[--made]);
+
+        if (!path || unlink(path) < 0)
+            log_error("init: %s cannot be removed", made_before_tpm[made]);
+    }
+    log_error("init: interrupted; nothing was changed");
 }
 
 static enum escrow_err write_answer_key(const struct escrowd_config *config,
@@ -53,13 +97,13 @@ static enum escrow_err write_answer_key(const struct escrowd_config *config,
 
     if (!path || !key)
         return ESCROW_ERR_NO_MEMORY;
-    err = key_write_private(key, path);
-    return err ? err : key_point(key, ret_point);
+    err = key_point(key, ret_point);
+    return err ? err : key_write_private(key, path);
 }
 
-/* Everything that must be on disk before the TPM is changed. */
-static enum escrow_err write_auths(const struct escrowd_config *config,
-                                   const struct tpm_auths *auths)
+/* Owner and lockout auth for the recovery key. */
+static enum escrow_err write_recovery(const struct escrowd_config *config,
+                                      const struct tpm_auths *auths)
 {
     CLEANUP(key_free_p) EVP_PKEY *recovery = NULL;
     CLEANUP(cleanup_free) char *text = NULL;
@@ -75,12 +119,29 @@ static enum escrow_err write_auths(const struct escrowd_config *config,
         err = key_point(recovery, &point);
     if (!err)
         err = tpm_recovery_seal(auths->owner, auths->lockout, &point, &text);
-    if (!err)
-        err = write_state(config, MEMBER_RECOVERY, 0600, text, strlen(text));
-    if (!err)
-        err = write_state(config, MEMBER_STORAGE_AUTH, 0600, auths->storage->bytes,
-                          auths->storage->len);
-    return err;
+    return err ? err : write_state(config, MEMBER_RECOVERY, 0600, text, strlen(text));
+}
+
+/* Everything that must be on disk before the TPM is changed; *made counts made_before_tpm. */
+static enum escrow_err write_files(const struct escrowd_config *config,
+                                   const struct tpm_auths *auths, struct ec_point *ret_answer,
+                                   size_t *made)
+{
+    enum escrow_err err = write_recovery(config, auths);
+
+    if (err)
+        return err;
+    ++*made;
+    err =
+        write_state(config, MEMBER_STORAGE_AUTH, 0600, auths->storage->bytes, auths->storage->len);
+    if (err)
+        return err;
+    ++*made;
+    err = write_answer_key(config, ret_answer);
+    if (err)
+        return err;
+    ++*made;
+    return ESCROW_OK;
 }
 
 static enum escrow_err write_statement(const struct escrowd_config *config, struct tpm *tpm,
@@ -102,14 +163,15 @@ static enum escrow_err provision(const struct escrowd_config *config, struct tpm
 {
     struct tpm_names names;
     struct ec_point answer;
-    enum escrow_err err = write_auths(config, auths);
+    size_t made = 0;
+    enum escrow_err err = write_files(config, auths, &answer, &made);
 
     if (!err)
-        err = write_answer_key(config, &answer);
-    if (!err)
         err = tpm_provision(tpm, auths, &names);
-    if (err)
+    if (err) {
+        undo(config, tpm, made);
         return err;
+    }
     tpm_attach(tpm, &names, auths->storage);
     return write_statement(config, tpm, &answer);
 }
