@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Failovers of one group of three replicas, the agents on them, escrowd's watch and its keeper,
+ * with crashes of keeper and agents anywhere, and at most one replica that lies whenever it is
+ * asked. Replicas are asked one after the other while failovers go on, so no question sees one
+ * moment. What a decision and the ledger do is of rules.h.
+ *
+ * Checked always:
+ *   one grantee    no two replicas are granted in one epoch
+ *   true primary   a replica that is granted was primary at some time since it was asked about
+ *   no thief       nobody is granted who has no session on the instance, unless that one lies
+ *   recorded       what an agent holds is in the ledger
+ * Checked with -DLIVE: a promotion that stays is served or waits for the admins.
+ */
+#include "rules.h"
+
+#define N 3
+#ifndef NEEDED
+#define NEEDED 2
+#endif
+
+#ifndef SLOTS
+#define SLOTS 2
+#endif
+
+#ifndef FAILOVERS
+#define FAILOVERS 2
+#endif
+#ifndef RETRIES
+#define RETRIES 1
+#endif
+
+/* Silence, crashes and failures: any number, but for what shall be served in the end. */
+#ifdef LIVE
+#define IS_TROUBLE troubles < 2
+#define TROUBLE troubles++
+#define OPEN(is) is_open = is
+#define PEND(who) pending = who
+#else
+#define IS_TROUBLE true
+#define TROUBLE skip
+#define OPEN(is) skip
+#define PEND(who) skip
+#endif
+
+mtype = { AGENT, THIEF, WATCH };
+mtype = { IDLE, ASKING, RECORDED, HELD, OPENED };
+
+typedef Ledger {
+    bit known;
+    byte primary;
+    byte origin;
+    byte grant;
+    byte holder;
+    byte requests
+};
+
+/* A question about one candidate, to all replicas; then the grant that came of it. */
+typedef Question {
+    mtype state = IDLE;
+    mtype actor = AGENT;
+    byte who = NOBODY;
+    byte seen;   /* a bit for each replica that was primary while the replicas were asked */
+    bool is_past /* the grant is of an epoch before the ledger's */
+};
+
+/* What the replicas say to one question: alive in one step only. */
+typedef Answers {
+    byte names;
+    bit says;
+    bit rival
+};
+
+Ledger ledger;
+Question questions[SLOTS];
+Answers answers;
+byte primary;       /* in truth */
+byte liar = NOBODY; /* chosen once */
+bool is_open;       /* the master key, on the primary */
+byte pending = NOBODY;
+byte grantee = NOBODY; /* of the epoch */
+byte failovers, troubles;
+
+inline forget(slot)
+{
+    questions[slot].state = IDLE;
+    questions[slot].actor = AGENT;
+    questions[slot].who = NOBODY;
+    questions[slot].seen = 0;
+    questions[slot].is_past = 0
+}
+
+inline ask(slot, candidate, by)
+{
+    questions[slot].state = ASKING;
+    questions[slot].actor = by;
+    questions[slot].who = candidate;
+    questions[slot].seen = 1 << primary
+}
+
+#define Q questions[me]
+#define WAS_PRIMARY(slot, replica) (questions[slot].seen & (1 << (replica)))
+/* A liar finds any session. */
+#define HAS_SESSION(slot) (questions[slot].actor == AGENT || questions[slot].who == liar)
+
+/* A replica says PRIMARY (or not) and names the candidate (or not). */
+inline hear(slot, replica, is_primary, is_naming)
+{
+    if
+    :: replica == questions[slot].who -> answers.says = is_primary
+    :: replica != questions[slot].who -> answers.rival = (answers.rival || is_primary)
+    fi;
+    answers.names = answers.names + is_naming
+}
+
+/* It tells of the moment when it was asked: of one of the primaries since the question began. */
+inline hear_honest(slot, replica, named)
+{
+    hear(slot, replica, (replica == named), (questions[slot].who == named))
+}
+
+inline hear_one(slot, replica)
+{
+    if
+    :: replica == liar -> hear(slot, replica, 0, 0)
+    :: replica == liar -> hear(slot, replica, 0, 1)
+    :: replica == liar -> hear(slot, replica, 1, 0)
+    :: replica == liar -> hear(slot, replica, 1, 1)
+    :: replica != liar && WAS_PRIMARY(slot, 0) -> hear_honest(slot, replica, 0)
+    :: replica != liar && WAS_PRIMARY(slot, 1) -> hear_honest(slot, replica, 1)
+    :: replica != liar && WAS_PRIMARY(slot, 2) -> hear_honest(slot, replica, 2)
+    :: replica != liar && IS_TROUBLE -> TROUBLE
+    fi
+}
+
+inline hear_all(slot)
+{
+    hear_one(slot, 0);
+    hear_one(slot, 1);
+    hear_one(slot, 2)
+}
+
+inline forget_answers()
+{
+    answers.names = 0;
+    answers.says = 0;
+    answers.rival = 0
+}
+
+#define IS_GRANTED(slot)                                                                           \
+    (questions[slot].state == RECORDED || questions[slot].state == HELD ||                         \
+     questions[slot].state == OPENED)
+
+inline leave_behind(slot)
+{
+    questions[slot].is_past = IS_GRANTED(slot)
+}
+
+inline begin_epoch(replica, how)
+{
+    FOLD_EPOCH(ledger, replica, how);
+    grantee = NOBODY;
+    leave_behind(0);
+    leave_behind(1)
+#if SLOTS > 2
+    ;
+    leave_behind(2)
+#endif
+}
+
+inline give(me)
+{
+    if
+    :: IS_MINTING(ledger, Q.who) ->
+        begin_epoch(Q.who, ORIGIN_GRANTED)
+    :: else -> skip
+    fi;
+    FOLD_GRANT(ledger, Q.who);
+    assert(grantee == NOBODY || grantee == Q.who);
+    assert(WAS_PRIMARY(me, Q.who));
+    assert(HAS_SESSION(me));
+    grantee = Q.who;
+    Q.state = RECORDED;
+    Q.seen = 0
+}
+
+inline decide(me)
+{
+    if
+    :: IS_DENIED(ledger, Q.who, answers.says, HAS_SESSION(me), answers.names, NEEDED) -> forget(me)
+    :: else ->
+        if
+        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, RETRIES) ->
+            PEND(Q.who);
+            forget(me)
+        :: else -> give(me)
+        fi
+    fi
+}
+
+/* The record is durable: the TPM duplicates, or fails. */
+inline release(me)
+{
+    if
+    :: assert(Q.is_past || (ledger.grant != GRANT_NONE && ledger.holder == Q.who)); Q.state = HELD
+    :: IS_TROUBLE ->
+        TROUBLE;
+        if
+        :: !Q.is_past && ledger.grant == GRANT_UNSETTLED -> FOLD_UNFINISHED(ledger)
+        :: else -> skip
+        fi;
+        forget(me)
+    /* The keeper ends: what was not released is not. */
+    :: IS_TROUBLE -> TROUBLE; forget(me)
+    fi
+}
+
+/* The agent opens the master key where its instance still is primary, or dies before. */
+inline open_key(me)
+{
+    if
+    :: Q.actor == AGENT && Q.who == primary -> OPEN(true); Q.state = OPENED
+    :: Q.actor == THIEF || Q.who != primary -> forget(me)
+    :: IS_TROUBLE -> TROUBLE; forget(me)
+    fi
+}
+
+inline settle(me)
+{
+    if
+    :: !Q.is_past -> FOLD_SETTLED(ledger)
+    :: else -> skip
+    fi;
+    forget(me)
+}
+
+inline observe(me)
+{
+    if
+    :: IS_OBSERVED(ledger, Q.who, answers.says, answers.names, NEEDED, answers.rival) ->
+        assert(WAS_PRIMARY(me, Q.who));
+        if
+        :: ledger.known -> begin_epoch(Q.who, ORIGIN_OBSERVED)
+        :: else -> begin_epoch(Q.who, ORIGIN_BASELINE)
+        fi
+    :: else -> skip
+    fi;
+    forget(me)
+}
+
+/* Any agent asks, also one whose instance is not primary; who stole its keys; and the watch. */
+inline ask_any(me)
+{
+    if
+    :: ask(me, 0, AGENT)
+    :: ask(me, 1, AGENT)
+    :: ask(me, 2, AGENT)
+    :: ask(me, 0, THIEF)
+    :: ask(me, 1, THIEF)
+    :: ask(me, 2, THIEF)
+    :: ask(me, 0, WATCH)
+    :: ask(me, 1, WATCH)
+    :: ask(me, 2, WATCH)
+    fi
+}
+
+/* What happens to one question; SLOTS of them at once. */
+active [SLOTS] proctype Asking()
+{
+    byte me = _pid;
+
+    do
+#ifdef LIVE
+    /* The agent of a primary whose key is closed asks again and again; so does the watch. */
+    :: atomic { Q.state == IDLE && me == 0 && !is_open -> ask(me, primary, AGENT) }
+    :: atomic { Q.state == IDLE && me == 1 -> ask(me, primary, WATCH) }
+#else
+    :: atomic { Q.state == IDLE -> ask_any(me) }
+#endif
+    :: atomic {
+        Q.state == ASKING ->
+        hear_all(me);
+        if
+        :: Q.actor == WATCH -> observe(me)
+        :: Q.actor != WATCH -> decide(me)
+        fi;
+        forget_answers()
+    }
+    :: atomic { Q.state == RECORDED -> release(me) }
+    :: atomic { Q.state == HELD -> open_key(me) }
+    :: atomic { Q.state == OPENED -> settle(me) }
+    od
+}
+
+inline note(slot, replica)
+{
+    if
+    :: questions[slot].state == ASKING ->
+        questions[slot].seen = questions[slot].seen | (1 << replica)
+    :: else -> skip
+    fi
+}
+
+inline promote(replica)
+{
+    failovers++;
+    primary = replica;
+    OPEN(false);
+    PEND(NOBODY);
+    note(0, replica);
+    note(1, replica)
+#if SLOTS > 2
+    ;
+    note(2, replica)
+#endif
+}
+
+active proctype Cluster()
+{
+    if
+    :: liar = 0
+    :: liar = 1
+    :: liar = 2
+    :: skip
+    fi;
+    do
+    :: atomic { failovers < FAILOVERS && primary != 0 -> promote(0) }
+    :: atomic { failovers < FAILOVERS && primary != 1 -> promote(1) }
+    :: atomic { failovers < FAILOVERS && primary != 2 -> promote(2) }
+    :: failovers == FAILOVERS -> break
+    od
+}
+
+#ifdef LIVE
+#ifdef ALONE
+#define WAITS_FOR_ADMINS false
+#else
+#define WAITS_FOR_ADMINS (pending == primary)
+#endif
+/* Whether a primary that lies is served is its own affair. */
+ltl served { [] <> (failovers < FAILOVERS || is_open || WAITS_FOR_ADMINS || primary == liar) }
+#endif
