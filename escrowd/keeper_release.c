@@ -257,11 +257,11 @@ static json_t *release_detail(const struct release *release)
     return ledger_release_detail(&detail);
 }
 
-/* What policy_decide was given and what it said: anybody with the policy can decide again. */
+/* What policy_decide was given and what it said: anybody can decide again. */
 static json_t *decision_json(const struct release *release)
 {
-    json_t *evidence =
-        policy_evidence_to_json(&release->asked, round_facts(release->round), &release->ledger);
+    json_t *evidence = policy_evidence_to_json(release->target.group, &release->asked,
+                                               round_facts(release->round), &release->ledger);
 
     return json_pack("{s:o, s:o}", "evidence", evidence, "verdict",
                      policy_verdict_to_json(&release->verdict));

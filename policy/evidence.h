@@ -11,7 +11,10 @@
  * count (the state of a replica that did not answer, a history that is not known) is not written
  * and comes back as zero. No secret ever is in it.
  *
- *   evidence {v: 1, request, facts, ledger}
+ *   evidence {v: 1, rules, request, facts, ledger}
+ *   rules    {cluster_type, databases, replicas: [{instance, server_name}], witnesses,
+ *            witness_count, rival_wait_ms, dead_for_ms, window_ms, retries, brake, on_restart}: of
+ *            the group, as policy.yaml says it; databases has the requested one, if it is listed
  *   request  {purpose, database, replica, is_order_valid}
  *   facts    {elapsed_ms, session, replicas: [{instance, status, answered_ms, state, history}]}
  *   state    null, {outcome, sql_error, diagnosis}, or if it answered {outcome, server_name,
@@ -32,12 +35,18 @@
 const char *policy_outcome_word(enum probe_outcome outcome);
 
 /* Owned by the caller; NULL without memory or for a value that its enum does not have. */
-json_t *policy_evidence_to_json(const struct policy_request *request,
+json_t *policy_evidence_to_json(const struct policy_group *rules,
+                                const struct policy_request *request,
                                 const struct policy_facts *facts,
                                 const struct policy_ledger *ledger);
 
-/* The request's texts are members, so this is never copied. */
+/* Texts and lists of rules and request are members, so this is never copied. */
 struct policy_evidence {
+    struct policy_group rules; /* name and availability_group are empty */
+    const char *databases[1];
+    struct policy_replica replicas[POLICY_REPLICAS_MAX];
+    char instances[POLICY_REPLICAS_MAX][POLICY_NAME_MAX + 1];
+    char server_names[POLICY_REPLICAS_MAX][POLICY_SERVER_NAME_MAX + 1];
     struct policy_request request;
     char database[POLICY_DATABASE_MAX + 1];
     char replica[POLICY_NAME_MAX + 1];

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "policy/evidence_parts.h"
 
+static const char *const witnesses[] = {
+    [POLICY_WITNESSES_COUNT] = "count",
+    [POLICY_WITNESSES_SILENCE] = "candidate+silence",
+};
 static const char *const statuses[] = {
     [POLICY_PENDING] = "pending",
     [POLICY_ANSWERED] = "answered",
@@ -30,6 +34,11 @@ static const char *const grants[] = {
     [POLICY_GRANT_SETTLED] = "settled",
 };
 
+const struct policy_words policy_cluster_words = {policy_cluster_types,
+                                                  ARRAY_LEN(policy_cluster_types)};
+const struct policy_words policy_restart_words = {policy_on_restarts,
+                                                  ARRAY_LEN(policy_on_restarts)};
+const struct policy_words policy_witnesses_words = {witnesses, ARRAY_LEN(witnesses)};
 const struct policy_words policy_status_words = {statuses, ARRAY_LEN(statuses)};
 const struct policy_words policy_session_words = {sessions, ARRAY_LEN(sessions)};
 const struct policy_words policy_outcome_words = {outcomes, ARRAY_LEN(outcomes)};
@@ -40,6 +49,14 @@ const char *policy_outcome_word(enum probe_outcome outcome)
 {
     return outcome < ARRAY_LEN(outcomes) && outcomes[outcome] ? outcomes[outcome] : "unknown";
 }
+
+#define RULE(member)                                                                               \
+    {                                                                                              \
+#member, offsetof(struct policy_group, member)                                             \
+    }
+const struct policy_member policy_rules_numbers[POLICY_RULES_NUMBERS] = {
+    RULE(rival_wait_ms), RULE(dead_for_ms), RULE(window_ms), RULE(retries), RULE(brake),
+};
 
 #define STATE(member)                                                                              \
     {                                                                                              \

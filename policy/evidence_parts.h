@@ -15,17 +15,23 @@ struct policy_words {
     const char *const *words; /* by value; NULL: no such value */
     size_t count;
 };
+extern const struct policy_words policy_cluster_words;
+extern const struct policy_words policy_witnesses_words;
+extern const struct policy_words policy_restart_words;
 extern const struct policy_words policy_status_words;
 extern const struct policy_words policy_session_words;
 extern const struct policy_words policy_outcome_words;
 extern const struct policy_words policy_origin_words;
 extern const struct policy_words policy_grant_words;
 
-/* Members of struct probe_state with one form each. */
+/* Members of a struct with one form each. */
 struct policy_member {
     const char *name;
     size_t offset;
 };
+#define POLICY_RULES_NUMBERS 5 /* int64_t of struct policy_group */
+extern const struct policy_member policy_rules_numbers[POLICY_RULES_NUMBERS];
+/* Of struct probe_state. */
 #define POLICY_STATE_NUMBERS 7 /* int32_t */
 #define POLICY_STATE_FLAGS 2   /* bool */
 extern const struct policy_member policy_state_numbers[POLICY_STATE_NUMBERS];

@@ -239,6 +239,65 @@ static enum escrow_err ledger_from_json(const json_t *object, struct policy_ledg
     return err ? err : json_reader_end(&reader);
 }
 
+static enum escrow_err replica_rules_from_json(const json_t *object, size_t index,
+                                               struct policy_evidence *evidence)
+{
+    struct json_reader reader;
+
+    json_reader_init(&reader, object, "evidence: rules: replica");
+    json_read_name(&reader, "instance", evidence->instances[index],
+                   sizeof(evidence->instances[index]));
+    read_text_or_hex(&reader, "server_name", evidence->server_names[index],
+                     sizeof(evidence->server_names[index]));
+    evidence->replicas[index] =
+        (struct policy_replica){evidence->instances[index], evidence->server_names[index]};
+    return json_reader_end(&reader);
+}
+
+/* At most one database is written: that of the request. */
+static void read_databases(struct json_reader *reader, struct policy_evidence *evidence)
+{
+    const json_t *databases = json_read_array(reader, "databases", 1);
+    const char *name = json_string_value(json_array_get(databases, 0));
+
+    evidence->rules.databases = evidence->databases;
+    evidence->rules.database_count = json_array_size(databases);
+    evidence->databases[0] = evidence->database;
+    if (json_array_size(databases) > 0 && (!name || strcmp(name, evidence->database) != 0))
+        json_reader_fault(reader, "databases");
+}
+
+static enum escrow_err rules_from_json(const json_t *object, struct policy_evidence *evidence)
+{
+    struct policy_group *rules = &evidence->rules;
+    char *bytes = (char *)rules;
+    struct json_reader reader;
+    const json_t *replicas;
+    enum escrow_err err = ESCROW_OK;
+
+    json_reader_init(&reader, object, "evidence: rules");
+    rules->cluster_type =
+        (enum policy_cluster_type)read_word(&reader, "cluster_type", &policy_cluster_words);
+    read_databases(&reader, evidence);
+    replicas = json_read_array(&reader, "replicas", POLICY_REPLICAS_MAX);
+    rules->replicas = evidence->replicas;
+    rules->replica_count = json_array_size(replicas);
+    for (size_t i = 0; i < rules->replica_count && !err; i++)
+        err = replica_rules_from_json(json_array_get(replicas, i), i, evidence);
+    rules->witnesses =
+        (enum policy_witnesses)read_word(&reader, "witnesses", &policy_witnesses_words);
+    rules->witness_count = json_read_number(&reader, "witness_count", 1, POLICY_REPLICAS_MAX);
+    for (size_t i = 0; i < POLICY_RULES_NUMBERS; i++) {
+        int64_t number =
+            (int64_t)json_read_number(&reader, policy_rules_numbers[i].name, 0, POLICY_AGE_MAX_MS);
+
+        memcpy(bytes + policy_rules_numbers[i].offset, &number, sizeof(number));
+    }
+    rules->on_restart =
+        (enum policy_on_restart)read_word(&reader, "on_restart", &policy_restart_words);
+    return err ? err : json_reader_end(&reader);
+}
+
 static enum escrow_err request_from_json(const json_t *object, struct policy_evidence *evidence)
 {
     struct json_reader reader;
@@ -271,6 +330,8 @@ enum escrow_err policy_evidence_from_json(const json_t *object,
     json_reader_init(&reader, object, "evidence");
     json_read_v1(&reader);
     err = request_from_json(json_read_object(&reader, "request"), evidence);
+    if (!err)
+        err = rules_from_json(json_read_object(&reader, "rules"), evidence);
     if (!err)
         err = facts_from_json(json_read_object(&reader, "facts"), &evidence->facts);
     if (!err)

@@ -178,6 +178,44 @@ static json_t *ledger_to_json(const struct policy_ledger *ledger)
     return object;
 }
 
+static json_t *replicas_to_json(const struct policy_group *rules)
+{
+    json_t *replicas = json_array();
+
+    for (size_t i = 0; i < rules->replica_count; i++) {
+        json_t *object = json_object();
+
+        put(&object, "instance", json_string(rules->replicas[i].instance));
+        put(&object, "server_name", text_or_hex(rules->replicas[i].server_name));
+        if (json_array_append_new(replicas, object) < 0) {
+            json_decref(replicas);
+            return NULL;
+        }
+    }
+    return replicas;
+}
+
+static json_t *rules_to_json(const struct policy_group *rules, const char *database)
+{
+    const char *bytes = (const char *)rules;
+    json_t *object = json_object();
+
+    put_word(&object, "cluster_type", &policy_cluster_words, rules->cluster_type);
+    put(&object, "databases",
+        policy_has_database(rules, database) ? json_pack("[s]", database) : json_array());
+    put(&object, "replicas", replicas_to_json(rules));
+    put_word(&object, "witnesses", &policy_witnesses_words, rules->witnesses);
+    put(&object, "witness_count", json_integer((json_int_t)rules->witness_count));
+    for (size_t i = 0; i < POLICY_RULES_NUMBERS; i++) {
+        int64_t number;
+
+        memcpy(&number, bytes + policy_rules_numbers[i].offset, sizeof(number));
+        put(&object, policy_rules_numbers[i].name, json_integer(number));
+    }
+    put_word(&object, "on_restart", &policy_restart_words, rules->on_restart);
+    return object;
+}
+
 static json_t *request_to_json(const struct policy_request *request)
 {
     json_t *object = json_object();
@@ -189,13 +227,15 @@ static json_t *request_to_json(const struct policy_request *request)
     return object;
 }
 
-json_t *policy_evidence_to_json(const struct policy_request *request,
+json_t *policy_evidence_to_json(const struct policy_group *rules,
+                                const struct policy_request *request,
                                 const struct policy_facts *facts,
                                 const struct policy_ledger *ledger)
 {
     json_t *object = json_object();
 
     put(&object, "v", json_integer(1));
+    put(&object, "rules", rules_to_json(rules, request->database));
     put(&object, "request", request_to_json(request));
     put(&object, "facts", facts_to_json(facts));
     put(&object, "ledger", ledger_to_json(ledger));

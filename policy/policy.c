@@ -11,14 +11,13 @@
 #define MINUTE (60 * SECOND)
 #define DAY (24 * 60 * MINUTE)
 
-static const char *const cluster_types[] = {
+const char *const policy_cluster_types[] = {
     [POLICY_CLUSTER_ANY] = "any",
     [POLICY_CLUSTER_WSFC] = "wsfc",
     [POLICY_CLUSTER_EXTERNAL] = "external",
     [POLICY_CLUSTER_NONE] = "none",
 };
-
-static const char *const restart_words[] = {
+const char *const policy_on_restarts[] = {
     [POLICY_RESTART_APPROVAL] = "approval",
     [POLICY_RESTART_ALLOW] = "allow",
 };
@@ -37,7 +36,8 @@ static const struct config_field group_fields[] = {
     {"name", CONFIG_NAME(GROUP, group.name, POLICY_NAME_MAX), .is_required = true},
     {"availability_group", CONFIG_STRING(GROUP, group.availability_group, 512),
      .is_required = true},
-    {"cluster_type", CONFIG_ENUM(GROUP, group.cluster_type, cluster_types), .fallback = "any"},
+    {"cluster_type", CONFIG_ENUM(GROUP, group.cluster_type, policy_cluster_types),
+     .fallback = "any"},
     {"databases",
      CONFIG_STRING_LIST(GROUP, group.databases, group.database_count, POLICY_DATABASE_MAX, 1,
                         POLICY_DATABASES_MAX),
@@ -53,7 +53,8 @@ static const struct config_field group_fields[] = {
     {"window", CONFIG_DURATION(GROUP, group.window_ms, MINUTE, 30 * DAY), .fallback = "24h"},
     {"retries", CONFIG_INTEGER(GROUP, group.retries, 0, 100), .fallback = "5"},
     {"brake", CONFIG_INTEGER(GROUP, group.brake, 1, 1000), .fallback = "6"},
-    {"on_restart", CONFIG_ENUM(GROUP, group.on_restart, restart_words), .fallback = "approval"},
+    {"on_restart", CONFIG_ENUM(GROUP, group.on_restart, policy_on_restarts),
+     .fallback = "approval"},
 };
 #undef GROUP
 static const struct config_schema group_schema =

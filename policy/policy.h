@@ -40,6 +40,10 @@ enum policy_on_restart {
     POLICY_RESTART_ALLOW, /* where the recorded hints have changed */
 };
 
+/* The words of the file for both, by value. */
+extern const char *const policy_cluster_types[POLICY_CLUSTER_NONE + 1];
+extern const char *const policy_on_restarts[POLICY_RESTART_ALLOW + 1];
+
 struct policy_replica {
     const char *instance;    /* what roster, prober and ledger call it: its identity */
     const char *server_name; /* replica_server_name in SQL Server; compared without case */

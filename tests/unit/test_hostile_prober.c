@@ -122,7 +122,6 @@ static void tell_lie(struct keeper_fixture *fx, int liar)
 
 /* ---- what the keeper makes of it ---- */
 
-static struct policy *policy;
 static uint64_t sequence; /* of the first record that has not been looked at */
 
 static void assert_same_facts(const struct keeper_fixture *fx, const struct policy_facts *facts)
@@ -154,8 +153,8 @@ static enum policy_outcome judge(const struct keeper_fixture *fx, const json_t *
                          json_object_get(json_object_get(record, "facts"), "evidence"), &evidence),
                      ESCROW_OK);
     assert_same_facts(fx, &evidence->facts);
-    policy_decide(policy_find_group(policy, FX_GROUP), &evidence->request, &evidence->facts,
-                  &evidence->ledger, &verdict);
+    policy_decide(&evidence->rules, &evidence->request, &evidence->facts, &evidence->ledger,
+                  &verdict);
     assert_string_equal(json_string_value(json_object_get(record, "decision")),
                         policy_outcome_name(verdict.outcome));
     assert_string_equal(json_string_value(json_object_get(record, "reason")),
@@ -451,13 +450,11 @@ static void test_prober_that_never_reads(void **state)
 
 static int set_up(void **state)
 {
-    CLEANUP(config_report_deinit) struct config_report report = {0};
     struct keeper_fixture *fx;
 
     fx_setup_ready(state);
     fx = *state;
     fx_run_with(fx, "    brake: 1000\n    retries: 100\n");
-    assert_int_equal(policy_load(fx->config.policy_file, &report, &policy), ESCROW_OK);
     fx_set_primary(fx, PRIMARY);
     fx_wait_primary(fx, "node-b");
     return 0;
@@ -473,12 +470,6 @@ static int look(void **state)
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    policy_free(policy);
-    return fx_teardown(state);
-}
-
 #define HOSTILE(test) cmocka_unit_test_setup(test, look)
 
 int main(void)
@@ -488,5 +479,5 @@ int main(void)
         HOSTILE(test_too_late),  HOSTILE(test_prober_that_never_reads), HOSTILE(test_lies),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, fx_teardown);
 }

@@ -218,8 +218,6 @@ static void test_decision_can_be_recomputed(void **state)
     struct keeper_fixture *fx = *state;
     CLEANUP(json_free_p) json_t *records = NULL;
     CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
-    CLEANUP(config_report_deinit) struct config_report report = {0};
-    CLEANUP(policy_free_p) struct policy *policy = NULL;
     struct policy_verdict verdict;
     const json_t *record, *facts;
 
@@ -231,9 +229,8 @@ static void test_decision_can_be_recomputed(void **state)
     facts = json_object_get(record, "facts");
     assert_int_equal(policy_evidence_from_json(json_object_get(facts, "evidence"), &evidence),
                      ESCROW_OK);
-    assert_int_equal(policy_load(fx->config.policy_file, &report, &policy), ESCROW_OK);
-    policy_decide(policy_find_group(policy, FX_GROUP), &evidence->request, &evidence->facts,
-                  &evidence->ledger, &verdict);
+    policy_decide(&evidence->rules, &evidence->request, &evidence->facts, &evidence->ledger,
+                  &verdict);
     assert_string_equal(json_string_value(json_object_get(record, "decision")),
                         policy_outcome_name(verdict.outcome));
     assert_string_equal(json_string_value(json_object_get(record, "reason")),

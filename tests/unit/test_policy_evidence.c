@@ -27,7 +27,7 @@ static int set_up(void **state)
 
 static json_t *write_scene(void)
 {
-    return policy_evidence_to_json(&scene.request, &scene.facts, &scene.ledger);
+    return policy_evidence_to_json(&scene.rules, &scene.request, &scene.facts, &scene.ledger);
 }
 
 static void test_form(void **state)
@@ -53,7 +53,13 @@ static void test_form(void **state)
         "\"sequence_number\":null},\"record\":{\"epoch\":8,\"epoch_age_ms\":1000,"
         "\"origin\":\"granted\",\"primary\":\"b\"},\"releases_last_hour\":0},"
         "\"request\":{\"database\":\"SSISDB\",\"is_order_valid\":false,\"purpose\":\"promote\","
-        "\"replica\":\"b\"},\"v\":1}";
+        "\"replica\":\"b\"},"
+        "\"rules\":{\"brake\":6,\"cluster_type\":\"any\",\"databases\":[\"SSISDB\"],"
+        "\"dead_for_ms\":5000,\"on_restart\":\"approval\",\"replicas\":["
+        "{\"instance\":\"a\",\"server_name\":\"SQLA\"},"
+        "{\"instance\":\"b\",\"server_name\":\"SQLB\"},"
+        "{\"instance\":\"c\",\"server_name\":\"SQLC\"}],\"retries\":5,\"rival_wait_ms\":300,"
+        "\"window_ms\":86400000,\"witness_count\":2,\"witnesses\":\"count\"},\"v\":1}";
     CLEANUP(json_free_p) json_t *object = write_scene();
     CLEANUP(cleanup_free) char *text = json_text(object);
 

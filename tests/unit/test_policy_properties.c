@@ -194,15 +194,17 @@ static void test_recomputed_verdict_agrees(void **state)
 
         random_scene(&random, &scene);
         scene_decide(&scene);
-        written = policy_evidence_to_json(&scene.request, &scene.facts, &scene.ledger);
+        written =
+            policy_evidence_to_json(&scene.rules, &scene.request, &scene.facts, &scene.ledger);
         assert_non_null(written);
         text = json_text(written);
         assert_int_equal(json_parse(text, strlen(text), 65536, &read), ESCROW_OK);
         assert_int_equal(policy_evidence_from_json(read, &evidence), ESCROW_OK);
-        policy_decide(&scene.rules, &evidence->request, &evidence->facts, &evidence->ledger,
+        policy_decide(&evidence->rules, &evidence->request, &evidence->facts, &evidence->ledger,
                       &verdict);
         assert_true(is_same_verdict(&scene.verdict, &verdict));
-        again = policy_evidence_to_json(&evidence->request, &evidence->facts, &evidence->ledger);
+        again = policy_evidence_to_json(&evidence->rules, &evidence->request, &evidence->facts,
+                                        &evidence->ledger);
         assert_true(json_equal(written, again));
     }
 }
