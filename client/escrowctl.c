@@ -29,7 +29,9 @@ static const struct ctl_command *const commands[] = {
     &ctl_deposit,
     &ctl_list,
     &ctl_status,
+    &ctl_policy_check,
     &ctl_audit_show,
+    &ctl_audit_explain,
     &ctl_sql_grants,
     &ctl_recover_tpm_auth, /* before the command whose name begins its own */
     &ctl_recover,
@@ -43,7 +45,7 @@ static void print_usage(FILE *stream)
         fprintf(stream, "  %-24s %s\n", (*command)->name, (*command)->summary);
     fputs("\n"
           "  --config FILE    default " DEFAULT_CONFIG "; not needed for authority, enroll,\n"
-          "                   roster, sql-grants, recover and audit show --folder\n"
+          "                   roster, policy check, sql-grants, recover and audit --folder\n"
           "  --output FORMAT  table (default) or json\n"
           "  --help           of escrowctl, or after a command of that command\n"
           "  --version\n",

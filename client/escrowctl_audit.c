@@ -3,8 +3,9 @@
  * audit show: the log of one escrowd, asked for over the network or read from a copy of its folder.
  * Every line is checked against the one before it before it is printed.
  */
+#include "client/escrowctl_audit.h"
+
 #include "client/escrowctl_peer.h"
-#include "libescrow/audit_reader.h"
 #include "libescrow/encode.h"
 #include "libescrow/log.h"
 
@@ -14,73 +15,70 @@
 
 #define PAGE_RECORDS 1000
 
-static const struct ctl_column columns[] = {
-    {"SEQUENCE", "sequence"}, {"TIME", "time"},       {"EVENT", "event"}, {"GROUP", "group"},
-    {"DATABASE", "database"}, {"REPLICA", "replica"}, {"EPOCH", "epoch"}, {"DECISION", "decision"},
-    {"REASON", "reason"},     {"ACTOR", "actor"},
-};
-static const int widths[ARRAY_LEN(columns)] = {8, 24, 8, 8, 8, 8, 5, 14, 20, 0};
-
-struct view {
-    enum ctl_output output;
-    uint64_t from;
-    bool has_titles;
-    struct audit_chain end; /* of what was checked */
-};
-
-static enum escrow_err show_line(const struct audit_line *line, void *argument)
+static bool is_enough(const struct ctl_audit *audit)
 {
-    struct view *view = argument;
+    return audit->most && audit->read == audit->most;
+}
 
-    if (view->output == CTL_OUTPUT_JSON) {
-        fwrite(line->text, 1, line->len, stdout);
-        return ESCROW_OK;
-    }
-    if (!view->has_titles)
-        ctl_print_titles(columns, widths, ARRAY_LEN(columns));
-    view->has_titles = true;
-    ctl_print_row(line->record->document, columns, widths, ARRAY_LEN(columns));
-    return ESCROW_OK;
+static enum escrow_err hand_out(const struct audit_line *line, struct ctl_audit *audit)
+{
+    audit->read++;
+    return audit->on_line(line, audit->argument);
+}
+
+/* A reading of a folder ends with what this returns; it is no fault then. */
+#define ENOUGH ESCROW_ERR_TIMEOUT
+
+static enum escrow_err hand_out_of_folder(const struct audit_line *line, void *argument)
+{
+    struct ctl_audit *audit = argument;
+    enum escrow_err err = hand_out(line, audit);
+
+    return !err && is_enough(audit) ? ENOUGH : err;
 }
 
 /* What is torn is the writer's that died or still writes: it is not part of the log. */
-static enum escrow_err show_folder(struct view *view, const char *folder)
+static enum escrow_err read_folder(struct ctl_audit *audit)
 {
     struct audit_reading reading = {0};
-    enum escrow_err err = audit_read(folder, view->from, show_line, view, &reading);
+    enum escrow_err err =
+        audit_read(audit->folder, audit->from, hand_out_of_folder, audit, &reading);
 
-    view->end = reading.end;
+    audit->end = reading.end;
+    if (is_enough(audit))
+        return err == ENOUGH ? ESCROW_OK : err;
     if (reading.torn_bytes)
-        log_warning("%s/%s: the writing of its last line did not end", folder, reading.segment);
+        log_warning("%s/%s: the writing of its last line did not end", audit->folder,
+                    reading.segment);
     return err;
 }
 
-static enum escrow_err show_checked(struct view *view, const char *text, size_t len)
+static enum escrow_err read_line(struct ctl_audit *audit, const char *text, size_t len)
 {
     CLEANUP(audit_record_deinit) struct audit_record record = {0};
-    const struct audit_line line = {&record, text, len, &view->end};
+    const struct audit_line line = {&record, text, len, &audit->end};
     enum audit_fault fault;
 
-    if (view->from > 1 && view->end.sequence + 1 == view->from &&
-        audit_chain_anchor(&view->end, text, len))
+    if (audit->from > 1 && audit->end.sequence + 1 == audit->from &&
+        audit_chain_anchor(&audit->end, text, len))
         return ESCROW_ERR_NO_MEMORY;
-    fault = audit_chain_next(&view->end, text, len, &record);
+    fault = audit_chain_next(&audit->end, text, len, &record);
     if (!fault)
-        return show_line(&line, view);
-    log_error("audit: the record after %" PRIu64 " is wrong (%s)", view->end.sequence,
+        return hand_out(&line, audit);
+    log_error("audit: the record after %" PRIu64 " is wrong (%s)", audit->end.sequence,
               audit_fault_word(fault));
     return ESCROW_ERR_MALFORMED;
 }
 
-static enum escrow_err show_page(struct view *view, const char *text, size_t len)
+static enum escrow_err read_page(struct ctl_audit *audit, const char *text, size_t len)
 {
     enum escrow_err err = ESCROW_OK;
 
-    while (!err && len > 0) {
+    while (!err && len > 0 && !is_enough(audit)) {
         const char *newline = memchr(text, '\n', len);
         size_t line_len = newline ? (size_t)(newline - text) + 1 : len;
 
-        err = show_checked(view, text, line_len);
+        err = read_line(audit, text, line_len);
         text += line_len;
         len -= line_len;
     }
@@ -107,7 +105,7 @@ static enum escrow_err find_escrowd(const struct ctl_config *config, const char 
     return ESCROW_ERR_USAGE;
 }
 
-static enum escrow_err show_remote(struct view *view, const struct ctl *ctl, const char *name)
+static enum escrow_err read_remote(const struct ctl *ctl, struct ctl_audit *audit)
 {
     CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
     CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
@@ -115,61 +113,93 @@ static enum escrow_err show_remote(struct view *view, const struct ctl *ctl, con
     enum escrow_err err = ctl_access_init(&access, ctl, false);
 
     if (!err)
-        err = find_escrowd(access.root, name, &index);
+        err = find_escrowd(access.root, audit->escrowd, &index);
     if (!err)
         err = ctl_peer_init(&peer, &access, index);
-    view->end.sequence = view->from - 1;
-    while (!err && len > 0) {
+    audit->end.sequence = audit->from - 1;
+    while (!err && len > 0 && !is_enough(audit)) {
         CLEANUP(cleanup_free) char *body = NULL;
         char path[96];
 
-        snprintf(path, sizeof(path), "/v1/audit?from=%" PRIu64 "&limit=%d", view->end.sequence + 1,
-                 PAGE_RECORDS);
+        snprintf(path, sizeof(path), "/v1/audit?from=%" PRIu64 "&limit=%d", audit->end.sequence + 1,
+                 audit->most ? (int)audit->most : PAGE_RECORDS);
         err = rpc_session_get(&peer.session, path, &body, &len);
-        err = err ? ctl_peer_fail(&peer, err) : show_page(view, body, len);
+        err = err ? ctl_peer_fail(&peer, err) : read_page(audit, body, len);
     }
     return err;
 }
 
+enum escrow_err ctl_audit_read(struct ctl *ctl, struct ctl_audit *audit)
+{
+    if (audit->folder && audit->escrowd) {
+        log_error("--folder and --escrowd exclude each other");
+        return ESCROW_ERR_USAGE;
+    }
+    return audit->folder ? read_folder(audit) : read_remote(ctl, audit);
+}
+
+static const struct ctl_column columns[] = {
+    {"SEQUENCE", "sequence"}, {"TIME", "time"},       {"EVENT", "event"}, {"GROUP", "group"},
+    {"DATABASE", "database"}, {"REPLICA", "replica"}, {"EPOCH", "epoch"}, {"DECISION", "decision"},
+    {"REASON", "reason"},     {"ACTOR", "actor"},
+};
+static const int widths[ARRAY_LEN(columns)] = {8, 24, 8, 8, 8, 8, 5, 14, 20, 0};
+
+struct view {
+    enum ctl_output output;
+    bool has_titles;
+};
+
+static enum escrow_err show_line(const struct audit_line *line, void *argument)
+{
+    struct view *view = argument;
+
+    if (view->output == CTL_OUTPUT_JSON) {
+        fwrite(line->text, 1, line->len, stdout);
+        return ESCROW_OK;
+    }
+    if (!view->has_titles)
+        ctl_print_titles(columns, widths, ARRAY_LEN(columns));
+    view->has_titles = true;
+    ctl_print_row(line->record->document, columns, widths, ARRAY_LEN(columns));
+    return ESCROW_OK;
+}
+
 /* What an auditor writes down: a later reading must have this record, with this hash. */
-static void print_end(const struct view *view)
+static void print_end(enum ctl_output output, const struct ctl_audit *audit)
 {
     char hash[2 * AUDIT_HASH_BYTES + 1];
 
-    if (view->end.sequence < view->from) {
-        ctl_print_line(view->output, "no records from %" PRIu64 " on", view->from);
+    if (audit->end.sequence < audit->from) {
+        ctl_print_line(output, "no records from %" PRIu64 " on", audit->from);
         return;
     }
-    hex_encode(view->end.hash, AUDIT_HASH_BYTES, hash);
-    ctl_print_line(view->output,
+    hex_encode(audit->end.hash, AUDIT_HASH_BYTES, hash);
+    ctl_print_line(output,
                    "\nrecords %" PRIu64 " to %" PRIu64
                    ": each follows the one before it; SHA-256 of "
                    "the last: %s",
-                   view->from, view->end.sequence, hash);
-    if (view->from > 1)
-        ctl_print_line(view->output, "what came before was not looked at");
+                   audit->from, audit->end.sequence, hash);
+    if (audit->from > 1)
+        ctl_print_line(output, "what came before was not looked at");
 }
 
 static enum escrow_err run(struct ctl *ctl)
 {
-    const char *folder = NULL, *from = NULL, *escrowd = NULL;
-    const struct ctl_option options[] = {{.name = "folder", .value = &folder},
-                                         {.name = "from", .value = &from},
-                                         {.name = "escrowd", .value = &escrowd}};
     struct view view = {.output = ctl->output};
+    struct ctl_audit audit = {.on_line = show_line, .argument = &view};
+    const char *from = NULL;
+    const struct ctl_option options[] = {{.name = "folder", .value = &audit.folder},
+                                         {.name = "from", .value = &from},
+                                         {.name = "escrowd", .value = &audit.escrowd}};
     enum escrow_err err = ctl_parse(ctl, options, ARRAY_LEN(options), 0, 0);
 
     if (!err)
-        err = ctl_number("from", from, 1, INT64_MAX, 1, &view.from);
-    if (err)
-        return err;
-    if (folder && escrowd) {
-        log_error("--folder and --escrowd exclude each other");
-        return ESCROW_ERR_USAGE;
-    }
-    err = folder ? show_folder(&view, folder) : show_remote(&view, ctl, escrowd);
+        err = ctl_number("from", from, 1, INT64_MAX, 1, &audit.from);
     if (!err)
-        print_end(&view);
+        err = ctl_audit_read(ctl, &audit);
+    if (!err)
+        print_end(ctl->output, &audit);
     return err;
 }
 

@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What escrowctl says of rules and decisions: policy check, and audit explain, which decides again.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+load lib/chain
+
+# Leaves a log with a release in it behind, and nothing that runs.
+setup_file() {
+    chain_folder "$BATS_FILE_TMPDIR"
+    chain_serve 3 <<<"S3cret"
+    chain_deposit <<<"S3cret"
+    chain_agents
+    sim failover SQL2
+    sim wait opens SQL2 --timeout 60000
+    wait_log agent-sql2 'the master key opens by itself again' 1 60
+    chain_end
+    cp -r "$CHAIN/audit" "$BATS_FILE_TMPDIR/audit"
+}
+
+setup() {
+    cp -r "$BATS_FILE_TMPDIR/audit" "$BATS_TEST_TMPDIR/audit"
+    cd "$BATS_TEST_TMPDIR" || return
+    SEGMENT=$(echo audit/*)
+    GRANT=$(jq -s 'map(select(.event == "release" and .decision == "allow"))[0].sequence' "$SEGMENT")
+}
+
+# explain [OPTION...] SEQUENCE: of the copy
+explain() {
+    ctl_offline audit explain --folder audit "$@"
+}
+
+# alter SED-SCRIPT: the log ends with the grant, and that is another one now.
+alter() {
+    sed -i -e "$GRANT q" "$SEGMENT"
+    sed -i -e "$GRANT $1" "$SEGMENT"
+}
+
+@test "a release, rule by rule, and the same again" {
+    run -0 --separate-stderr explain "$GRANT"
+    assert_line --index 0 --regexp "^record $GRANT, 20[0-9T:.-]+Z: promote SSISDB of ssis for sql2: allow \(promotion\)$"
+    assert_line --index 1 --regexp '^ledger: sql[12] was the primary of epoch [12]; nothing was granted in it; releases of the group in the hour before: 0$'
+    assert_line --regexp '^sql2 +answered +PRIMARY +SQL2 +[0-9]+ '
+    assert_line --regexp '^sql3 +answered +SECONDARY +SQL2 +[0-9]+ '
+    for rule in candidate session rival witnesses promotion brake; do
+        assert_line --regexp "^$rule +passed +-$"
+    done
+    assert_line --regexp '^witnesses: [23] of 2 needed$'
+    assert_line "decided again on the recorded rules and facts: the same"
+}
+
+@test "as JSON" {
+    run -0 --separate-stderr explain --output json "$GRANT"
+    jq -e '.agrees and .recorded == .again and .again.outcome == "allow"' <<<"$output"
+}
+
+@test "a verdict that does not follow from the record is told" {
+    alter 's/"is_read_write":true/"is_read_write":false/g'
+    run -4 --separate-stderr explain "$GRANT"
+    assert_line --regexp '^candidate +failed +candidate_not_writable$'
+    assert_regex "$stderr" "record $GRANT: decided again on the recorded rules and facts it is deny \(candidate_not_writable\), but allow \(promotion\) is recorded"
+    run -4 --separate-stderr explain --output json "$GRANT"
+    jq -e '.agrees == false' <<<"$output"
+}
+
+@test "other rules than those of the decision are told" {
+    alter 's/"witness_count":2/"witness_count":9/'
+    run -4 explain "$GRANT"
+    assert_output --partial "witnesses_missing"
+}
+
+@test "facts that have not their form are told" {
+    alter 's/"session":"found"/"session":"lost"/'
+    run -4 explain "$GRANT"
+    assert_output --partial "session"
+}
+
+@test "a record that is no decision, and one that is not there" {
+    run -6 explain 1
+    assert_output --partial "record 1 is no decision but"
+    run -6 explain 100000
+    assert_output --partial "no record 100000"
+    run -2 explain nothing
+    assert_output --partial "SEQUENCE is a number"
+}
+
+@test "over the network, with the role that may read the log" {
+    CHAIN_NODES=(sql1 sql2 sql3)
+    chain_swtpm && chain_sqlsim <<<"S3cret" && chain_escrowd && chain_person auditor
+    run -0 --separate-stderr ctl_offline --config "$CHAIN/auditor.yaml" audit explain "$GRANT"
+    assert_line "decided again on the recorded rules and facts: the same"
+    chain_end
+}
+
+@test "a policy is checked, its digest is the one in the log" {
+    run -0 --separate-stderr ctl_offline policy check "$CHAIN/policy.yaml"
+    assert_line --regexp ': valid; groups 1, databases 1, replicas 3$'
+    assert_line "rules $(jq -rs 'map(.rules | values)[-1]' "$SEGMENT")"
+    run -0 --separate-stderr ctl_offline --output json policy check "$CHAIN/policy.yaml"
+    jq -e '.groups == 1 and .replicas == 3' <<<"$output"
+}
+
+@test "every shipped example is a valid policy; the one that trusts silence says so" {
+    for example in "$BATS_TEST_DIRNAME"/../../policy/examples/*.yaml; do
+        run -0 ctl_offline policy check "$example"
+        if [ "${example##*/}" = two-replicas.yaml ]; then
+            assert_output --regexp 'warning: .*two-replicas.yaml:[0-9]+:[0-9]+: .*candidate\+silence'
+        else
+            refute_output --partial warning
+        fi
+    done
+}
+
+@test "everything that is wrong in a policy is said at once, with line and column" {
+    sed -e 's/witnesses:.*/witnesses: most/' -e 's/instance: sql2/instance: sql1/' \
+        -e 's/cluster_type:.*/cluster_type: heartbeat/' \
+        "$BATS_TEST_DIRNAME/../../policy/examples/two-replicas.yaml" >policy.yaml
+    printf '    retires: 5\n' >>policy.yaml
+    run -3 ctl_offline policy check policy.yaml
+    assert_line --regexp 'policy.yaml:[0-9]+:[0-9]+: .*heartbeat'
+    assert_line --regexp 'policy.yaml:[0-9]+:[0-9]+: .*retires'
+    run -3 ctl_offline policy check missing.yaml
+    assert_output --partial "missing.yaml"
+    run -2 ctl_offline policy check
+    assert_output --partial "an argument is missing"
+}
