@@ -547,3 +547,20 @@ teardown() {
     assert_equal "$status" 2
     SQLSIM_PID=
 }
+
+@test "its documentation names every command, switch and value; a wrong use is answered with the right one" {
+    local readme=$BATS_TEST_DIRNAME/../sqlsim/README.md sqlsim=$BUILD/tests/sqlsim/sqlsim word
+    while read -r word; do
+        grep -qE "^\| .*\`($word)( [^\`]*)?\`" "$readme" || fail "README.md has no command $word"
+    done < <("$sqlsim" --help | sed -n 's/^  \([a-z-]*\).*/\1/p')
+    while read -r word; do
+        grep -qF "\`$word\`" <<<"$(grep '^| `' "$readme")" || fail "README.md has no $word"
+    done < <("$sqlsim" switches | jq -r '.name, (select(.number | not) | .values[])')
+    sqlsim_start < <(config)
+    run sqlsim_ctl kill
+    assert_output --partial "usage: kill [--auto] NODE"
+    run sqlsim_ctl nonsense
+    assert_output --partial "--help lists them"
+    run sqlsim_ctl wait primary
+    assert_output --partial "usage: wait opens|primary"
+}

@@ -5,6 +5,8 @@
 
 #include <jansson.h>
 
+#include <stdio.h>
+
 /*
  * The control socket: a client sends a JSON array of words on one line and gets a JSON object on
  * one line, {"ok": true, ...} or {"ok": false, "error": TEXT}. `wait` answers when its condition is
@@ -48,6 +50,9 @@ struct control_condition {
  */
 json_t *control_run(struct simulator *simulator, struct control_words *words,
                     struct control_condition *ret_condition);
+
+/* Every command and what follows it, a line each. */
+void control_print_usage(FILE *out);
 
 /* For the commands: answers, all owned by the caller. */
 json_t *control_error(const char *text); /* {"ok": false, "error": text} */

@@ -247,48 +247,70 @@ static json_t *command_quit(struct simulator *simulator, struct control_words *w
 static const struct {
     const char *name;
     size_t least, most; /* words, the command counted */
-    json_t *(*run)(struct simulator *simulator, struct control_words *words);
+    json_t *(*run)(struct simulator *simulator, struct control_words *words); /* NULL: wait */
+    const char *usage; /* what follows the name */
 } commands[] = {
-    {"failover", 2, 7, command_failover},
-    {"kill", 2, 3, command_kill},
-    {"start", 2, 2, command_start},
-    {"hang", 2, 2, command_hang},
-    {"resume", 2, 2, command_resume},
-    {"state", 1, 1, command_state},
-    {"log", 2, 2, command_log},
-    {"set", 3, 7, control_set},
-    {"dmk", 2, 7, command_dmk},
-    {"quit", 1, 1, command_quit},
-    {"service-account", 3, 3, control_instance},
-    {"single-user", 3, 3, control_instance},
-    {"upgrade", 3, 3, control_instance},
-    {"version", 3, 3, control_instance},
-    {"platform", 3, 3, control_instance},
-    {"lock", 2, 3, control_login},
-    {"unlock", 2, 3, control_login},
-    {"expire", 2, 3, control_login},
-    {"must-change", 2, 3, control_login},
-    {"backup", 1, 3, control_backup},
-    {"restore-database", 1, 3, control_backup},
-    {"ssis", 3, 7, control_ssis},
-    {"partition", 3, 4, control_partition},
-    {"heal", 1, 3, control_heal},
-    {"replica", 3, 5, control_replica},
-    {"database", 2, 6, control_database},
-    {"trouble", 3, CONTROL_WORDS_MAX, control_trouble},
+    {"failover", 2, 7, command_failover, "[--force] NODE | --distributed D GROUP"},
+    {"kill", 2, 3, command_kill, "[--auto] NODE"},
+    {"start", 2, 2, command_start, "NODE"},
+    {"hang", 2, 2, command_hang, "NODE"},
+    {"resume", 2, 2, command_resume, "NODE"},
+    {"partition", 3, 4, control_partition, "[--auto] NODE NODE|cluster"},
+    {"heal", 1, 3, control_heal, "[NODE NODE|cluster]"},
+    {"replica", 3, 5, control_replica, "add|remove NODE"},
+    {"database", 2, 6, control_database, "add|remove"},
+    {"trouble", 3, CONTROL_WORDS_MAX, control_trouble,
+     "NODE KIND [ARGUMENT...] [--at STAGE] [--login NAME] [--statement TEXT] [--from ADDRESS]"
+     " [--after N] [--count K] | NODE off"},
+    {"set", 3, 7, control_set, "SWITCH VALUE | NODE.PROPERTY VALUE"},
+    {"dmk", 2, 7, command_dmk,
+     "add-password P | drop-password P | drop-service-key | add-certificate | drop-certificate"},
+    {"service-account", 3, 3, control_instance, "NODE lost|restored"},
+    {"backup", 1, 3, control_backup, ""},
+    {"restore-database", 1, 3, control_backup, ""},
+    {"lock", 2, 3, control_login, "LOGIN [NODE]"},
+    {"expire", 2, 3, control_login, "LOGIN [NODE]"},
+    {"must-change", 2, 3, control_login, "LOGIN [NODE]"},
+    {"unlock", 2, 3, control_login, "LOGIN [NODE]"},
+    {"single-user", 3, 3, control_instance, "NODE on|off"},
+    {"upgrade", 3, 3, control_instance, "NODE on|off"},
+    {"version", 3, 3, control_instance, "NODE VERSION"},
+    {"platform", 3, 3, control_instance, "NODE windows|linux"},
+    {"ssis", 3, 7, control_ssis,
+     "operation TYPE STATUS [alive] | replica NAME STATE | schema-build VERSION"},
+    {"wait", 3, CONTROL_WORDS_MAX, NULL,
+     "opens|primary|secondary|resolving NODE | login NODE LOGIN | statement NODE TEXT [COUNT]"
+     " | connections|trouble NODE COUNT [--timeout MS]"},
+    {"state", 1, 1, command_state, ""},
+    {"log", 2, 2, command_log, "NODE"},
+    {"quit", 1, 1, command_quit, ""},
 };
+
+void control_print_usage(FILE *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        fprintf(out, "  %s%s%s\n", commands[i].name, *commands[i].usage ? " " : "",
+                commands[i].usage);
+}
+
+static json_t *wrong_words(size_t index)
+{
+    CLEANUP(cleanup_free)
+    char *text = memory_format("usage: %s %s", commands[index].name, commands[index].usage);
+
+    return control_error(text);
+}
 
 json_t *control_run(struct simulator *simulator, struct control_words *words,
                     struct control_condition *ret_condition)
 {
-    if (strcmp(words->words[0], "wait") == 0)
-        return control_wait(simulator, words, ret_condition);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(commands[i].name, words->words[0]) != 0)
             continue;
         if (words->count < commands[i].least || words->count > commands[i].most)
-            return control_error("wrong number of words");
-        return commands[i].run(simulator, words);
+            return wrong_words(i);
+        return commands[i].run ? commands[i].run(simulator, words)
+                               : control_wait(simulator, words, ret_condition);
     }
-    return control_error("no such command");
+    return control_error("no such command; sqlsim --help lists them");
 }

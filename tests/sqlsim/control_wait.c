@@ -134,8 +134,6 @@ json_t *control_wait(struct simulator *simulator, struct control_words *words,
 
     if (!control_find_scope(simulator, words, &condition.scope))
         return control_no_scope();
-    if (words->count < 3)
-        return control_error("usage: wait CONDITION NODE [TEXT] [COUNT] [--timeout MS]");
     if (timeout && !parse_timeout(timeout, &condition.timeout_ms))
         return control_error("wrong timeout");
     condition.instance = model_find_instance(&simulator->model, words->words[2]);

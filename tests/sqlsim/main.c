@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/log.h"
 #include "tests/sqlsim/config.h"
+#include "tests/sqlsim/control.h"
 #include "tests/sqlsim/ctl.h"
 #include "tests/sqlsim/pcap.h"
 
@@ -14,12 +15,14 @@ static const char usage[] =
     "       sqlsim ctl SOCKET COMMAND [WORD...]  steer one that runs\n"
     "       sqlsim switches                      list the switches and their values as JSON\n"
     "\n"
-    "Commands: failover [--force] NODE, failover --distributed D GROUP, kill [--auto] NODE,\n"
-    "start NODE, hang NODE, resume NODE, partition [--auto] NODE NODE|cluster, heal,\n"
-    "replica add|remove NODE, database add|remove, set SWITCH VALUE, set NODE.PROPERTY VALUE,\n"
-    "dmk ACTION [PASSWORD], trouble NODE KIND [ARGUMENT...] [OPTION VALUE...], trouble NODE off,\n"
-    "wait CONDITION NODE [TEXT] [COUNT] [--timeout MS], state, log NODE, quit.\n"
-    "Options of most: --group G, --database D. See tests/sqlsim/README.md.\n";
+    "Commands, with --group G and --database D where they are about one (README.md has the "
+    "rest):\n";
+
+static void print_usage(FILE *out)
+{
+    fputs(usage, out);
+    control_print_usage(out);
+}
 
 static void on_signal(evutil_socket_t number, short what, void *argument)
 {
@@ -87,7 +90,7 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "switches") == 0)
         return print_switches();
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
+        print_usage(stdout);
         return EXIT_SUCCESS;
     }
     if (argc == 4 && strcmp(argv[1], "--pcap") == 0) {
@@ -96,7 +99,7 @@ int main(int argc, char **argv)
         argv += 2;
     }
     if (argc != 2) {
-        fputs(usage, stderr);
+        print_usage(stderr);
         return escrow_err_exit_code(ESCROW_ERR_USAGE);
     }
     log_init("sqlsim", LOG_LEVEL_NOTICE);
