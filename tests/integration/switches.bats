@@ -9,27 +9,18 @@ bats_load_library bats-assert
 load lib/chain
 
 setup() {
-    CHAIN=$BATS_TEST_TMPDIR/chain
-    mkdir -p "$CHAIN"
-    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
+    chain_folder "$BATS_TEST_TMPDIR"
     SEED=${ESCROW_TEST_SEED:-$(($(date +%s) % 100000))}
 }
 
 teardown() {
-    local status=0
-    chain_end || status=1
-    sanitizer_reports || status=1
-    return "$status"
+    chain_teardown
 }
 
-# start CLUSTER
+# start: three replicas with agents that have nothing to do
 start() {
-    CHAIN_RULES=$'brake: 1000\nretries: 100' CHAIN_CLUSTER_TYPE=$1
-    chain_prepare 3
-    chain_sqlsim <<<'Any-Password-9182'
-    chain_member
-    chain_escrowd
-    chain_publish
+    CHAIN_RULES=$'brake: 1000\nretries: 100' CHAIN_CATALOG=true
+    chain_serve 3 <<<'Any-Password-9182'
     chain_deposit <<<'Any-Password-9182'
     chain_agents
     for node in "${CHAIN_NODES[@]}"; do
@@ -42,7 +33,8 @@ start() {
 
 # promotions KIND PAIRS
 promotions() {
-    run python3 "$BATS_TEST_DIRNAME/switches.py" "$CHAIN" "$BUILD/tests/sqlsim/sqlsim" "$1" "$2" "$SEED"
+    "$BUILD/tests/tools/tsql_texts" >"$CHAIN/texts"
+    run python3 "$BATS_TEST_DIRNAME/switches.py" "$CHAIN" "$BUILD/tests/sqlsim/sqlsim" "$CHAIN/texts" "$1" "$2" "$SEED"
     [ "$status" -eq 0 ] || printf '%s\n' "$output" >&2
     echo "# $(tail -n 1 <<<"$output" | jq -r \
         '"\(.cases) settings of \(.switches) switches (seed \(.seed)), \(.wrong) wrong, \(.seconds) s"')" >&3
@@ -52,6 +44,6 @@ promotions() {
 @test "promotions end alike whatever SQL Server does where its documentation is silent" {
     local kind=cover pairs=1
     [ "${ESCROW_TEST_ALL:-0}" != 1 ] || kind=singles pairs=30
-    start wsfc
+    start
     promotions "$kind" "$pairs"
 }
