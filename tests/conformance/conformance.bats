@@ -231,6 +231,12 @@ settings() {
     for word in SQL1 SQL2 SQL3 test- pw- "Key-1 password" 127.0.0.1; do
         refute_output --partial "$word"
     done
+    # Nor a replica's that the description does not have.
+    sqlsim_ctl set SQL1.primary_replica SQL4
+    jq 'del(.group.replicas)' server.yaml >alone.yaml
+    run -1 "$CONFORMANCE" --json alone.yaml --only group-state 3>&-
+    assert_output --partial '"<replica '
+    refute_output --partial SQL4
 }
 
 @test "rows that need a group are not run without one, and that is said" {

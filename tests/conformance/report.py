@@ -14,10 +14,10 @@ SAME, DIFFERENT, NOT_RUN = "same", "different", "not run"
 
 class Mask:
     """Puts placeholders in the place of names and passwords that stand alone, the longest first:
-    of a login sa the word same keeps its letters."""
+    of a login sa the word same keeps its letters. Names of SQL Server know no case."""
 
     def __init__(self, values):
-        self.values = [(re.compile(rf"(?<!\w){re.escape(value)}(?!\w)"), f"<{name}>")
+        self.values = [(re.compile(rf"(?<!\w){re.escape(value)}(?!\w)", re.IGNORECASE), f"<{name}>")
                        for name, value in sorted(values.items(), key=lambda pair: -len(pair[1]))
                        if value]
 

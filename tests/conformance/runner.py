@@ -66,7 +66,8 @@ class Runner:
         return answer["rows"][0][0] if answer.get("rows") else "unknown"
 
     def other_names(self, name):
-        """Of the machines, which no report is to hold; <server 2> is the second replica described."""
+        """Of the machines, which no report is to hold; <server 2> is the second replica described,
+        <replica 1> one that was not described."""
         found = {"server": name, "host": self.server["host"], "tls_name": self.server["tls_name"]}
         replicas = self.server["group"]["replicas"] if self.server["group"] else []
         for number, replica in enumerate(replicas, 2):
@@ -76,6 +77,10 @@ class Runner:
             session.close()
             if "rows" in answer:
                 found[f"server {number}"] = answer["rows"][0][0]
+        answer = self.administrator.send("SELECT replica_server_name FROM sys.availability_replicas")
+        found.update({f"replica {number}": row[0]
+                      for number, row in enumerate(answer.get("rows", []), 1)
+                      if row[0] not in found.values()})
         machines = {f"machine of {key}": value.partition("\\")[0]
                     for key, value in found.items() if "\\" in value}
         return {**found, **machines}

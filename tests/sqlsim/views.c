@@ -252,6 +252,29 @@ static void fill_principals(struct session *session, const char *database, struc
     }
 }
 
+static const struct reply_column replica_columns[] = {{"replica_server_name", REPLY_TEXT}};
+
+/* 4.1: all replicas of the groups that the instance is in; without quorum only its own. */
+static void fill_replicas(struct session *session, const char *database, struct reply *rows)
+{
+    const struct model *model = session->model;
+
+    (void)database;
+    if (!(session_rights(session) & RIGHT_VIEW_ANY_DEFINITION))
+        return;
+    for (size_t i = 0; i < model->group_count; i++) {
+        const struct model_group *group = &model->groups[i];
+        bool sees_all = group->cluster != MODEL_CLUSTER_WSFC ||
+                        model_view_quorum(model, session->instance) != MODEL_QUORUM_LOST;
+
+        for (size_t n = 0; n < model->instance_count; n++) {
+            if (group->replicas[session->instance].is_member && group->replicas[n].is_member &&
+                (sees_all || n == session->instance))
+                reply_value(rows, group->replicas[n].name);
+        }
+    }
+}
+
 #define COLUMNS(columns) columns, ARRAY_LEN(columns)
 
 static const struct view views[] = {
@@ -265,6 +288,7 @@ static const struct view views[] = {
     {"sys.credentials", COLUMNS(password_columns), fill_passwords},
     {"sys.database_recovery_status", COLUMNS(family_columns), fill_families},
     {"sys.certificates", COLUMNS(certificate_columns), fill_certificates},
+    {"sys.availability_replicas", COLUMNS(replica_columns), fill_replicas},
     {"sys.server_principals", COLUMNS(principal_columns), fill_principals},
 };
 

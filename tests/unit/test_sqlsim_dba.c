@@ -527,6 +527,17 @@ static void test_not_understood(void **state)
     }
 }
 
+static void test_replicas(void **state)
+{
+    struct setting *setting = *state;
+
+    PLAY(state, {AGENT, "SELECT COUNT(*) AS n FROM sys.availability_replicas", 0, "2"},
+         {AGENT, "SELECT replica_server_name FROM sys.availability_replicas", 0, "SQL1"});
+    model_set_quorum(setting->model, SQL1, MODEL_QUORUM_LOST);
+    PLAY(state, {AGENT, "USE [master]", 5701, NULL},
+         {AGENT, "SELECT COUNT(*) AS n FROM sys.availability_replicas", 0, "1"});
+}
+
 static void test_kill(void **state)
 {
     struct setting *setting = *state;
@@ -589,6 +600,7 @@ int main(void)
         TEST(test_views),
         TEST(test_ssis_catalog),
         TEST(test_restored_database),
+        TEST(test_replicas),
         TEST(test_kill),
         TEST(test_rights),
         TEST(test_add_on_a_secondary),
