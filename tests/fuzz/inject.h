@@ -11,6 +11,12 @@
  * to __wrap_F (ld's --wrap; CMake reads the names from those lines), which counts it and then fails
  * it as F would, or calls F. Calls from inside another shared library are not seen. Which calls
  * fail follows from the plan alone, so a run with the same input fails again in the same way.
+ *
+ * Not the injector of tests/fault, which is for roles that a test forks and steers while they run:
+ * its order lies in shared memory, names a class of calls and a variant of their failure, and
+ * reaches the libraries' own allocations. Here a call costs a counter, thousands of inputs a second
+ * run in one process, and nothing of one may be left for the next. One core for both would be the
+ * sum of both; common would be only the numbers drawn from a seed.
  */
 
 #define INJECT_NEVER UINT64_MAX
