@@ -72,8 +72,11 @@ void tpm_password_wipe(TSS2L_SYS_AUTH_COMMAND *auths)
 
 void tpm_object_flush(struct tpm_object *object)
 {
-    /* A failure has its log line, and the next tpm_ready flushes what is left. */
-    if (object->handle &&
+    /*
+     * A failure has its log line, and the next tpm_ready flushes what is left. A TPM that is gone
+     * is not asked: that would take one more deadline.
+     */
+    if (object->handle && object->tpm->is_ready &&
         tpm_result(object->tpm, "FlushContext",
                    Tss2_Sys_FlushContext(object->tpm->sys, object->handle)) != ESCROW_OK)
         object->tpm->is_ready = false;

@@ -16,6 +16,7 @@ enum escrow_err tpm_open(const char *setting, int command_timeout_ms, struct tpm
 
     if (!tpm)
         return ESCROW_ERR_NO_MEMORY;
+    tpm->transport.fd = tpm->transport.stop_fd = -1;
     err = tpm_transport_init(setting, command_timeout_ms, &tpm->transport);
     if (err)
         return err;
@@ -33,12 +34,17 @@ void tpm_close(struct tpm *tpm)
 
     tpm_object_flush(&session);
     tpm_kept_forget(tpm);
+    tpm_transport_deinit(&tpm->transport);
     if (tpm->sys) {
-        tpm_transport_disconnect(&tpm->transport);
         secret_wipe(tpm->sys, tpm->sys_size); /* its buffer held auth values */
         free(tpm->sys);
     }
     free(tpm);
+}
+
+void tpm_stop(struct tpm *tpm)
+{
+    tpm_transport_stop(&tpm->transport);
 }
 
 void tpm_attach(struct tpm *tpm, const struct tpm_names *names, const struct secret *auth)

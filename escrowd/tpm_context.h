@@ -52,6 +52,12 @@ void tpm_close(struct tpm *tpm);
 CLEANUP_FUNCTION(tpm_close_p, struct tpm, tpm_close)
 
 /*
+ * From any thread, and for good: the command that waits for its answer fails now, every later one
+ * at once (ESCROW_ERR_UNAVAILABLE).
+ */
+void tpm_stop(struct tpm *tpm);
+
+/*
  * Names what this member has in the TPM; auth (storage and audit key's) is borrowed for the life of
  * tpm. The TPM is not asked yet.
  */

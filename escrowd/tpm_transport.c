@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -54,11 +55,22 @@ static TSS2_RC lost(struct tpm_transport *transport, const char *what)
     return TSS2_TCTI_RC_IO_ERROR;
 }
 
+static bool is_stopped(const struct tpm_transport *transport)
+{
+    struct pollfd poller = {.fd = transport->stop_fd, .events = POLLIN};
+
+    return poll(&poller, 1, 0) > 0;
+}
+
 static TSS2_RC on_transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint8_t *command)
 {
     struct tpm_transport *transport = (struct tpm_transport *)context;
     ssize_t written;
 
+    if (is_stopped(transport)) {
+        errno = ECANCELED;
+        return lost(transport, "cannot send");
+    }
     if (transport->fd < 0)
         transport->fd =
             transport->is_device ? open_device(transport->path) : connect_socket(transport->path);
@@ -76,15 +88,20 @@ static TSS2_RC on_transmit(TSS2_TCTI_CONTEXT *context, size_t size, const uint8_
     return TSS2_RC_SUCCESS;
 }
 
-/* Waits until there is something to read; false with errno at the deadline. */
-static bool wait_readable(int fd, int64_t deadline_ms)
+/* Waits until there is something to read; false with errno at the deadline, or when stopped. */
+static bool wait_readable(const struct tpm_transport *transport, int64_t deadline_ms)
 {
-    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    struct pollfd pollers[] = {{.fd = transport->fd, .events = POLLIN},
+                               {.fd = transport->stop_fd, .events = POLLIN}};
 
     for (;;) {
         int64_t left = deadline_ms - now_ms();
-        int ready = poll(&poller, 1, left > 0 ? (int)left : 0);
+        int ready = poll(pollers, ARRAY_LEN(pollers), left > 0 ? (int)left : 0);
 
+        if (ready > 0 && pollers[1].revents) {
+            errno = ECANCELED;
+            return false;
+        }
         if (ready > 0)
             return true;
         if (ready == 0) {
@@ -128,7 +145,7 @@ static TSS2_RC on_receive(TSS2_TCTI_CONTEXT *context, size_t *size, uint8_t *res
     while ((left = missing(response, have, *size)) > 0) {
         ssize_t got;
 
-        if (!wait_readable(transport->fd, deadline_ms))
+        if (!wait_readable(transport, deadline_ms))
             return lost(transport, "no answer");
         /* All there is room for: a device drops what a read does not take. */
         got = read(transport->fd, response + have, *size - have);
@@ -174,8 +191,25 @@ enum escrow_err tpm_transport_init(const char *setting, int timeout_ms,
         return ESCROW_ERR_CONFIG;
     }
     memcpy(transport.path, path, strlen(path));
+    transport.stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (transport.stop_fd < 0) {
+        log_error("tpm: eventfd: %s", strerror(errno));
+        return ESCROW_ERR_SYSTEM;
+    }
     *ret_transport = transport;
     return ESCROW_OK;
+}
+
+void tpm_transport_deinit(struct tpm_transport *transport)
+{
+    tpm_transport_disconnect(transport);
+    cleanup_close(&transport->stop_fd);
+}
+
+void tpm_transport_stop(struct tpm_transport *transport)
+{
+    /* Fails only where it was written before. */
+    (void)eventfd_write(transport->stop_fd, 1);
 }
 
 void tpm_transport_disconnect(struct tpm_transport *transport)
