@@ -6,16 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/socket.h>
 
 #define DESCRIPTORS 64
-
-#define THREADS_ONLY(name)                                                                         \
-    {                                                                                              \
-        .calls = (name), .is_kept = true, .has_condition = true, .mask = CLONE_THREAD,             \
-        .value = CLONE_THREAD                                                                      \
-    }
 
 const struct sandbox_rule agent_worker_rules[] = {
     /* libcurl, and the file with the newest roster version */
@@ -30,7 +23,7 @@ const struct sandbox_rule agent_worker_rules[] = {
     SANDBOX_IF("fcntl", 1, F_GETFD),
     SANDBOX_IF("fcntl", 1, F_SETFD),
     /* libcurl looks a name up in a thread of its own, which glibc ends where it gets no rseq */
-    THREADS_ONLY("clone"),
+    SANDBOX_THREADS,
     SANDBOX_KEPT("rseq set_robust_list"),
     SANDBOX_REFUSED("prctl sched_getaffinity", EACCES),
 };

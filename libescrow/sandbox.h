@@ -3,6 +3,7 @@
 
 #include "libescrow/err.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,6 +60,13 @@ struct sandbox_rule {
     {                                                                                              \
         .calls = (name), .has_condition = true, .argument = (index), .mask = ~0UL,                 \
         .value = (unsigned long)(wanted)                                                           \
+    }
+
+/* For a plan that has threads: clone makes them and no processes. */
+#define SANDBOX_THREADS                                                                            \
+    {                                                                                              \
+        .calls = "clone", .is_kept = true, .has_condition = true, .mask = CLONE_THREAD,            \
+        .value = CLONE_THREAD                                                                      \
     }
 
 #define SANDBOX_PATHS_MAX 96

@@ -3,6 +3,7 @@
 #include "tests/plain/attempts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -49,19 +50,56 @@ static int do_exec(const char *argument)
     return result_of(execve("/bin/true", argv, argv));
 }
 
+/* What a thread tries, and what came of it. */
+struct threaded {
+    int (*attempt)(const char *argument);
+    const char *argument;
+    int result;
+};
+
 static void *run_thread(void *argument)
 {
-    return argument;
+    struct threaded *threaded = argument;
+
+    threaded->result = threaded->attempt(threaded->argument);
+    return NULL;
+}
+
+static int try_in_thread(int (*attempt)(const char *argument), const char *argument)
+{
+    struct threaded threaded = {.attempt = attempt, .argument = argument};
+    pthread_t id;
+    int error = pthread_create(&id, NULL, run_thread, &threaded);
+
+    if (!error)
+        error = pthread_join(id, NULL);
+    return error ? error : threaded.result;
+}
+
+static int nothing(const char *argument)
+{
+    (void)argument;
+    return 0;
 }
 
 static int thread(const char *argument)
 {
-    pthread_t id;
-    int error;
+    return try_in_thread(nothing, argument);
+}
 
-    (void)argument;
-    error = pthread_create(&id, NULL, run_thread, NULL);
-    return error ? error : pthread_join(id, NULL);
+static int open_file(const char *argument)
+{
+    return result_of(open(argument, O_RDONLY | O_CLOEXEC));
+}
+
+static int thread_read(const char *argument)
+{
+    return try_in_thread(open_file, argument);
+}
+
+static int thread_fork(const char *argument)
+{
+    return try_in_thread(do_fork, argument);
 }
 
 static int attach(const char *argument)
@@ -150,13 +188,25 @@ static int call_i386(const char *argument)
 #endif
 
 const struct attempt process_attempts[] = {
-    {"stay", stay},         {"fork", do_fork},        {"exec", do_exec},
-    {"thread", thread},     {"ptrace", attach},       {"process_vm_readv", read_memory},
-    {"kill", kill_it},      {"tgkill", kill_thread},  {"pidfd_open", steal_fd},
-    {"map_code", map_code}, {"make_code", make_code}, {"dumpable", become_dumpable},
-    {"limit", raise_limit}, {"call", call},
+    {"stay", stay},
+    {"fork", do_fork},
+    {"exec", do_exec},
+    {"thread", thread},
+    {"thread_read", thread_read},
+    {"thread_fork", thread_fork},
+    {"ptrace", attach},
+    {"process_vm_readv", read_memory},
+    {"kill", kill_it},
+    {"tgkill", kill_thread},
+    {"pidfd_open", steal_fd},
+    {"map_code", map_code},
+    {"make_code", make_code},
+    {"dumpable", become_dumpable},
+    {"limit", raise_limit},
+    {"call", call},
 #ifdef __x86_64__
-    {"x32", call_x32},      {"i386", call_i386},
+    {"x32", call_x32},
+    {"i386", call_i386},
 #endif
 };
 const size_t process_attempt_count = ARRAY_LEN(process_attempts);

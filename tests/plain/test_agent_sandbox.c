@@ -82,6 +82,7 @@ static const struct {
     {"exec", "exec", TARGET_NONE, KILLED, KILLED},
     /* libcurl looks names up in one */
     {"start a thread", "thread", TARGET_NONE, KILLED, 0},
+    {"read /etc/passwd in a thread", "thread_read", TARGET_PASSWD, KILLED, EACCES},
     {"trace a sibling", "ptrace", TARGET_SIBLING, KILLED, KILLED},
     {"read a sibling's memory", "process_vm_readv", TARGET_SIBLING, KILLED, KILLED},
     {"open a sibling's memory", "read", TARGET_SIBLING_MEMORY, EACCES, EACCES},
