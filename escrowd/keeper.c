@@ -7,7 +7,6 @@
 
 #define TICK_MS 1000
 #define SECOND_MS 1000
-#define TPM_CHECK_MS 5000 /* while it is well; every tick while it is not */
 /* Beyond login, query and once more a query of an instance: the driver hangs. */
 #define PROBER_OVERDUE_MS 15000
 /* Longer than the supervisor's longest pause: a role without a channel by then closed it. */
@@ -201,19 +200,6 @@ static bool on_expiry(const struct served_alert *alert, void *argument)
     return true;
 }
 
-static void check_tpm(struct keeper *keeper)
-{
-    int64_t now_ms = clock_boot_ms();
-    bool was_well = keeper->is_tpm_well;
-
-    if (was_well && now_ms < keeper->next_tpm_check_ms)
-        return;
-    keeper->is_tpm_well = tpm_check(keeper->tpm) == ESCROW_OK;
-    keeper->next_tpm_check_ms = now_ms + TPM_CHECK_MS;
-    if (keeper->is_tpm_well && !was_well)
-        keeper->is_import_pending = true;
-}
-
 static void check_space(struct keeper *keeper)
 {
     struct audit_numbers numbers = {0};
@@ -234,6 +220,7 @@ static void stop(struct keeper *keeper)
 {
     struct audit_record record;
 
+    keeper_tpm_stop(keeper);
     refusals_flush(keeper->refusals, clock_boot_ms(), true, on_summary, keeper);
     keeper_record(keeper, AUDIT_SHUTDOWN, &record);
     if (keeper_append(keeper, &record, NULL, NULL))
@@ -259,9 +246,9 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    check_tpm(keeper);
     check_space(keeper);
     keeper_mend(keeper);
+    keeper_tpm_tick(keeper);
     check_front(keeper);
     probers_check(keeper->probers, PROBER_OVERDUE_MS);
     watch_tick(keeper->watch);
@@ -281,6 +268,7 @@ static void on_shutdown(void *argument)
     keeper->stop_by_ms = clock_boot_ms() + keeper->config->limits.shutdown_ms;
     /* Who waits for an order gets the empty list now. */
     requests_order(keeper);
+    keeper_tpm_drain(keeper);
     event_active(keeper->flush, EV_TIMEOUT, 0);
 }
 
@@ -328,12 +316,15 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
     if (!keeper->tick || !keeper->flush || event_priority_set(keeper->flush, PRIORITY_COMMIT) ||
         event_add(keeper->tick, &second))
         return ESCROW_ERR_NO_MEMORY;
-    check_tpm(keeper);
+    keeper->is_tpm_well = tpm_check(keeper->tpm) == ESCROW_OK;
     check_space(keeper);
     keeper_mend(keeper);
     err = record_start(keeper);
+    if (!err)
+        err = keeper_tpm_start(keeper);
     if (err)
         return err;
+    keeper_tpm_tick(keeper);
     keeper->front_lost_ms = clock_boot_ms();
     *supervisor_fd = -1;
     err = role_new(keeper->base, fd, &role_events, keeper, &keeper->role);

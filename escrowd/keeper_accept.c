@@ -109,6 +109,18 @@ bool request_accept(struct request *request, enum act_kind kind, enum roster_rol
     return !reason;
 }
 
+enum reason request_recheck(const struct request *request, enum roster_role role)
+{
+    const struct roster *roster = ledger_roster(request->keeper->ledger);
+    const struct roster_key *key = roster ? roster_find_key(roster, &request->kid) : NULL;
+
+    if (!key || strcmp(key->identity, request->identity) != 0)
+        return REASON_KEY_UNKNOWN;
+    if (key->role != role || !roster_key_covers(key, request->act->subject.group))
+        return REASON_ROLE_NOT_ALLOWED;
+    return REASON_NONE;
+}
+
 bool request_has_role(struct request *request, unsigned roles)
 {
     const struct roster *roster = ledger_roster(request->keeper->ledger);

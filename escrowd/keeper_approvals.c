@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define CACHE_ENTRIES 128
-#define HOST_APPROVALS_MAX 16
 
 struct approval_cache {
     struct tpm_approval entries[CACHE_ENTRIES];
@@ -30,7 +29,8 @@ void approval_cache_free(struct approval_cache *cache)
  * A signature is made for one approval alone, so it names the entry. The authority's signature was
  * verified before the approval was stored; the TPM verifies it again and gives the ticket.
  */
-static struct tpm_approval *cache_approval(struct keeper *keeper, const struct approval *approval)
+static const struct tpm_approval *cache_approval(struct keeper *keeper,
+                                                 const struct approval *approval)
 {
     struct approval_cache *cache = keeper->approvals;
     struct tpm_approval *entry;
@@ -56,57 +56,46 @@ static struct tpm_approval *cache_approval(struct keeper *keeper, const struct a
     return entry;
 }
 
-static bool is_boot_state(struct keeper *keeper, const struct approval *approval,
-                          enum escrow_err *err)
-{
-    struct tpm_pcrs now;
-
-    *err = tpm_pcrs_read(keeper->tpm, approval->pcrs.selection, &now);
-    return *err == ESCROW_OK &&
-           memcmp(now.digest.bytes, approval->pcrs.digest.bytes, TPM_DIGEST_BYTES) == 0;
-}
-
-/* One approval is tried as it is: the TPM says no by itself. Of several, that of the state now. */
-static enum reason choose_host(struct keeper *keeper, const char *group,
-                               struct approval *ret_approval)
-{
-    struct approval approvals[HOST_APPROVALS_MAX];
-    size_t count;
-    enum escrow_err err = ESCROW_OK;
-
-    if (store_host_approvals(keeper->store, group, &keeper->member->names.counter, approvals,
-                             HOST_APPROVALS_MAX, &count))
-        return REASON_STORE_UNAVAILABLE;
-    if (count == 0)
-        return REASON_NO_HOST_APPROVAL;
-    *ret_approval = approvals[0];
-    if (count == 1)
-        return REASON_NONE;
-    for (size_t i = 0; !err && i < count; i++) {
-        if (is_boot_state(keeper, &approvals[i], &err)) {
-            *ret_approval = approvals[i];
-            return REASON_NONE;
-        }
-    }
-    return err ? REASON_TPM_UNAVAILABLE : REASON_NO_HOST_APPROVAL;
-}
-
 enum reason keeper_approvals(struct keeper *keeper, const char *group,
-                             const struct tpm_name *act_key, struct tpm_approval **ret_host,
-                             struct tpm_approval **ret_node)
+                             const struct tpm_name *act_key, struct tpm_release_job *job)
 {
-    struct approval host, node;
-    enum reason reason = choose_host(keeper, group, &host);
+    const struct tpm_name *counter = &keeper->member->names.counter;
+    struct approval hosts[TPM_HOST_APPROVALS_MAX], node;
+    const struct tpm_approval *known;
     enum escrow_err err;
 
-    if (reason)
-        return reason;
-    err = store_node_approval(keeper->store, group, &keeper->member->names.counter, act_key, &node);
-    if (err == ESCROW_ERR_NOT_FOUND)
-        return REASON_NO_NODE_APPROVAL;
-    if (err)
+    if (store_host_approvals(keeper->store, group, counter, hosts, TPM_HOST_APPROVALS_MAX,
+                             &job->host_count))
         return REASON_STORE_UNAVAILABLE;
-    *ret_host = cache_approval(keeper, &host);
-    *ret_node = cache_approval(keeper, &node);
-    return *ret_host && *ret_node ? REASON_NONE : REASON_STORE_UNAVAILABLE;
+    if (job->host_count == 0)
+        return REASON_NO_HOST_APPROVAL;
+    err = store_node_approval(keeper->store, group, counter, act_key, &node);
+    if (err)
+        return err == ESCROW_ERR_NOT_FOUND ? REASON_NO_NODE_APPROVAL : REASON_STORE_UNAVAILABLE;
+    known = cache_approval(keeper, &node);
+    if (!known)
+        return REASON_STORE_UNAVAILABLE;
+    job->node = *known;
+    for (size_t i = 0; i < job->host_count; i++) {
+        known = cache_approval(keeper, &hosts[i]);
+        if (!known)
+            return REASON_STORE_UNAVAILABLE;
+        job->hosts[i] = *known;
+    }
+    return REASON_NONE;
+}
+
+static void keep_ticket(struct approval_cache *cache, const struct tpm_approval *approval)
+{
+    for (size_t i = 0; i < cache->used; i++) {
+        if (memcmp(cache->entries[i].signature, approval->signature, ECDSA_SIGNATURE_BYTES) == 0)
+            cache->entries[i] = *approval;
+    }
+}
+
+void keeper_approvals_keep(struct keeper *keeper, const struct tpm_release_job *job)
+{
+    keep_ticket(keeper->approvals, &job->node);
+    for (size_t i = 0; i < job->host_count; i++)
+        keep_ticket(keeper->approvals, &job->hosts[i]);
 }

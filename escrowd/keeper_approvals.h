@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "escrowd/tpm_release.h"
+#include "escrowd/tpm_jobs.h"
 #include "libescrow/reason.h"
 
 /*
@@ -16,11 +16,12 @@ struct approval_cache *approval_cache_new(void);
 void approval_cache_free(struct approval_cache *cache);
 
 /*
- * The host and the node approval for an act key in a group, borrowed until the next call.
- * REASON_NO_HOST_APPROVAL, REASON_NO_NODE_APPROVAL, REASON_STORE_UNAVAILABLE,
- * REASON_TPM_UNAVAILABLE (boot state cannot be read where several host approvals are there).
+ * The node approval for an act key in a group, and the host approvals of the group, into a job; the
+ * TPM finds out which of these is of its boot state. REASON_NO_HOST_APPROVAL,
+ * REASON_NO_NODE_APPROVAL, REASON_STORE_UNAVAILABLE.
  */
 MUST_CHECK enum reason keeper_approvals(struct keeper *keeper, const char *group,
                                         const struct tpm_name *act_key,
-                                        struct tpm_approval **ret_host,
-                                        struct tpm_approval **ret_node);
+                                        struct tpm_release_job *job);
+/* Keeps the tickets that the TPM gave for them. */
+void keeper_approvals_keep(struct keeper *keeper, const struct tpm_release_job *job);

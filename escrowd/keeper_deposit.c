@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEPOSIT_DEADLINE_MS 6000 /* until the TPM is free for it */
+
 /* The object is the template, and under the policy of its group (libescrow/tpm_policy.h). */
 static enum reason check_object(const struct keeper *keeper, const struct act *act,
                                 struct wrap_object *ret_object)
@@ -61,23 +63,19 @@ static enum reason check_place(const struct keeper *keeper, const struct act *ac
     return act->deposit.version == next ? REASON_NONE : REASON_VERSION_MISMATCH;
 }
 
-static enum reason import(struct keeper *keeper, const struct act *act,
-                          const struct wrap_object *object, struct tpm_private *ret_private)
+/* Everything about the act but its blob, by the roster, policy and versions of now. */
+static enum reason check(const struct request *request, struct wrap_object *ret_object)
 {
-    enum escrow_err err = tpm_import(
-        keeper->tpm, object, find_blob(&act->deposit, &keeper->member->names.storage), ret_private);
+    const struct keeper *keeper = request->keeper;
+    enum reason reason = request_recheck(request, ROSTER_ADMIN);
 
-    switch (err) {
-    case ESCROW_OK:
-        return REASON_NONE;
-    case ESCROW_ERR_CRYPTO:
-        return REASON_BLOB_INVALID;
-    case ESCROW_ERR_UNAVAILABLE:
-        keeper->is_tpm_well = false;
-        return REASON_TPM_UNAVAILABLE;
-    default:
-        return REASON_TPM_REFUSED;
-    }
+    if (!reason)
+        reason = check_place(keeper, request->act);
+    if (!reason)
+        reason = check_object(keeper, request->act, ret_object);
+    if (!reason)
+        reason = check_blobs(ledger_roster(keeper->ledger), &request->act->deposit);
+    return reason;
 }
 
 static void record_deposit(struct request *request)
@@ -103,28 +101,57 @@ static void record_deposit(struct request *request)
 
 void deposit_start(struct request *request)
 {
-    struct keeper *keeper = request->keeper;
     struct wrap_object object;
     enum reason reason;
 
     /* What is on its way to the log counts for the next version. */
-    keeper_flush(keeper);
+    keeper_flush(request->keeper);
     if (!request_accept(request, ACT_DEPOSIT, ROSTER_ADMIN))
         return;
-    request->private_area = calloc(1, sizeof(*request->private_area));
-    reason = request->private_area ? check_place(keeper, request->act) : REASON_INTERNAL;
-    if (!reason)
-        reason = check_object(keeper, request->act, &object);
-    if (!reason)
-        reason = check_blobs(ledger_roster(keeper->ledger), &request->act->deposit);
-    if (!reason)
-        reason = import(keeper, request->act, &object, request->private_area);
+    reason = check(request, &object);
+    if (reason)
+        request_refuse(request, reason);
+    else
+        keeper_tpm_wait(request, DEPOSIT_DEADLINE_MS);
+}
+
+void deposit_turn(struct request *request)
+{
+    CLEANUP(cleanup_free) struct tpm_import_job *job = calloc(1, sizeof(*job));
+    const struct keeper *keeper = request->keeper;
+    enum reason reason = keeper_tpm_refuses(request);
+
+    if (!reason && !job)
+        reason = REASON_INTERNAL;
+    if (reason) {
+        request_fail(request, reason);
+        return;
+    }
+    reason = check(request, &job->object);
     if (reason) {
         request_refuse(request, reason);
         return;
     }
-    request->object = object.name;
-    record_deposit(request);
+    job->job.work = tpm_import_job;
+    job->blob = *find_blob(&request->act->deposit, &keeper->member->names.storage);
+    request->object = job->object.name;
+    keeper_tpm_do(request, &TAKE(job)->job);
+}
+
+void deposit_back(struct request *request)
+{
+    const enum escrow_err err = request->job->err;
+    struct wrap_object object;
+    enum reason reason = err == ESCROW_ERR_CRYPTO ? REASON_BLOB_INVALID : keeper_tpm_reason(err);
+
+    /* Another deposit, or another roster, may have come before it. */
+    keeper_flush(request->keeper);
+    if (!reason)
+        reason = check(request, &object);
+    if (reason)
+        request_refuse(request, reason);
+    else
+        record_deposit(request);
 }
 
 void deposit_finish(struct request *request)
@@ -133,8 +160,8 @@ void deposit_finish(struct request *request)
     CLEANUP(answer_free_p) struct answer *answer = answer_new(ANSWER_DURABLE);
 
     /* Without it the version is imported again from its blob. */
-    if (store_set_private(keeper->store, &request->object, request->private_area))
-        keeper->is_import_pending = true;
+    keeper_tpm_imported(keeper, &request->object,
+                        &((const struct tpm_import_job *)request->job)->private_area);
     if (!answer) {
         request_fail(request, REASON_INTERNAL);
         return;

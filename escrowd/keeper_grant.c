@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The second half of POST /v1/release: what follows from a decision that is on disk. */
+#include "escrowd/clock.h"
 #include "escrowd/keeper_approvals.h"
 #include "escrowd/keeper_release.h"
 #include "escrowd/store_secrets.h"
@@ -17,17 +18,6 @@ static struct store_version *find_version(struct store_version *versions, size_t
             return &versions[i];
     }
     return NULL;
-}
-
-static enum reason tpm_reason(struct keeper *keeper, enum escrow_err err)
-{
-    if (!err)
-        return REASON_NONE;
-    if (err == ESCROW_ERR_UNAVAILABLE) {
-        keeper->is_tpm_well = false;
-        return REASON_TPM_UNAVAILABLE;
-    }
-    return err == ESCROW_ERR_STORE ? REASON_STORE_UNAVAILABLE : REASON_TPM_REFUSED;
 }
 
 /* The live versions of the secret, owned by the caller. */
@@ -51,9 +41,9 @@ enum reason release_check_grantable(struct request *request)
 {
     const struct act_release *wanted = &request->act->release;
     CLEANUP(cleanup_free) struct store_version *versions = NULL;
-    struct tpm_approval *host, *node;
+    CLEANUP(cleanup_free) struct tpm_release_job *job = calloc(1, sizeof(*job));
     size_t count;
-    enum reason reason = load_versions(request, &versions, &count);
+    enum reason reason = job ? load_versions(request, &versions, &count) : REASON_INTERNAL;
 
     json_decref(request->release->versions);
     request->release->versions = json_array();
@@ -68,63 +58,7 @@ enum reason release_check_grantable(struct request *request)
             reason = REASON_INTERNAL;
     }
     if (!reason)
-        reason = keeper_approvals(request->keeper, request->act->subject.group, &request->kid,
-                                  &host, &node);
-    return reason;
-}
-
-/* One object from the TPM into the answer. */
-static enum reason duplicate(struct request *request, struct store_version *version,
-                             const struct act_signature *signature, struct answer_object *object)
-{
-    struct keeper *keeper = request->keeper;
-    struct wrap_object parsed;
-    struct tpm_signer signer = {.key = request->release->key_point};
-    struct tpm_release_request wanted = {
-        .object = &parsed,
-        .private_area = &version->private_area,
-        .recipient = &request->act->release.recipient,
-        .authority = &keeper->authority_point,
-        .group = request->act->subject.group,
-        .signers = &signer,
-        .signer_count = 1,
-    };
-    enum reason reason = keeper_approvals(keeper, request->act->subject.group, &request->kid,
-                                          &wanted.host, &wanted.node);
-
-    if (!reason && wrap_object_parse(version->public_area, version->public_len, &parsed))
-        reason = REASON_STORE_UNAVAILABLE;
-    if (!reason)
-        reason = tpm_reason(keeper, keeper_import(keeper, version));
-    if (reason)
-        return reason;
-    memcpy(signer.signature, signature->signature, sizeof(signer.signature));
-    reason = tpm_reason(keeper, tpm_release(keeper->tpm, &wanted, &object->blob));
-    if (reason)
-        return reason;
-    object->name = version->object;
-    object->version = version->version;
-    object->state = version->state;
-    object->public_len = version->public_len;
-    memcpy(object->public_area, version->public_area, version->public_len);
-    memcpy(object->payload, version->payload, sizeof(object->payload));
-    return REASON_NONE;
-}
-
-static enum reason duplicate_all(struct request *request, struct answer *answer)
-{
-    const struct act_release *wanted = &request->act->release;
-    CLEANUP(cleanup_free) struct store_version *versions = NULL;
-    size_t count;
-    enum reason reason = load_versions(request, &versions, &count);
-
-    for (size_t i = 0; !reason && i < wanted->object_count; i++) {
-        struct store_version *version = find_version(versions, count, &wanted->objects[i].object);
-
-        reason = version ? duplicate(request, version, &wanted->objects[i], &answer->objects[i])
-                         : REASON_OBJECT_MISMATCH;
-    }
-    answer->object_count = wanted->object_count;
+        reason = keeper_approvals(request->keeper, request->act->subject.group, &request->kid, job);
     return reason;
 }
 
@@ -145,25 +79,146 @@ static void record_unfinished(const struct request *request, enum reason reason)
                     (unsigned long long)request->sequence);
 }
 
-static void grant(struct request *request)
+/* The grant that is recorded lets nothing out. */
+static void end_unfinished(struct request *request, enum reason reason)
 {
-    const struct release *release = request->release;
-    CLEANUP(answer_free_p) struct answer *answer = answer_new(ANSWER_GRANT);
-    enum reason reason = answer ? REASON_NONE : REASON_INTERNAL;
+    record_unfinished(request, reason);
+    request_fail(request, reason);
+}
 
+/* What one object needs in the TPM, and what is said of it in the answer already. */
+static enum reason fill_object(const struct keeper *keeper, const struct store_version *version,
+                               const struct act_signature *wanted,
+                               struct tpm_release_object *object, struct answer_object *answer)
+{
+    if (wrap_object_parse(version->public_area, version->public_len, &object->object))
+        return REASON_STORE_UNAVAILABLE;
+    object->private_area = version->private_area;
+    if (version->private_area.len == 0 &&
+        store_blob(keeper->store, &version->object, &keeper->member->names.storage, &object->blob))
+        return REASON_STORE_UNAVAILABLE;
+    memcpy(object->signature, wanted->signature, sizeof(object->signature));
+    answer->name = version->object;
+    answer->version = version->version;
+    answer->state = version->state;
+    answer->public_len = version->public_len;
+    memcpy(answer->public_area, version->public_area, version->public_len);
+    memcpy(answer->payload, version->payload, sizeof(answer->payload));
+    return REASON_NONE;
+}
+
+static enum reason fill_objects(const struct request *request, struct tpm_release_job *job,
+                                struct answer *answer)
+{
+    const struct act_release *wanted = &request->act->release;
+    CLEANUP(cleanup_free) struct store_version *versions = NULL;
+    size_t count;
+    enum reason reason = load_versions(request, &versions, &count);
+
+    for (size_t i = 0; !reason && i < wanted->object_count; i++) {
+        const struct store_version *version =
+            find_version(versions, count, &wanted->objects[i].object);
+
+        reason = version ? fill_object(request->keeper, version, &wanted->objects[i],
+                                       &job->objects[i], &answer->objects[i])
+                         : REASON_OBJECT_MISMATCH;
+    }
+    job->object_count = answer->object_count = wanted->object_count;
+    return reason;
+}
+
+static enum reason fill_job(struct request *request, struct tpm_release_job *job)
+{
+    const struct act *act = request->act;
+    struct release *release = request->release;
+
+    job->job.work = tpm_release_job;
+    job->start_by_ms = clock_boot_ms() + release_fresh_for_ms(request);
+    job->authority = request->keeper->authority_point;
+    job->recipient = act->release.recipient;
+    job->signer = release->key_point;
+    memcpy(job->group, act->subject.group, sizeof(job->group));
+    answer_free(release->answer);
+    release->answer = answer_new(ANSWER_GRANT);
+    if (!release->answer)
+        return REASON_INTERNAL;
+    release->answer->subject = act->subject;
+    release->answer->grant.epoch = release->epoch;
+    release->answer->grant.reason = release->verdict.reason;
+    memcpy(release->answer->grant.replica, act->release.replica,
+           sizeof(release->answer->grant.replica));
+    return fill_objects(request, job, release->answer);
+}
+
+/* What was decided is not true any more, or was too long ago. */
+static bool is_outdated(struct request *request)
+{
+    enum reason reason = REASON_NONE;
+
+    if (!release_is_by_roster(request))
+        reason = REASON_ROSTER_CHANGED;
+    else if (release_fresh_for_ms(request) < 0)
+        reason = REASON_FACTS_OLD;
+    if (!reason)
+        return false;
+    record_unfinished(request, reason);
+    release_ask_again(request);
+    return true;
+}
+
+void release_turn(struct request *request)
+{
+    CLEANUP(cleanup_free) struct tpm_release_job *job = NULL;
+    enum reason reason = keeper_tpm_refuses(request);
+
+    if (!reason && is_outdated(request))
+        return;
+    job = calloc(1, sizeof(*job));
+    if (!reason && !job)
+        reason = REASON_INTERNAL;
+    if (!reason)
+        reason = keeper_approvals(request->keeper, request->act->subject.group, &request->kid, job);
+    if (!reason)
+        reason = fill_job(request, job);
+    if (reason)
+        end_unfinished(request, reason);
+    else
+        keeper_tpm_do(request, &TAKE(job)->job);
+}
+
+/* What the TPM made is of use whatever becomes of the request. */
+static void keep_results(struct request *request, const struct tpm_release_job *job)
+{
+    keeper_approvals_keep(request->keeper, job);
+    for (size_t i = 0; i < job->object_count; i++) {
+        const struct tpm_release_object *object = &job->objects[i];
+
+        if (object->blob.duplicate_len && object->private_area.len)
+            keeper_tpm_imported(request->keeper, &object->object.name, &object->private_area);
+    }
+}
+
+void release_back(struct request *request)
+{
+    const struct tpm_release_job *job = (const struct tpm_release_job *)request->job;
+    struct answer *answer = request->release->answer;
+    enum reason reason = keeper_tpm_reason(job->job.err);
+
+    keep_results(request, job);
     if (!reason && request->is_gone)
         reason = REASON_ROLE_DOWN;
-    if (!reason)
-        reason = duplicate_all(request, answer);
-    if (reason) {
-        record_unfinished(request, reason);
-        request_fail(request, reason);
+    /* A key that was revoked while the TPM worked for it gets nothing of what came of that. */
+    if (reason == REASON_FACTS_OLD || (!reason && !release_is_by_roster(request))) {
+        record_unfinished(request, reason ? reason : REASON_ROSTER_CHANGED);
+        release_ask_again(request);
         return;
     }
-    answer->subject = request->act->subject;
-    answer->grant.epoch = release->epoch;
-    answer->grant.reason = release->verdict.reason;
-    memcpy(answer->grant.replica, request->act->release.replica, sizeof(answer->grant.replica));
+    if (reason) {
+        end_unfinished(request, reason);
+        return;
+    }
+    for (size_t i = 0; i < job->object_count; i++)
+        answer->objects[i].blob = job->objects[i].released;
     request_sign(request, answer);
 }
 
@@ -219,12 +274,7 @@ void release_finish(struct request *request)
         reply_needs_approval(request);
         return;
     case POLICY_ALLOW:
-        if (release_is_fresh(request) && release_is_by_roster(request)) {
-            grant(request);
-            return;
-        }
-        record_unfinished(request, REASON_DEADLINE);
-        release_ask_again(request);
+        keeper_tpm_wait(request, release->deadline_ms - clock_boot_ms());
         return;
     case POLICY_WAIT:
         break;

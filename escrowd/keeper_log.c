@@ -2,12 +2,10 @@
 /* Log and store of keeper_state.h. */
 #include "escrowd/clock.h"
 #include "escrowd/keeper_state.h"
-#include "escrowd/store_secrets.h"
 #include "libescrow/log.h"
 
 #include <string.h>
 
-#define IMPORTS_PER_SECOND 10
 #define COMMIT_DELAY_MS 10
 
 void keeper_record(const struct keeper *keeper, enum audit_event event,
@@ -64,45 +62,6 @@ static void catch_up(struct keeper *keeper)
     keeper->is_import_pending = true;
 }
 
-enum escrow_err keeper_import(struct keeper *keeper, struct store_version *version)
-{
-    struct wrap_object object;
-    struct wrap_blob blob;
-    enum escrow_err err;
-
-    if (version->private_area.len)
-        return ESCROW_OK;
-    err = wrap_object_parse(version->public_area, version->public_len, &object);
-    if (!err)
-        err = store_blob(keeper->store, &version->object, &keeper->member->names.storage, &blob);
-    if (!err)
-        err = tpm_import(keeper->tpm, &object, &blob, &version->private_area);
-    if (!err)
-        err = store_set_private(keeper->store, &version->object, &version->private_area);
-    if (err == ESCROW_ERR_UNAVAILABLE)
-        keeper->is_tpm_well = false;
-    return err;
-}
-
-/* After the store was rebuilt: the TPM's private areas are made again from this member's blobs. */
-static void import_some(struct keeper *keeper)
-{
-    struct store_version version = {0}; /* 0: none was read */
-    enum escrow_err err = ESCROW_OK;
-
-    for (int i = 0; !err && i < IMPORTS_PER_SECOND; i++) {
-        err = store_next_unimported(keeper->store, &version);
-        if (!err)
-            err = keeper_import(keeper, &version);
-    }
-    if (!err || err == ESCROW_ERR_UNAVAILABLE)
-        return;
-    keeper->is_import_pending = false;
-    if (err != ESCROW_ERR_NOT_FOUND)
-        log_error("version %u (record of a deposit) cannot be imported: %s",
-                  (unsigned)version.version, escrow_err_name(err));
-}
-
 void keeper_mend(struct keeper *keeper)
 {
     /* A log that can be written again may have a record that the store could not take. */
@@ -110,7 +69,5 @@ void keeper_mend(struct keeper *keeper)
         keeper->is_store_behind = true;
     if (keeper->audit && !audit_trouble(keeper->audit) && keeper->is_store_behind)
         catch_up(keeper);
-    if (keeper->is_import_pending && keeper->is_tpm_well && !keeper->is_store_behind)
-        import_some(keeper);
     keeper_tell_status(keeper);
 }

@@ -121,7 +121,7 @@ static void write_tpm(FILE *out, const struct keeper *keeper)
 {
     struct tpm_numbers numbers;
 
-    tpm_numbers(keeper->tpm, &numbers);
+    tpm_thread_numbers(keeper->tpm_use.thread, &numbers);
     metric_single(out, "tpm_commands_total", METRIC_COUNTER, "Commands that were sent to the TPM.",
                   (int64_t)numbers.commands);
     metric_family(out, "tpm_errors_total", METRIC_COUNTER,

@@ -98,6 +98,7 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     keeper->config = config;
     usage_init(IPC_PEER_KEEPER, config, &keeper->usage);
     LIST_INIT(&keeper->requests);
+    keeper_tpm_init(keeper);
     /* What SQLite makes beside the database is as private as the database. */
     umask(077);
     keeper->nonces = nonces_new();
@@ -118,7 +119,10 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
 
 void keeper_close(struct keeper *keeper)
 {
+    keeper->is_stopping = true;
+    keeper_tpm_stop(keeper);
     requests_drop(keeper);
+    keeper_tpm_deinit(keeper);
     usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);
     if (keeper->watch)

@@ -22,6 +22,7 @@ void release_free(struct release *release)
     if (release->round)
         round_free(release->round);
     json_decref(release->versions);
+    answer_free(release->answer);
     free(release);
 }
 
@@ -33,6 +34,7 @@ static enum reason check_place(const struct request *request, struct release *re
     const struct act *act = request->act;
     const struct roster_key *key = roster_find_key(ledger_roster(keeper->ledger), &request->kid);
     const struct policy_group *group = policy_find_group(keeper->policy, act->subject.group);
+    enum reason reason;
 
     if (!group)
         return REASON_GROUP_UNKNOWN;
@@ -42,10 +44,9 @@ static enum reason check_place(const struct request *request, struct release *re
     }
     if (!release->target.group)
         return REASON_DATABASE_UNKNOWN;
-    if (!key || strcmp(key->identity, request->identity) != 0)
-        return REASON_KEY_UNKNOWN;
-    if (!roster_key_covers(key, group->name))
-        return REASON_ROLE_NOT_ALLOWED;
+    reason = request_recheck(request, ROSTER_AGENT);
+    if (reason)
+        return reason;
     release->replica = policy_find_replica(group, act->release.replica);
     if (!release->replica || !roster_key_has_instance(key, act->release.replica))
         return REASON_REPLICA_UNKNOWN;
@@ -309,12 +310,12 @@ static void wait_on(struct request *request, int64_t elapsed_ms)
         request_set_timer(request, next_ms - elapsed_ms);
 }
 
-bool release_is_fresh(const struct request *request)
+int64_t release_fresh_for_ms(const struct request *request)
 {
     const struct release *release = request->release;
 
-    return round_facts(release->round)->elapsed_ms <=
-           RELEASE_FACTS_MAX_MS + release->target.group->rival_wait_ms;
+    return RELEASE_FACTS_MAX_MS + release->target.group->rival_wait_ms -
+           round_facts(release->round)->elapsed_ms;
 }
 
 void release_facts(struct request *request)
@@ -322,6 +323,11 @@ void release_facts(struct request *request)
     const struct release *release = request->release;
     int64_t elapsed_ms = round_facts(release->round)->elapsed_ms;
 
+    /* It would not reach the TPM any more: nothing is decided that the next keeper would not. */
+    if (request->keeper->is_stopping) {
+        request_fail(request, REASON_SHUTTING_DOWN);
+        return;
+    }
     if (!release_is_by_roster(request)) {
         release_ask_again(request);
         return;
@@ -332,7 +338,7 @@ void release_facts(struct request *request)
         request_fail(request, REASON_STORE_UNAVAILABLE);
     else if (release->verdict.outcome == POLICY_WAIT)
         wait_on(request, elapsed_ms);
-    else if (release->verdict.outcome == POLICY_ALLOW && !release_is_fresh(request))
+    else if (release->verdict.outcome == POLICY_ALLOW && release_fresh_for_ms(request) < 0)
         release_ask_again(request);
     else
         record_decision(request);

@@ -29,6 +29,7 @@ struct release {
     struct policy_verdict verdict;
     uint64_t epoch;
     uint64_t roster_version; /* by which the act was checked */
+    struct answer *answer;   /* the grant, but for what the TPM makes of the objects */
 };
 
 /*
@@ -36,8 +37,8 @@ struct release {
  * versions and both approvals are there. REASON_NONE or why not.
  */
 MUST_CHECK enum reason release_check_grantable(struct request *request);
-/* The facts are young enough for a grant. */
-bool release_is_fresh(const struct request *request);
+/* How long the facts will be young enough for a grant; negative: they are not any more. */
+int64_t release_fresh_for_ms(const struct request *request);
 /* The roster by which the act was checked is still in force. */
 bool release_is_by_roster(const struct request *request);
 /* The decision is no longer good: asks all replicas again, or gives up. From any context. */

@@ -2,6 +2,7 @@
 #include "escrowd/keeper_request.h"
 
 #include "escrowd/keeper_state.h"
+#include "escrowd/keeper_tpm.h"
 #include "libescrow/encode.h"
 
 #include <stdlib.h>
@@ -18,23 +19,25 @@
 
 typedef void (*step_fn)(struct request *request);
 
-/* What each route does first, and after its record is durable. */
+/* What each route does first, after its record is durable, and about the TPM. */
 static const struct handler {
     step_fn start;
     step_fn finish;
+    step_fn turn;
+    step_fn back;
 } handlers[ROUTE_COUNT] = {
-    [ROUTE_HEALTH] = {query_health, NULL},
-    [ROUTE_ROSTER] = {query_roster, NULL},
-    [ROUTE_CHALLENGE] = {challenge_start, NULL},
-    [ROUTE_DEPOSIT] = {deposit_start, deposit_finish},
-    [ROUTE_RELEASE] = {release_start, release_finish},
-    [ROUTE_RECEIPT] = {receipt_start, receipt_finish},
-    [ROUTE_ORDERS] = {orders_start, NULL},
-    [ROUTE_ORDER] = {order_start, order_finish},
-    [ROUTE_PUBLISH] = {publish_start, publish_finish},
-    [ROUTE_SECRETS] = {query_secrets, NULL},
-    [ROUTE_STATUS] = {query_status, NULL},
-    [ROUTE_AUDIT] = {query_audit, NULL},
+    [ROUTE_HEALTH] = {.start = query_health},
+    [ROUTE_ROSTER] = {.start = query_roster},
+    [ROUTE_CHALLENGE] = {.start = challenge_start},
+    [ROUTE_DEPOSIT] = {deposit_start, deposit_finish, deposit_turn, deposit_back},
+    [ROUTE_RELEASE] = {release_start, release_finish, release_turn, release_back},
+    [ROUTE_RECEIPT] = {.start = receipt_start, .finish = receipt_finish},
+    [ROUTE_ORDERS] = {.start = orders_start},
+    [ROUTE_ORDER] = {.start = order_start, .finish = order_finish},
+    [ROUTE_PUBLISH] = {.start = publish_start, .finish = publish_finish},
+    [ROUTE_SECRETS] = {.start = query_secrets},
+    [ROUTE_STATUS] = {.start = query_status},
+    [ROUTE_AUDIT] = {.start = query_audit},
 };
 
 static void request_free(struct request *request)
@@ -48,7 +51,7 @@ static void request_free(struct request *request)
         release_free(request->release);
     if (request->act)
         act_free(request->act);
-    free(request->private_area);
+    free(request->job);
     free(request->body);
     free(request);
 }
@@ -84,6 +87,15 @@ void request_advance(struct request *request, enum request_event event)
         /* The record is somewhere between queue and disk: whatever else happens waits for it. */
         if (event == REQUEST_DURABLE)
             finish(request);
+        break;
+    case REQUEST_QUEUED:
+        /* Its turn, or the end of its waiting: the step sees which. */
+        keeper_tpm_leave(request);
+        handlers[request->route].turn(request);
+        break;
+    case REQUEST_AT_TPM:
+        if (event == REQUEST_BACK)
+            handlers[request->route].back(request);
         break;
     case REQUEST_WAITING:
         if (event == REQUEST_GONE)

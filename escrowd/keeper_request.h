@@ -19,11 +19,14 @@
  */
 struct keeper;
 struct release;
+struct tpm_job;
 
 enum request_state {
     REQUEST_NEW = 1,
     REQUEST_ASKING,    /* the replicas (release) */
     REQUEST_RECORDING, /* a record of it is on its way to the disk */
+    REQUEST_QUEUED,    /* waits for its turn at the TPM */
+    REQUEST_AT_TPM,    /* the TPM's thread has its job */
     REQUEST_WAITING,   /* for an order */
     REQUEST_ANSWERED,
 };
@@ -32,6 +35,8 @@ enum request_event {
     REQUEST_START = 1,
     REQUEST_FACTS,    /* a replica answered */
     REQUEST_DURABLE,  /* the record is on disk and folded, or could not be: durable_err */
+    REQUEST_TURN,     /* the TPM is free for it */
+    REQUEST_BACK,     /* its job is done */
     REQUEST_ORDER,    /* a new order */
     REQUEST_DEADLINE, /* its timer went off */
     REQUEST_GONE,     /* nobody waits for the reply any more */
@@ -58,9 +63,14 @@ struct request {
     enum escrow_err durable_err;
     uint64_t sequence;
 
-    struct release *release;          /* ROUTE_RELEASE */
-    struct tpm_private *private_area; /* ROUTE_DEPOSIT: what the TPM made of the blob */
-    struct tpm_name object;           /* ROUTE_DEPOSIT */
+    /* Of its use of the TPM (keeper_tpm.h). */
+    TAILQ_ENTRY(request) in_queue;
+    uint64_t round;
+    int64_t turn_by_ms;  /* CLOCK_BOOTTIME */
+    struct tpm_job *job; /* the thread's while REQUEST_AT_TPM */
+
+    struct release *release; /* ROUTE_RELEASE */
+    struct tpm_name object;  /* ROUTE_DEPOSIT */
 
     bool is_gone;
     unsigned depth; /* request_advance calls that are on the stack */
@@ -117,17 +127,27 @@ unsigned request_needs(enum act_kind kind);
  * that the key covers the group. Fills act and kid. False: the request has been answered.
  */
 MUST_CHECK bool request_accept(struct request *request, enum act_kind kind, enum roster_role role);
+/* REASON_NONE if that act would still be accepted by the roster of now. */
+enum reason request_recheck(const struct request *request, enum roster_role role);
 /* For routes without an act: the channel's identity has this role (0: any) in the roster. */
 MUST_CHECK bool request_has_role(struct request *request, unsigned roles);
 #define REQUEST_ROLE(role) (1U << (role))
 
-/* The steps of each route: start, and what follows when the record is durable. */
+/*
+ * The steps of each route: start, and what follows when the record is durable; where it needs the
+ * TPM, what it does when its turn comes (or cannot come: keeper_tpm_refuses) and when its job is
+ * back.
+ */
 void challenge_start(struct request *request);
 void deposit_start(struct request *request);
+void deposit_turn(struct request *request);
+void deposit_back(struct request *request);
 void deposit_finish(struct request *request);
 void release_start(struct request *request);
 void release_facts(struct request *request);
 void release_finish(struct request *request);
+void release_turn(struct request *request);
+void release_back(struct request *request);
 void release_free(struct release *release);
 void receipt_start(struct request *request);
 void receipt_finish(struct request *request);

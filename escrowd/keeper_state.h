@@ -8,6 +8,7 @@
 #include "escrowd/keeper_metrics.h"
 #include "escrowd/keeper_probers.h"
 #include "escrowd/keeper_request.h"
+#include "escrowd/keeper_tpm.h"
 #include "escrowd/keeper_watch.h"
 #include "escrowd/ledger.h"
 #include "escrowd/nonce.h"
@@ -47,8 +48,8 @@ struct keeper {
 
     struct keeper_member *member;
     struct jws_signer answer_signer;
-    struct tpm *tpm;
-    int64_t next_tpm_check_ms;
+    struct tpm *tpm; /* from keeper_tpm_start on the thread's */
+    struct keeper_tpm tpm_use;
     struct approval_cache *approvals;
 
     struct store *store;
@@ -114,10 +115,5 @@ MUST_CHECK enum escrow_err keeper_append(struct keeper *keeper, const struct aud
 void keeper_flush(struct keeper *keeper);
 /* The same if the commit has been put off for long: a peer that never pauses does not delay it. */
 void keeper_flush_late(struct keeper *keeper);
-/* Once a second: brings log and store back, and imports what has not been imported. */
+/* Once a second: brings log and store back. */
 void keeper_mend(struct keeper *keeper);
-
-/* The private area of a version, imported now if it was not. As tpm_import, and ESCROW_ERR_STORE.
- */
-struct store_version;
-MUST_CHECK enum escrow_err keeper_import(struct keeper *keeper, struct store_version *version);

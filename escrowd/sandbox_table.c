@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* ---- keeper: TPM, store and log; no network ---- */
+/* ---- keeper: TPM (by a thread), store and log; no network ---- */
 
 static const struct sandbox_rule keeper_rules[] = {
     /* the event loop, with libevent's precise timers */
@@ -28,6 +28,9 @@ static const struct sandbox_rule keeper_rules[] = {
     /* a TPM behind a socket with a path; a device is opened */
     SANDBOX_CALLS("connect sendto"),
     SANDBOX_IF("socket", 0, AF_UNIX),
+    /* the TPM's thread, which starts after the sandbox and so is in it */
+    SANDBOX_THREADS,
+    SANDBOX_CALLS("eventfd2 rseq set_robust_list"),
 };
 
 /* NULL for a TPM behind a socket, which Landlock does not govern. */
@@ -43,6 +46,7 @@ static const char *tpm_device(const struct escrowd_config *config)
 static void plan_keeper(const struct escrowd_config *config, struct sandbox_plan *plan)
 {
     plan->descriptors = 512;
+    plan->has_threads = true;
     sandbox_allow_path(plan, config->state_folder, SANDBOX_WRITE);
     sandbox_allow_path(plan, config->audit_folder, SANDBOX_WRITE);
     sandbox_allow_path(plan, config->authority_file, SANDBOX_READ);

@@ -179,6 +179,10 @@ static const struct {
     [REASON_PROBER_AWAY] = {"prober_away", 503, "An instance of the policy has no prober now."},
     [REASON_CA_EXPIRING] = {"ca_expiring", 503,
                             "A CA in use expires within 30 days, or has expired."},
+    [REASON_FACTS_OLD] = {"facts_old", 503,
+                          "What the replicas said is too old now: they are asked again."},
+    [REASON_ROSTER_CHANGED] = {"roster_changed", 503,
+                               "The roster changed after the decision: it is decided again."},
 };
 
 const char *reason_code(enum reason reason)

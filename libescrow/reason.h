@@ -101,8 +101,10 @@ enum reason {
     REASON_OWN_CERTIFICATE_EXPIRED,
     REASON_OWN_CERTIFICATE_EXPIRING, /* within 30 days */
     REASON_LOG_SPACE_LOW,
-    REASON_PROBER_AWAY, /* an instance has no prober now */
-    REASON_CA_EXPIRING, /* within 30 days, or has */
+    REASON_PROBER_AWAY,    /* an instance has no prober now */
+    REASON_CA_EXPIRING,    /* within 30 days, or has */
+    REASON_FACTS_OLD,      /* what was decided rests on facts that are too old now */
+    REASON_ROSTER_CHANGED, /* what was decided is by a roster that is not in force any more */
     REASON_COUNT,
 };
 

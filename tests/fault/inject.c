@@ -30,7 +30,7 @@ struct shared {
 
 static struct shared *shared;
 static bool is_here;
-static unsigned held; /* a call may hold inside another that holds */
+static _Thread_local unsigned held; /* a call may hold inside another that holds */
 
 void inject_init(void)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The acts of keeper_fixture.h, and the log. */
+/* The acts of keeper_fixture.h, the log, and the metrics. */
+#include "escrowd/check.h"
 #include "libescrow/json.h"
 #include "libescrow/rpc.h"
 #include "tests/unit/keeper_parts.h"
@@ -279,4 +280,45 @@ unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reas
                  (!reason || (found && strcmp(found, reason) == 0));
     }
     return count;
+}
+
+void fx_note_observed(struct keeper_fixture *fx, const struct ipc_message *message)
+{
+    static const char name[] = "\nescrowd_tpm_commands_total ";
+    struct check checks[CHECK_OF_KEEPER];
+    CLEANUP(cleanup_free) char *metrics = NULL;
+    const char *text, *found;
+    size_t len;
+
+    OK(ipc_get_observed(message, checks, &text, &len));
+    metrics = strndup(text, len);
+    found = metrics ? strstr(metrics, name) : NULL;
+    if (!found)
+        fx_fail("the metrics lack", name);
+    fx->tpm_commands = strtoull(found + strlen(name), NULL, 10);
+    fx->observed++;
+}
+
+static bool is_observed(struct keeper_fixture *fx)
+{
+    return fx->observed > 0;
+}
+
+uint64_t fx_tpm_commands(struct keeper_fixture *fx)
+{
+    fx->observed = 0;
+    OK(ipc_send(fx->front_fd, IPC_OBSERVE, 0, NULL, FX_DEADLINE_MS));
+    fx_until(fx, is_observed);
+    return fx->tpm_commands;
+}
+
+void fx_wait_count(struct keeper_fixture *fx, const char *event, const char *reason, unsigned count)
+{
+    const int64_t deadline_ms = fx_now_ms() + FX_DEADLINE_MS;
+    unsigned found;
+
+    while ((found = fx_count(fx, event, reason)) < count && fx_now_ms() < deadline_ms)
+        fx_serve(fx, 10);
+    if (found != count)
+        fx_fail("another number of records than expected", event);
 }

@@ -305,8 +305,10 @@ static void serve_front(struct keeper_fixture *fx)
         lose_requests(fx);
         return;
     }
-    if (message.type == IPC_OBSERVED)
+    if (message.type == IPC_OBSERVED) {
+        fx_note_observed(fx, &message);
         return;
+    }
     OK(ipc_get_reply(&message, &reply));
     if (fx->on_reply)
         fx->on_reply(fx, message.id, &reply);

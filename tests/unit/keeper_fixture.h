@@ -95,6 +95,8 @@ struct keeper_fixture {
     unsigned asked; /* questions to probers so far */
     unsigned front_restarts;
     uint64_t last_ping, last_pong; /* ids */
+    uint64_t tpm_commands;         /* by the metrics that came last */
+    unsigned observed;             /* how often they came since they were asked for */
     /* Called for every reply before it is the fixture's; NULL: nobody. */
     void (*on_reply)(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply);
     unsigned late;   /* requests that front's deadline answered */
@@ -129,6 +131,10 @@ void fx_wait_front_restarts(struct keeper_fixture *fx, unsigned count);
 void fx_wait_restarts(struct keeper_fixture *fx, int replica, unsigned count);
 /* Until a new ping is answered; how long that took, in ms. */
 int64_t fx_ping(struct keeper_fixture *fx);
+/* Commands that the keeper has sent to its TPM, by its metrics. */
+uint64_t fx_tpm_commands(struct keeper_fixture *fx);
+/* IPC_OBSERVED has come. */
+void fx_note_observed(struct keeper_fixture *fx, const struct ipc_message *message);
 /* Serves one message of every channel that has one. */
 void fx_serve(struct keeper_fixture *fx, int timeout_ms);
 /* The keeper's open descriptors, and its resident memory in bytes. */
@@ -203,6 +209,10 @@ json_t *fx_log(struct keeper_fixture *fx);
 json_t *fx_log_from(struct keeper_fixture *fx, uint64_t sequence);
 /* How many records have this event, and this reason (NULL: any). */
 unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reason);
+/* Waits until there are as many: a record that need not come before a reply comes a little later.
+ */
+void fx_wait_count(struct keeper_fixture *fx, const char *event, const char *reason,
+                   unsigned count);
 /* The reasons for which the keeper is not ready, as GET /v1/health has them. */
 bool fx_lacks(struct keeper_fixture *fx, enum reason reason);
 /* Waits until it does, or does not, for at most the deadline. */

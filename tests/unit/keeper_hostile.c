@@ -13,7 +13,8 @@ void fx_run_with(struct keeper_fixture *fx, const char *lines)
 {
     FILE *policy;
 
-    fx_shut_down(fx);
+    if (fx->pid)
+        fx_shut_down(fx);
     policy = fopen(fx->config.policy_file, "ae");
     if (!policy || fputs(lines, policy) < 0 || fclose(policy) != 0)
         fx_fail(fx->config.policy_file, strerror(errno));

@@ -89,7 +89,7 @@ static void test_tpm_killed_in_the_middle(void **state)
     assert_int_equal(fx->reply.status, 503);
     assert_true(fx_lacks(fx, REASON_TPM_UNAVAILABLE));
     assert_not_released(fx, REASON_TPM_UNAVAILABLE);
-    assert_int_equal(fx_count(fx, "unfinished", "tpm_unavailable"), 1);
+    fx_wait_count(fx, "unfinished", "tpm_unavailable", 1);
 
     swtpm_restart(&fx->swtpm);
     fx_wait_lacks(fx, REASON_TPM_UNAVAILABLE, false);
