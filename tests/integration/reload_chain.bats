@@ -185,3 +185,38 @@ publish_new() {
     [ "$(cat "$CHAIN/run/sql2/roster")" -gt "$before" ]
     [ "$(cat "$CHAIN/run/sql2/roster")" = "$(ctl status --output json | jq '.escrowds[0].roster')" ]
 }
+
+# records JQ-CONDITION: how many records of the audit log fulfil it.
+records() {
+    cat "$CHAIN"/audit/*.jsonl | jq -s "[.[] | select($1)] | length"
+}
+
+# slow_tpm MS: from now on escrowd's TPM takes so much longer for each command.
+slow_tpm() {
+    "$BUILD/tests/bench/bench_tpm_proxy" "$CHAIN/run/slow" "$CHAIN/tpm/sock" "${1}000" \
+        "$CHAIN/run/commands" >"$CHAIN/log/proxy" 2>&1 3>&- &
+    CHAIN_PIDS[proxy]=$!
+    wait_log proxy ready
+    CHAIN_TPM=$CHAIN/run/slow
+    end escrowd
+    chain_escrowd
+}
+
+@test "a certificate that is revoked while the TPM works for its release gets nothing of it" {
+    start
+    chain_deposit <<<"$PASSWORD"
+    slow_tpm 200
+    chain_agents
+    # The list is made beforehand, so that it counts in the moment it is wanted.
+    cp -r "$CHAIN/ca" "$CHAIN/ca-next"
+    "$CHAIN_CERTS" revoke "$CHAIN/ca-next" "$CHAIN/pki/agent-sql2.pem"
+    sim failover SQL2
+    wait_log escrowd 'release record=.* decision=allow' 1 60
+    mv "$CHAIN/ca-next/crl.pem" "$CHAIN/ca/crl.pem"
+    kill -HUP "${CHAIN_PIDS[escrowd]}"
+    wait_log escrowd 'spiffe://test/agent/sql2 is refused while it waits: certificate_revoked'
+    wait_log escrowd 'unfinished record=.* reason=role_down' 1 60
+    assert_equal "$(records '.event == "receipt"')" 0
+    wait_log escrowd 'unproved record=.* reason=certificate_revoked' 1 90
+    assert_equal "$(records '.event == "release"')" 1
+}
