@@ -31,7 +31,7 @@ struct front {
     struct tls *tls;
     int64_t loaded_ms; /* Unix time at which tls was loaded */
     struct evhttp *http;
-    struct event *tell_timer;
+    struct event *second_timer;
     struct refusals *refusals; /* since the keeper was told the last time */
     struct log_limit refusal_lines;
     struct front_connections *connections;
@@ -147,11 +147,14 @@ static void tell(struct front *front)
         refusals_flush(front->refusals, clock_boot_ms(), true, tell_one, front);
 }
 
-static void on_tell_timer(evutil_socket_t fd, short events, void *argument)
+static void on_second(evutil_socket_t fd, short events, void *argument)
 {
+    struct front *front = argument;
+
     (void)fd;
     (void)events;
-    tell(argument);
+    tell(front);
+    front_connections_tick(front->connections);
 }
 
 /* ---- the role ---- */
@@ -309,10 +312,10 @@ static enum escrow_err set_up(struct front *front, const struct escrowd_config *
     if (err)
         return err;
     front->base = front_order_base_new();
-    front->tell_timer =
-        front->base ? event_new(front->base, -1, EV_PERSIST, on_tell_timer, front) : NULL;
+    front->second_timer =
+        front->base ? event_new(front->base, -1, EV_PERSIST, on_second, front) : NULL;
     front->refusals = refusals_new();
-    if (!front->tell_timer || event_add(front->tell_timer, &second) < 0 || !front->refusals)
+    if (!front->second_timer || event_add(front->second_timer, &second) < 0 || !front->refusals)
         return ESCROW_ERR_NO_MEMORY;
     err = set_up_http(front, config, descriptors->listener);
     if (!err)
@@ -330,8 +333,8 @@ static void deinit(struct front *front)
         front_connections_stop(front->connections);
     if (front->http)
         evhttp_free(front->http);
-    if (front->tell_timer)
-        event_free(front->tell_timer);
+    if (front->second_timer)
+        event_free(front->second_timer);
     if (front->base)
         event_base_loop(front->base, EVLOOP_NONBLOCK); /* libevent closes connections there */
     front_connections_free(front->connections);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define RETRY_MS 100
 #define GRACE_MS 250 /* less than a second */
@@ -189,6 +190,10 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
         TAILQ_REMOVE(&owner->open, connection, entries);
         owner->config.counts->open = --owner->count;
     }
+    /* libevent closes what it finds in the SSL, and has not looked whether it could put it there.
+     */
+    if (connection->fd >= 0 && !SSL_get_wbio(connection->ssl))
+        close(connection->fd);
     front_order_leave(owner->order, &connection->place);
     event_free(connection->deadline);
     connection_free(connection);
@@ -198,17 +203,26 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
         owner->config.on_none(owner->config.argument);
 }
 
+/* Only a mark: of those that evhttp has not taken. */
+static void on_forgotten(struct bufferevent *bufferevent, void *argument)
+{
+    (void)bufferevent;
+    (void)argument;
+}
+
 /* The bufferevent has no descriptor yet: evhttp sets it. */
 static struct front_connection *connection_new(struct front_connections *owner)
 {
     struct front_connection *connection = calloc(1, sizeof(*connection));
     SSL *ssl = connection ? SSL_new(tls_context(owner->config.tls)) : NULL;
+    struct bufferevent *bufferevent;
 
     if (!ssl) {
         free(connection);
         return NULL;
     }
     connection->owner = owner;
+    connection->fd = -1;
     connection->ssl = ssl;
     connection->tls = tls_share(owner->config.tls);
     connection->deadline = evtimer_new(owner->config.base, on_deadline, connection);
@@ -220,10 +234,12 @@ static struct front_connection *connection_new(struct front_connections *owner)
         return NULL;
     }
     /* From here on the connection goes with the SSL, which goes even if this fails. */
-    connection->bufferevent = bufferevent_openssl_socket_new(
-        owner->config.base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
-    if (!connection->bufferevent)
+    bufferevent = bufferevent_openssl_socket_new(owner->config.base, -1, ssl,
+                                                 BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
+    if (!bufferevent)
         return NULL;
+    connection->bufferevent = bufferevent;
+    bufferevent_setcb(bufferevent, on_forgotten, NULL, NULL, NULL);
     if (!evbuffer_add_cb(bufferevent_get_input(connection->bufferevent), on_input, connection) ||
         !evbuffer_add_cb(bufferevent_get_output(connection->bufferevent), on_output, connection)) {
         bufferevent_free(connection->bufferevent);
@@ -290,14 +306,17 @@ static void prepare(struct front_connections *owner)
     try_again(owner, RETRY_MS);
 }
 
+void front_connections_tick(struct front_connections *connections)
+{
+    if (!connections->is_stopping)
+        prepare(connections);
+}
+
 static void on_retry(evutil_socket_t fd, short events, void *argument)
 {
-    struct front_connections *owner = argument;
-
     (void)fd;
     (void)events;
-    if (!owner->is_stopping)
-        prepare(owner);
+    front_connections_tick(argument);
 }
 
 static void give_way(struct front_connection *connection)
@@ -329,17 +348,30 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
     return connection->bufferevent;
 }
 
-/* By now evhttp has given them their descriptors, and nothing of them was read yet. */
+/*
+ * By now evhttp has given them their descriptors and its own callbacks, and nothing of them was
+ * read yet. Where it had no memory for one it has freed it, or forgotten it as it was made.
+ */
 static void on_place(evutil_socket_t fd, short events, void *argument)
 {
     struct front_connections *owner = argument;
-    struct front_connection *connection = TAILQ_FIRST(&owner->open);
+    struct front_connection *connection = TAILQ_FIRST(&owner->open), *next;
 
     (void)fd;
     (void)events;
-    for (; connection && !connection->has_place; connection = TAILQ_NEXT(connection, entries)) {
+    for (; connection && !connection->has_place; connection = next) {
+        struct bufferevent *bufferevent = connection->bufferevent;
+        bufferevent_data_cb reader = NULL;
+
+        next = TAILQ_NEXT(connection, entries);
         connection->has_place = true;
-        front_order_enter(owner->order, &connection->place, connection->bufferevent);
+        bufferevent_getcb(bufferevent, &reader, NULL, NULL, NULL);
+        if (reader == on_forgotten) {
+            bufferevent_free(bufferevent);
+        } else if (reader) {
+            connection->fd = bufferevent_getfd(bufferevent);
+            front_order_enter(owner->order, &connection->place, bufferevent);
+        }
     }
 }
 

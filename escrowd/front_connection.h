@@ -39,6 +39,7 @@ struct front_connection {
     TAILQ_ENTRY(front_connection) entries;
     struct front_connections *owner;
     struct bufferevent *bufferevent;
+    int fd;                       /* of the bufferevent, or -1 */
     SSL *ssl;                     /* of the bufferevent; lives exactly as long as this struct */
     struct tls *tls;              /* that the SSL was made from */
     struct tls_verified verified; /* the peer, by what came after that */
@@ -92,6 +93,9 @@ struct front_connection *front_connection_of(struct front_connections *connectio
 
 /* From now on connections are made from tls, which the owner may free then. */
 void front_connections_renew(struct front_connections *connections, struct tls *tls);
+
+/* Now and then: lets the next connection in, where even a timer to try that again was lacking. */
+void front_connections_tick(struct front_connections *connections);
 
 /*
  * False if this identity has too many connections whose clients wait for replies, or this
