@@ -2,6 +2,7 @@
 #include "tests/fault/fault_keeper.h"
 
 #include "libescrow/json.h"
+#include "tests/fault/sanitizer_exit.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -10,31 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What ASan, UBSan and LSan end a process with; the exit codes of escrowd are smaller. */
-#define SANITIZER_EXIT 99
 /* Longer than a keeper needs for any work here that it answers at all. */
 #define FRONT_MS 4000
-
-/* NOLINTBEGIN(readability-identifier-naming): the sanitizers call them by these names */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "exitcode=99";
-}
-
-const char *__ubsan_default_options(void);
-const char *__ubsan_default_options(void)
-{
-    return "exitcode=99";
-}
-
-const char *__lsan_default_options(void);
-const char *__lsan_default_options(void)
-{
-    return "exitcode=99";
-}
-
-/* NOLINTEND(readability-identifier-naming) */
 
 /* ---- the work ---- */
 

@@ -5,7 +5,10 @@
 #include "tests/fault/inject.h"
 #include "tests/fault/inject_libraries.h"
 
+#include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
+#include <event2/http.h>
 #include <openssl/crypto.h>
 #include <openssl/ecdsa.h>
 #include <openssl/evp.h>
@@ -14,6 +17,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
+#include <openssl/ssl.h>
 #include <sqlite3.h>
 
 #include <dirent.h>
@@ -64,6 +68,30 @@ EVP_KDF_CTX *__wrap_EVP_KDF_CTX_new(EVP_KDF *kdf)
     context = __real_EVP_KDF_CTX_new(kdf);
     inject_hold(false);
     return context;
+}
+
+/* libevent 2.1.12 itself dies where a bufferevent of TLS gets no buffers. */
+struct bufferevent *__real_bufferevent_openssl_socket_new(struct event_base *base, int fd, SSL *ssl,
+                                                          enum bufferevent_ssl_state state,
+                                                          int options);
+struct bufferevent *__wrap_bufferevent_openssl_socket_new(struct event_base *base, int fd, SSL *ssl,
+                                                          enum bufferevent_ssl_state state,
+                                                          int options);
+struct bufferevent *__wrap_bufferevent_openssl_socket_new(struct event_base *base, int fd, SSL *ssl,
+                                                          enum bufferevent_ssl_state state,
+                                                          int options)
+{
+    struct bufferevent *bufferevent;
+
+    if (inject_due(INJECT_MEMORY, "bufferevent_openssl_socket_new")) {
+        if (options & BEV_OPT_CLOSE_ON_FREE)
+            SSL_free(ssl);
+        return NULL;
+    }
+    inject_hold(true);
+    bufferevent = __real_bufferevent_openssl_socket_new(base, fd, ssl, state, options);
+    inject_hold(false);
+    return bufferevent;
 }
 
 /* OpenSSL allocates by our functions: the ones for itself are counted apart. */

@@ -96,7 +96,7 @@ int ff_status(const struct ff_client *client);
 void ff_hang_up(struct ff_client *client);
 /* Does what can be done for the clients and the roles; waits for something at most so long. */
 void ff_turn(struct front_fixture *fx, struct ff_client *clients, size_t count, int timeout_ms);
-/* Turns until every client has its reply or is over; false: not within the time. */
+/* Turns until every client has its reply or is over; false: not within the time, or front ended. */
 bool ff_finish(struct front_fixture *fx, struct ff_client *clients, size_t count, int timeout_ms);
 
 /* Requests as text. */
