@@ -168,6 +168,14 @@ settings() {
     assert_equal "$(grep '^not ok' <<<"$output" | cut -d ' ' -f 4-)" $'tsql_new: \nsys.databases.collation_name'
 }
 
+@test "every message of the model has a row, so that a server is asked for its text" {
+    # 41113, 41122: of the control socket only, and cut.
+    run comm -23 <(grep -oE '^    \{[0-9]+,' "$BATS_TEST_DIRNAME/../sqlsim/server_error.c" | tr -dc '0-9\n' |
+        grep -vxE '41113|41122' | sort -u) <("$CONFORMANCE" --list 2>/dev/null | sed -n 's/^message-\([0-9]*\):.*/\1/p' | sort)
+    assert_success
+    assert_output ""
+}
+
 @test "a replica that is RESOLVING, or without quorum, refuses its database" {
     model 16 WSFC
     sqlsim_ctl set SQL3.quorum lost

@@ -16,7 +16,7 @@ static const struct server_error errors[] = {
     {137, 15, 2, "Must declare the scalar variable \"%1\"."},
     {207, 16, 1, "Invalid column name '%1'."},
     {208, 16, 1, "Invalid object name '%1'."},
-    {229, 14, 5, "The %1 permission was denied on the object '%2'."},
+    {229, 14, 5, "The %1 permission was denied on the object '%2', database 'msdb', schema 'dbo'."},
     {297, 16, 1, "The user does not have permission to perform this action."},
     {300, 14, 1, "%1 permission was denied on object '%2', database 'master'."},
     {911, 16, 1, "Database '%1' does not exist. Make sure that the name is entered correctly."},
@@ -60,14 +60,18 @@ static const struct server_error errors[] = {
     {988, 14, 1, "Unable to access database '%1' because it lacks a quorum of nodes for high "
         "availability. Try the operation again later."},
     {3906, 16, 1, "Failed to update database \"%1\" because the database is read-only."},
-    /* The texts of 41113, 41122, 41134 and 41142 are cut where sqlserver-facts cuts them. */
+    /* The texts of 41113 and 41122 are cut where sqlserver-facts cuts them; no T-SQL raises them here. */
     {41113, 16, 1, "Cannot failover availability group '%1' because a failover command is already "
         "pending on the local replica of this availability group."},
     {41122, 16, 1, "Cannot failover availability group '%1'. The local availability replica is "
         "already the primary replica of the availability group."},
     {41142, 16, 1, "The availability replica for availability group '%1' on this instance of SQL "
         "Server cannot become the primary replica. One or more databases are not synchronized or "
-        "have not joined the availability group."},
+        "have not joined the availability group. If the availability replica uses the "
+        "asynchronous-commit mode, consider performing a forced manual failover (with possible data "
+        "loss). Otherwise, once all local secondary databases are joined and synchronized, you can "
+        "perform a planned manual failover to this secondary replica (without data loss). For more "
+        "information, see SQL Server Books Online."},
     /* 2.1 keys; the objects named in 15558, 15579 and 15315 are unconfirmed (10.3) */
     {15151, 16, 1, "Cannot %1 '%2', because it does not exist or you do not have "
         "permission."},
@@ -129,7 +133,7 @@ static const struct server_error errors[] = {
         "do not have permissions to create it."},
     {15352, 16, 1, "The certificate cannot be dropped because one or more entities are either "
         "signed or encrypted using it."},
-    /* "KILL"; states as published output has them, M */
+    /* "KILL": texts of the same lists, H; states as published output has them, M */
     {6102, 14, 2, "User does not have permission to use the KILL statement."},
     {6104, 16, 1, "Cannot use KILL to kill your own process."},
     {6106, 16, 2, "Process ID %1 is not an active process ID."},

@@ -90,6 +90,8 @@ static const struct {
     {1205, 13,
      "Transaction (Process ID %d) was deadlocked on %.*ls resources with another process and has "
      "been chosen as the deadlock victim. Rerun the transaction."},
+    {5701, 10, NULL},
+    {5703, 10, NULL},
     {15151, 16,
      "Cannot %S_MSG the %S_MSG '%.*ls', because it does not exist or you do not have permission."},
     {15282, 10, NULL},
