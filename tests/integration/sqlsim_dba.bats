@@ -95,9 +95,9 @@ ask() {
     sqlsim_ctl backup
     sqlsim_ctl restore-database --database SSISDB
     ask SQL1 agent --database SSISDB "$FLAG" "$OPENS" "$OPEN" "$ADD" "$FLAG"
-    assert_line --index 0 --partial '[[0]]'
+    assert_line --index 0 --partial '[[false]]'
     assert_line --index 1 --partial '[[null]]'
-    assert_line --index 4 --partial '[[1]]'
+    assert_line --index 4 --partial '[[true]]'
 }
 
 @test "the SSIS catalog of a new primary ends what nobody runs any more" {

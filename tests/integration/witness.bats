@@ -152,6 +152,60 @@ short() {
     sqlsim_stop || true
 }
 
+@test "read intent is tedious' own: 978 without it on a secondary, 979 with it on a primary" {
+    modules
+    simulate good '.primary = "SQL2" | .instances[0].readable = "read_only"'
+    for intent in 0 1; do
+        WITNESS_READ_ONLY=$intent run tedious pw-agent <<<'{"text": "USE [SSISDB]"}'
+        echo "$intent $(jq -c '.errors | map(.[0])' <<<"${lines[1]}")"
+    done >"$BATS_TEST_TMPDIR/seen"
+    assert_equal "$(cat "$BATS_TEST_TMPDIR/seen")" $'0 [978]\n1 []'
+    sqlsim_stop
+    simulate good '.groups = [{name: "AG1", databases: [.database + {name: "SSISDB"}],
+        replicas: [{instance: "SQL1", primary_connections: "read_write"}, "SQL2"]}]
+        | del(.database)'
+    for intent in 0 1; do
+        WITNESS_READ_ONLY=$intent run tedious pw-agent <<<'{"text": "USE [SSISDB]"}'
+        echo "$intent $(jq -c '.errors | map(.[0])' <<<"${lines[1]}")"
+    done >"$BATS_TEST_TMPDIR/seen"
+    assert_equal "$(cat "$BATS_TEST_TMPDIR/seen")" $'0 []\n1 [979]'
+}
+
+@test "values of every type as tedious, python3-tds and our own driver see them" {
+    modules
+    simulate good
+    sqlsim_ctl set SQL1.clock -3600000
+    local view="SELECT group_database_id AS a, is_local AS b, database_id AS c, recovery_lsn AS d, end_of_log_lsn AS e, log_send_queue_size AS f, database_state AS g FROM sys.dm_hadr_database_replica_states"
+    local times="SELECT GETUTCDATE() AS a, SYSUTCDATETIME() AS b" guid=5A1B000C-0000-4000-8000-000000000003
+    local was=$(($(date +%s) - 3600)) seen
+    printf '{"text": "%s"}\n' "$view" "$times" | tedious pw-agent >"$BATS_TEST_TMPDIR/tedious"
+    run jq -s -c '.[1].columns | map(.[1])' "$BATS_TEST_TMPDIR/tedious"
+    assert_output '["UniqueIdentifier","BitN","IntN","NumericN","NumericN","IntN","IntN"]'
+    run jq -s -c '.[1].rows[]' "$BATS_TEST_TMPDIR/tedious"
+    # tedious has numbers of 53 bits.
+    assert_line --index 0 "[\"$guid\",true,5,41000000016800000,41000000017600000,null,0]"
+    assert_line --index 1 "[\"$guid\",false,5,null,41000000017600000,\"0\",0]"
+    run jq -s -c '.[2].columns | map(.[1])' "$BATS_TEST_TMPDIR/tedious"
+    assert_output '["DateTimeN","DateTime2"]'
+
+    timeout 60 "$BATS_TEST_DIRNAME/../sqlsim/witness.py" "$(sqlsim_port SQL1)" agent pw-agent \
+        "$view" "$times" >"$BATS_TEST_TMPDIR/python"
+    run jq -s -c '.[0].rows[0]' "$BATS_TEST_TMPDIR/python"
+    assert_output "[\"${guid,,}\",true,5,\"41000000016800001\",\"41000000017600001\",null,0]"
+
+    run client -- batch "$view" batch "$times"
+    assert_line --index 0 "row	$guid	1	5	41000000016800001	41000000017600001	NULL	0"
+    for seen in "$(jq -s -r '.[2].rows[0][0]' "$BATS_TEST_TMPDIR/tedious")" \
+        "$(jq -s -r '.[2].rows[0][1]' "$BATS_TEST_TMPDIR/tedious")" \
+        "$(jq -s -r '.[1].rows[0][0]' "$BATS_TEST_TMPDIR/python")" \
+        "$(jq -s -r '.[1].rows[0][1]' "$BATS_TEST_TMPDIR/python")" \
+        "$(cut -f 2 <<<"${lines[3]}")" "$(cut -f 3 <<<"${lines[3]}")"; do
+        seen=$(TZ=UTC date -d "${seen%Z}" +%s)
+        assert [ "$((seen - was))" -ge 0 ]
+        assert [ "$((seen - was))" -lt 60 ]
+    done
+}
+
 @test "tedious: parameters, attentions, several result sets, long rows, small and large packets" {
     modules
     SQLSIM_OPTIONS=(--pcap "$BATS_TEST_TMPDIR/run.pcap")

@@ -233,7 +233,10 @@ static json_t *command_dmk(struct simulator *simulator, struct control_words *wo
     else
         return control_error("usage: dmk [--database D] add-password P | drop-password P | "
                              "drop-service-key | drop-certificate | add-certificate");
-    return number ? refused(number, NULL) : control_done(simulator);
+    if (number)
+        return refused(number, NULL);
+    model_log(&simulator->model, scope.database, scope.database->owner);
+    return control_done(simulator);
 }
 
 static json_t *command_quit(struct simulator *simulator, struct control_words *words)

@@ -4,8 +4,11 @@
 #include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/model_view.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CLOCK_OFF_MAX_MS INT64_C(3155760000000) /* a hundred years */
 
 /* A lie's text: "" takes it back. */
 static void set_lie(char **lie, const char *value)
@@ -92,6 +95,15 @@ static bool set_copy(struct simulator *simulator, struct model_database *databas
     return true;
 }
 
+static bool set_clock(struct model_instance *instance, const char *value)
+{
+    char *end;
+
+    errno = 0;
+    instance->clock_ms = strtoll(value, &end, 10);
+    return !errno && *value && !*end && llabs(instance->clock_ms) <= CLOCK_OFF_MAX_MS;
+}
+
 /* Of a replica in a group, or of its instance; the rest is of a copy. */
 static bool set_property(struct simulator *simulator, const struct control_scope *scope,
                          size_t instance, const char *property, const char *value)
@@ -105,6 +117,8 @@ static bool set_property(struct simulator *simulator, const struct control_scope
         return set_view(&simulator->model, scope->group, instance, value);
     if (strcmp(property, "quorum") == 0)
         return set_quorum(&simulator->model, instance, value);
+    if (strcmp(property, "clock") == 0)
+        return set_clock(own, value);
     if (strcmp(property, "encryption") == 0)
         return set_encryption(&simulator->instances[instance], value);
     if (strcmp(property, "primary_replica") == 0)

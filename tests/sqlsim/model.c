@@ -66,6 +66,14 @@ void model_deinit(struct model *model)
     memset(model, 0, sizeof(*model));
 }
 
+void model_log(struct model *model, struct model_database *database, size_t instance)
+{
+    struct model_content *content = model_content(model, database, instance);
+
+    content->log_file = database->group ? database->group->lsn_counter : 0;
+    content->log_block += 8;
+}
+
 bool model_is_name(const char *one, const char *other)
 {
     return strcasecmp(one, other) == 0;

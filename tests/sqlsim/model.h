@@ -59,6 +59,7 @@ struct model_instance {
     bool is_single_user;
     struct applocks applocks;
     enum model_quorum quorum;
+    int64_t clock_ms; /* what its clock is off by */
     bool is_alive, is_hung;
     uint32_t cut; /* bit n: no network to instance n, or to MODEL_CLUSTER */
     LIST_HEAD(model_sessions, session) sessions;
@@ -109,6 +110,7 @@ struct model_group {
 /* What lies in the database files, so goes wherever the database goes. */
 struct model_content {
     struct master_key key;
+    uint64_t log_file, log_block; /* where its log ends: with each promotion in another file */
 };
 
 /* What one instance knows of a database and does not replicate. */
@@ -184,6 +186,8 @@ struct model_database *model_add_database(struct model *model, const char *name,
                                           struct model_group *group, size_t instance);
 /* The database of that name on the instance, or NULL. */
 struct model_database *model_find_database(struct model *model, size_t instance, const char *name);
+/* The log of this instance's content grows by a record. */
+void model_log(struct model *model, struct model_database *database, size_t instance);
 bool model_is_name(const char *one, const char *other); /* names ignore case */
 size_t model_database_index(const struct model *model, const struct model_database *database);
 bool model_has_database(const struct model_database *database, size_t instance);

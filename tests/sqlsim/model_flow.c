@@ -9,6 +9,8 @@ static struct model_content *content_new(const struct model_content *from)
 {
     struct model_content *content = memory_new(sizeof(*content));
 
+    *content = *from;
+    content->key = (struct master_key){0};
     master_key_copy(&from->key, &content->key);
     return content;
 }

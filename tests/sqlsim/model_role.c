@@ -44,6 +44,14 @@ static void set_recovery_lsn(struct model_group *group, struct model_replica *re
              40 + group->lsn_counter, 168);
 }
 
+static void log_recovery(struct model *model, const struct model_group *group, size_t instance)
+{
+    for (size_t i = 0; i < model->database_count; i++) {
+        if (model->databases[i].group == group)
+            model_log(model, &model->databases[i], instance);
+    }
+}
+
 /* Nobody tells a replica what it is while it does not reach the cluster, or that has no quorum. */
 static bool is_stranded(const struct model *model, const struct model_group *group, size_t instance)
 {
@@ -63,8 +71,10 @@ static void enter_phase(struct model *model, struct model_group *group, size_t i
         is_stable ? 0 : model->now_ms + duration_of(model, phase, replica->is_promoting);
     if (phase == MODEL_PRIMARY_PENDING)
         publish_primary(model, group, instance);
-    if (phase == MODEL_PRIMARY_RECOVERING)
+    if (phase == MODEL_PRIMARY_RECOVERING) {
         set_recovery_lsn(group, replica);
+        log_recovery(model, group, instance);
+    }
     if (phase == MODEL_PRIMARY) {
         replica->primary_since_ms = model->now_ms;
         group->promotions++;

@@ -180,6 +180,29 @@ struct model_view model_view_database(const struct model *model,
     return view;
 }
 
+/* 4.4: file, block and slot of the log, as decimal digits. */
+struct model_log model_view_log(const struct model *model, const struct model_database *database,
+                                size_t instance)
+{
+    const struct model_content *all = &model_source(model, database)->content;
+    const struct model_content *own = database->copies[instance].behind;
+    struct model_log log = {0};
+
+    if (!own)
+        own = all;
+    if (all->log_block > own->log_block)
+        log.queued_kb = (int64_t)(all->log_block - own->log_block + 1) / 2; /* of 512 bytes */
+    snprintf(log.end, sizeof(log.end), "%" PRIu64 "%010" PRIu64 "00001", 40 + own->log_file,
+             168 + own->log_block);
+    return log;
+}
+
+void model_guid(enum model_guid kind, uint64_t number, char ret_text[static MODEL_GUID_SIZE])
+{
+    snprintf(ret_text, MODEL_GUID_SIZE, "5A1B%04X-0000-4000-8000-%012" PRIX64, (unsigned)kind,
+             number & UINT64_C(0xffffffffffff));
+}
+
 bool model_view_is_connected(const struct model *model, const struct model_group *group,
                              size_t instance)
 {

@@ -31,6 +31,25 @@ struct model_view model_view(const struct model *model, const struct model_group
 struct model_view model_view_database(const struct model *model,
                                       const struct model_database *database, size_t instance);
 
+/* Where the log of a copy ends (LSNs), and what is still on its way to a secondary. */
+struct model_log {
+    char end[48];      /* end_of_log_lsn, last_hardened_lsn; of a secondary last_redone_lsn too */
+    int64_t queued_kb; /* log_send_queue_size */
+};
+struct model_log model_view_log(const struct model *model, const struct model_database *database,
+                                size_t instance);
+
+/* The uniqueidentifier that stands for a number of the model, of groups their index. */
+enum model_guid {
+    MODEL_GUID_GROUP = 0xa,
+    MODEL_GUID_REPLICA,
+    MODEL_GUID_DATABASE,
+    MODEL_GUID_DISTRIBUTED,
+    MODEL_GUID_DISTRIBUTED_REPLICA,
+};
+#define MODEL_GUID_SIZE 37
+void model_guid(enum model_guid kind, uint64_t number, char ret_text[static MODEL_GUID_SIZE]);
+
 /* connected_state in the row that the primary has of a replica (is_local = 0, 4.1). */
 bool model_view_is_connected(const struct model *model, const struct model_group *group,
                              size_t instance);

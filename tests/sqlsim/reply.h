@@ -11,11 +11,22 @@
  */
 #define REPLY_MESSAGES_MAX 4
 
-enum reply_type { REPLY_TINYINT, REPLY_SMALLINT, REPLY_INT, REPLY_TEXT };
+enum reply_type {
+    REPLY_TEXT, /* nvarchar(4000) */
+    REPLY_BIT,
+    REPLY_TINYINT,
+    REPLY_SMALLINT,
+    REPLY_INT,
+    REPLY_BIGINT,
+    REPLY_GUID,      /* uniqueidentifier */
+    REPLY_NUMERIC,   /* numeric(25,0): an LSN */
+    REPLY_DATETIME,  /* "2026-11-22 19:30:00.1234567", this one to 1/300 s */
+    REPLY_DATETIME2, /* datetime2(7) */
+};
 
 struct reply_column {
     const char *name;
-    enum reply_type type; /* REPLY_TEXT is nvarchar(4000) */
+    enum reply_type type;
 };
 
 struct reply_message {

@@ -11,8 +11,8 @@
 #define SCALAR_ARGUMENTS_MAX 4
 
 struct scalar {
-    char *text; /* NULL: NULL */
-    bool is_number;
+    char *text;           /* NULL: NULL */
+    enum reply_type type; /* REPLY_TEXT, INT, DATETIME or DATETIME2 */
 };
 
 void scalar_deinit(struct scalar *value); /* a zeroed one is valid */

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define FIRST_DATABASE_ID 5 /* after master, tempdb, model, msdb */
+#include <time.h>
 
 static void set_text(struct scalar *value, const char *text)
 {
@@ -20,7 +19,7 @@ static void set_text(struct scalar *value, const char *text)
 static void set_number(struct scalar *value, int64_t number)
 {
     value->text = memory_format("%lld", (long long)number);
-    value->is_number = true;
+    value->type = REPLY_INT;
 }
 
 static const struct model_instance *here(const struct session *session)
@@ -50,6 +49,33 @@ VALUE(language)
     (void)arguments, (void)count, (void)reply;
     set_text(ret_value, session->model->switches.language == SWITCH_LANGUAGE_ENGLISH ? "us_english"
                                                                                      : "Deutsch");
+}
+
+/* Every instance runs in UTC; its clock may be off. */
+static void set_time(const struct session *session, enum reply_type type, struct scalar *ret_value)
+{
+    struct timespec now;
+    struct tm tm;
+    int64_t ms;
+    char text[24];
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + here(session)->clock_ms;
+    strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", gmtime_r(&(time_t){ms / 1000}, &tm));
+    ret_value->text = memory_format("%s.%03d0000", text, (int)(ms % 1000));
+    ret_value->type = type;
+}
+
+VALUE(system_time)
+{
+    (void)arguments, (void)count, (void)reply;
+    set_time(session, REPLY_DATETIME2, ret_value);
+}
+
+VALUE(date)
+{
+    (void)arguments, (void)count, (void)reply;
+    set_time(session, REPLY_DATETIME, ret_value);
 }
 
 VALUE(transaction_count)
@@ -84,8 +110,7 @@ VALUE(database_id)
     if (count)
         database = arguments[0].text ? session_find_database(session, arguments[0].text) : NULL;
     if (database)
-        set_number(ret_value,
-                   FIRST_DATABASE_ID + (int64_t)model_database_index(session->model, database));
+        set_number(ret_value, session_database_id(session, database));
     else if (!count || (arguments[0].text && strcasecmp(arguments[0].text, "master") == 0))
         set_number(ret_value, 1);
 }
@@ -189,7 +214,7 @@ VALUE(has_permission)
     bool is_administrator = session_rights(session) & RIGHT_SYSADMIN;
 
     (void)count, (void)reply;
-    ret_value->is_number = true; /* as a NULL too */
+    ret_value->type = REPLY_INT; /* as a NULL too */
     if (!securable && (!class || strcasecmp(class, "SERVER") == 0)) {
         if (is_server_permission(session, permission))
             set_number(ret_value, is_administrator || has_server_right(session, permission));
@@ -207,7 +232,7 @@ VALUE(is_server_role_member)
     const char *role = arguments[0].text ? arguments[0].text : "";
 
     (void)count, (void)reply;
-    ret_value->is_number = true; /* as a NULL too */
+    ret_value->type = REPLY_INT; /* as a NULL too */
     if (strcasecmp(role, "sysadmin") == 0)
         set_number(ret_value, (session_rights(session) & RIGHT_SYSADMIN) != 0);
     else if (strcasecmp(role, "public") == 0)
@@ -220,7 +245,7 @@ VALUE(is_role_member)
     unsigned rights = session->database ? session_rights(session) : 0;
 
     (void)count, (void)reply;
-    ret_value->is_number = true; /* as a NULL too */
+    ret_value->type = REPLY_INT; /* as a NULL too */
     if (strcasecmp(role, "db_owner") == 0)
         set_number(ret_value, (rights & RIGHT_SYSADMIN) != 0);
     else if (strcasecmp(role, "ssis_admin") == 0 ||
@@ -252,7 +277,7 @@ VALUE(sign_by_certificate)
 VALUE(data_length)
 {
     (void)session, (void)count, (void)reply;
-    ret_value->is_number = true; /* as a NULL too */
+    ret_value->type = REPLY_INT; /* as a NULL too */
     if (arguments[0].text)
         set_number(ret_value, (int64_t)strlen(arguments[0].text));
 }
@@ -263,7 +288,7 @@ VALUE(is_primary_replica)
         arguments[0].text ? session_find_database(session, arguments[0].text) : NULL;
 
     (void)count, (void)reply;
-    ret_value->is_number = true; /* as a NULL too */
+    ret_value->type = REPLY_INT; /* as a NULL too */
     if (database && database->group)
         set_number(ret_value,
                    model_view(session->model, database->group, session->instance).role == 1);
@@ -287,6 +312,10 @@ static const struct {
     {"DATABASEPROPERTYEX", 2, 2, database_property},
     {"HAS_PERMS_BY_NAME", 3, 3, has_permission},
     {"IS_SRVROLEMEMBER", 1, 1, is_server_role_member},
+    {"SYSUTCDATETIME", 0, 0, system_time},
+    {"SYSDATETIME", 0, 0, system_time},
+    {"GETUTCDATE", 0, 0, date},
+    {"GETDATE", 0, 0, date},
     {"IS_MEMBER", 1, 1, is_role_member},
     {"IS_ROLEMEMBER", 1, 1, is_role_member},
     {"CERT_ID", 1, 1, certificate_id},

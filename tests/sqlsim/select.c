@@ -71,7 +71,7 @@ static bool select_value(struct session *session, const char **at, struct reply 
     name = take_alias(at, "");
     if (!name)
         return false;
-    reply_add_column(reply, name, value.is_number ? REPLY_INT : REPLY_TEXT);
+    reply_add_column(reply, name, value.type);
     reply_value(reply, value.text);
     return true;
 }

@@ -25,5 +25,7 @@ struct view {
 
 /* views.c: the view that text begins with, and what is behind its name; or NULL. */
 const struct view *view_find(const char **text, char **ret_database);
+/* views_hadr.c: of availability groups, or NULL behind the last. */
+const struct view *views_hadr(size_t index);
 /* views_ssisdb.c: its rows, or NULL behind the last. */
 const struct view *views_ssisdb(size_t index);

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define FIRST_DATABASE_ID 5 /* after master, tempdb, model, msdb */
+
 unsigned session_rights(const struct session *session)
 {
     return principals_rights(&session->model->principals, session->login);
@@ -19,6 +21,11 @@ unsigned session_rights(const struct session *session)
 const char *session_database_name(const struct session *session)
 {
     return session->database ? session->database->name : "master";
+}
+
+int64_t session_database_id(const struct session *session, const struct model_database *database)
+{
+    return FIRST_DATABASE_ID + (int64_t)model_database_index(session->model, database);
 }
 
 struct model_database *session_find_database(const struct session *session, const char *name)

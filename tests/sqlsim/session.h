@@ -52,6 +52,8 @@ void session_reset(struct session *session);
 /* Server rights and rights in the database, enum principal_right. */
 unsigned session_rights(const struct session *session);
 
+/* database_id of a database in this session's instance, as DB_ID has it. */
+int64_t session_database_id(const struct session *session, const struct model_database *database);
 const char *session_database_name(const struct session *session);
 /* A database of this session's instance, or NULL. */
 struct model_database *session_find_database(const struct session *session, const char *name);

@@ -4,6 +4,7 @@
 #include "libescrow/cleanup.h"
 #include "tests/sqlsim/server_error.h"
 #include "tests/sqlsim/tds_text.h"
+#include "tests/sqlsim/tds_value.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,14 +16,10 @@ enum { TOKEN_ROW = 0xd1, TOKEN_ENVCHANGE = 0xe3, TOKEN_SSPI = 0xed, TOKEN_DONE =
 enum { TOKEN_RETURN_STATUS = 0x79, TOKEN_DONE_PROC = 0xfe, TOKEN_DONE_IN_PROC = 0xff };
 enum { ENV_DATABASE = 1, ENV_LANGUAGE = 2, ENV_PACKET_SIZE = 4, ENV_COLLATION = 7 };
 enum { DONE_MORE = 0x01, DONE_ERROR = 0x02, DONE_COUNT = 0x10, DONE_ATTENTION = 0x20 };
-enum { TYPE_INTN = 0x26, TYPE_NVARCHAR = 0xe7 };
 
 #define COMMAND_SELECT 0xc1
-#define TEXT_BYTES_MAX 8000 /* nvarchar(4000) */
+#define LONG_TEXT 4000 /* characters: all that nvarchar(4000) holds */
 #define LEVEL_ERROR 11
-
-static const uint8_t collation[] = {0x09, 0x04, 0xd0, 0x00,
-                                    0x34}; /* SQL_Latin1_General_CP1_CI_AS */
 
 static void put(struct evbuffer *out, uint64_t value, size_t bytes)
 {
@@ -92,26 +89,11 @@ static void put_collation(struct evbuffer *out)
     struct evbuffer *body = new_buffer();
 
     put(body, ENV_COLLATION, 1);
-    put(body, sizeof(collation), 1);
-    evbuffer_add(body, collation, sizeof(collation));
+    put(body, TDS_COLLATION_LEN, 1);
+    evbuffer_add(body, tds_collation, TDS_COLLATION_LEN);
     put(body, 0, 1);
     put_token(out, TOKEN_ENVCHANGE, body);
     evbuffer_free(body);
-}
-
-static size_t integer_bytes(enum reply_type type)
-{
-    switch (type) {
-    case REPLY_TINYINT:
-        return 1;
-    case REPLY_SMALLINT:
-        return 2;
-    case REPLY_INT:
-        return 4;
-    case REPLY_TEXT:
-        break;
-    }
-    return 0;
 }
 
 static void put_columns(struct evbuffer *out, const struct reply *reply)
@@ -123,40 +105,8 @@ static void put_columns(struct evbuffer *out, const struct reply *reply)
 
         put(out, 0, 4); /* user type */
         put(out, 1, 2); /* flags: nullable */
-        if (column->type == REPLY_TEXT) {
-            put(out, TYPE_NVARCHAR, 1);
-            put(out, TEXT_BYTES_MAX, 2);
-            evbuffer_add(out, collation, sizeof(collation));
-        } else {
-            put(out, TYPE_INTN, 1);
-            put(out, integer_bytes(column->type), 1);
-        }
+        tds_value_type(out, column->type);
         put_text(out, column->name, 1);
-    }
-}
-
-static void put_text_value(struct evbuffer *out, const char *value)
-{
-    size_t len;
-    CLEANUP(cleanup_free) uint8_t *bytes = tds_text_encode(value, &len);
-
-    put(out, len, 2);
-    evbuffer_add(out, bytes, len);
-}
-
-static void put_value(struct evbuffer *out, enum reply_type type, const char *value)
-{
-    size_t bytes = integer_bytes(type);
-
-    if (type == REPLY_TEXT && !value) {
-        put(out, 0xffff, 2);
-    } else if (type == REPLY_TEXT) {
-        put_text_value(out, value);
-    } else if (!value) {
-        put(out, 0, 1);
-    } else {
-        put(out, bytes, 1);
-        put(out, (uint64_t)strtoll(value, NULL, 10), bytes);
     }
 }
 
@@ -180,7 +130,7 @@ static void put_rows(struct evbuffer *out, const struct reply *reply)
     for (size_t i = 0; i < reply->value_count; i++) {
         if (i % reply->column_count == 0)
             put(out, TOKEN_ROW, 1);
-        put_value(out, reply->columns[i % reply->column_count].type, reply->values[i]);
+        tds_value(out, reply->columns[i % reply->column_count].type, reply->values[i]);
     }
 }
 
@@ -224,7 +174,7 @@ void tds_token_extra(struct evbuffer *out, size_t rows, const char *server_name)
     const struct reply_message info = {
         .number = 0, .level = 0, .state = 1, .text = (char[]){"what PRINT says"}};
     struct reply reply = {0};
-    char text[TEXT_BYTES_MAX / 2 + 1];
+    char text[LONG_TEXT + 1];
 
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';

@@ -74,6 +74,7 @@ int32_t transaction_touch(struct session *session)
 
     if (database->writer && database->writer != session)
         return 1222;
+    model_log(session->model, database, session->instance);
     if (!transaction || transaction->database)
         return transaction && transaction->database != database ? 1222 : 0;
     database->writer = session;

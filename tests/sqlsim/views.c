@@ -9,14 +9,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define FIRST_DATABASE_ID 5 /* after master, tempdb, model, msdb */
-#define MASTER_KEY_ID 101   /* 3: known convention */
+#define MASTER_KEY_ID 101 /* 3: known convention */
 #define MASTER_KEY_NAME "##MS_DatabaseMasterKey##"
-
-static int64_t id_of(const struct session *session, const struct model_database *database)
-{
-    return FIRST_DATABASE_ID + (int64_t)model_database_index(session->model, database);
-}
 
 /* 1.2: no row without some right on the key. */
 static bool sees_master_key(const struct session *session)
@@ -118,12 +112,12 @@ static void fill_open_keys(struct session *session, const char *database, struct
 
         if (!(session->open_keys >> i & 1))
             continue;
-        reply_number(rows, id_of(session, open));
+        reply_number(rows, session_database_id(session, open));
         reply_value(rows, open->name);
         reply_value(rows, MASTER_KEY_NAME);
     }
     for (size_t i = 0; i < session->open_objects.count; i++) {
-        reply_number(rows, session->database ? id_of(session, session->database) : 1);
+        reply_number(rows, session->database ? session_database_id(session, session->database) : 1);
         reply_value(rows, session_database_name(session));
         reply_value(rows, session->open_objects.objects[i].name);
     }
@@ -133,8 +127,8 @@ static const struct reply_column database_columns[] = {
     {"name", REPLY_TEXT},
     {"database_id", REPLY_INT},
     {"state", REPLY_TINYINT},
-    {"is_read_only", REPLY_INT},
-    {"is_master_key_encrypted_by_server", REPLY_INT},
+    {"is_read_only", REPLY_BIT},
+    {"is_master_key_encrypted_by_server", REPLY_BIT},
 };
 
 static void fill_databases(struct session *session, const char *database, struct reply *rows)
@@ -152,7 +146,7 @@ static void fill_databases(struct session *session, const char *database, struct
         if (!model_has_database(row, session->instance))
             continue;
         reply_value(rows, row->name);
-        reply_number(rows, id_of(session, row));
+        reply_number(rows, session_database_id(session, row));
         reply_number(
             rows, row->group ? model_view(model, row->group, session->instance).database_state : 0);
         reply_number(rows, 0); /* a secondary is not READ_ONLY in this sense */
@@ -161,7 +155,7 @@ static void fill_databases(struct session *session, const char *database, struct
 }
 
 static const struct reply_column password_columns[] = {
-    {"credential_id", REPLY_INT}, {"family_guid", REPLY_TEXT}, {"name", REPLY_TEXT}};
+    {"credential_id", REPLY_INT}, {"family_guid", REPLY_GUID}, {"name", REPLY_TEXT}};
 
 /* 3, 5.1: sys.master_key_passwords and sys.credentials, which are seen with a right on the server.
  */
@@ -188,7 +182,7 @@ static void fill_passwords(struct session *session, const char *database, struct
 }
 
 static const struct reply_column family_columns[] = {{"database_id", REPLY_INT},
-                                                     {"family_guid", REPLY_TEXT}};
+                                                     {"family_guid", REPLY_GUID}};
 
 static void fill_families(struct session *session, const char *database, struct reply *rows)
 {
@@ -201,7 +195,7 @@ static void fill_families(struct session *session, const char *database, struct 
         if (!model_has_database(&model->databases[i], session->instance))
             continue;
         credential_family_guid(model->databases[i].family, guid);
-        reply_number(rows, id_of(session, &model->databases[i]));
+        reply_number(rows, session_database_id(session, &model->databases[i]));
         reply_value(rows, guid);
     }
 }
@@ -233,7 +227,7 @@ static void fill_certificates(struct session *session, const char *database, str
 }
 
 static const struct reply_column principal_columns[] = {{"name", REPLY_TEXT},
-                                                        {"is_disabled", REPLY_INT}};
+                                                        {"is_disabled", REPLY_BIT}};
 
 /* A login sees itself; the others with VIEW ANY DEFINITION. */
 static void fill_principals(struct session *session, const char *database, struct reply *rows)
@@ -252,29 +246,6 @@ static void fill_principals(struct session *session, const char *database, struc
     }
 }
 
-static const struct reply_column replica_columns[] = {{"replica_server_name", REPLY_TEXT}};
-
-/* 4.1: all replicas of the groups that the instance is in; without quorum only its own. */
-static void fill_replicas(struct session *session, const char *database, struct reply *rows)
-{
-    const struct model *model = session->model;
-
-    (void)database;
-    if (!(session_rights(session) & RIGHT_VIEW_ANY_DEFINITION))
-        return;
-    for (size_t i = 0; i < model->group_count; i++) {
-        const struct model_group *group = &model->groups[i];
-        bool sees_all = group->cluster != MODEL_CLUSTER_WSFC ||
-                        model_view_quorum(model, session->instance) != MODEL_QUORUM_LOST;
-
-        for (size_t n = 0; n < model->instance_count; n++) {
-            if (group->replicas[session->instance].is_member && group->replicas[n].is_member &&
-                (sees_all || n == session->instance))
-                reply_value(rows, group->replicas[n].name);
-        }
-    }
-}
-
 #define COLUMNS(columns) columns, ARRAY_LEN(columns)
 
 static const struct view views[] = {
@@ -288,7 +259,6 @@ static const struct view views[] = {
     {"sys.credentials", COLUMNS(password_columns), fill_passwords},
     {"sys.database_recovery_status", COLUMNS(family_columns), fill_families},
     {"sys.certificates", COLUMNS(certificate_columns), fill_certificates},
-    {"sys.availability_replicas", COLUMNS(replica_columns), fill_replicas},
     {"sys.server_principals", COLUMNS(principal_columns), fill_principals},
 };
 
@@ -309,9 +279,26 @@ static void skip_alias(const char **at)
         *at = next;
 }
 
+static const struct view *views_own(size_t index)
+{
+    return index < ARRAY_LEN(views) ? &views[index] : NULL;
+}
+
+/* Of all files; NULL behind the last. */
 static const struct view *view_at(size_t index)
 {
-    return index < ARRAY_LEN(views) ? &views[index] : views_ssisdb(index - ARRAY_LEN(views));
+    static const struct view *(*const parts[])(size_t) = {views_own, views_hadr, views_ssisdb};
+
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        size_t count = 0;
+
+        while (parts[i](count))
+            count++;
+        if (index < count)
+            return parts[i](index);
+        index -= count;
+    }
+    return NULL;
 }
 
 const struct view *view_find(const char **text, char **ret_database)

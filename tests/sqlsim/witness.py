@@ -53,7 +53,7 @@ def main():
         print(json.dumps({"ready": True}), flush=True)
         options.statements = map(str.strip, iter(sys.stdin.readline, ""))
     for statement in options.statements:
-        print(json.dumps(run(cursor, statement)), flush=True)
+        print(json.dumps(run(cursor, statement), default=str), flush=True)
 
 
 main()

@@ -6,6 +6,7 @@
 #include "tests/sqlsim/tds_packet.h"
 #include "tests/sqlsim/tds_text.h"
 #include "tests/sqlsim/tds_token.h"
+#include "tests/sqlsim/tds_value.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -236,6 +237,66 @@ static void test_login_token(void **state)
     assert_int_equal(tds_login_parse(bytes, len, &login), ESCROW_ERR_MALFORMED);
 }
 
+/* Types and values, byte for byte as MS-TDS 2.2.5.4 and 2.2.5.5 have them. */
+static void test_values(void **state)
+{
+    static const struct {
+        enum reply_type type;
+        const char *text;
+        size_t type_len, len;
+        uint8_t type_bytes[8], bytes[24];
+    } cases[] = {
+        {REPLY_BIT, "1", 2, 2, {0x68, 1}, {1, 1}},
+        {REPLY_BIT, NULL, 2, 1, {0x68, 1}, {0}},
+        {REPLY_TINYINT, "255", 2, 2, {0x26, 1}, {1, 0xff}},
+        {REPLY_SMALLINT, "-2", 2, 3, {0x26, 2}, {2, 0xfe, 0xff}},
+        {REPLY_INT, "258", 2, 5, {0x26, 4}, {4, 2, 1, 0, 0}},
+        {REPLY_BIGINT, "-1", 2, 9, {0x26, 8}, {8, 255, 255, 255, 255, 255, 255, 255, 255}},
+        {REPLY_GUID,
+         "00112233-4455-6677-8899-AABBCCDDEEFF",
+         2,
+         17,
+         {0x24, 16},
+         {16, 0x33, 0x22, 0x11, 0, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee,
+          0xff}},
+        {REPLY_NUMERIC, "4294967296000", 4, 14, {0x6c, 13, 25, 0}, {13, 1, 0, 0, 0, 0, 0xe8, 3}},
+        {REPLY_NUMERIC,
+         "18446744073709551616",
+         4,
+         14,
+         {0x6c, 13, 25, 0},
+         {13, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
+        /* 36524 days from 1900 and 730119 from the year 1; noon */
+        {REPLY_DATETIME,
+         "2000-01-01 12:00:00.0100000",
+         2,
+         9,
+         {0x6f, 8},
+         {8, 0xac, 0x8e, 0, 0, 0x03, 0xc1, 0xc5, 0}},
+        {REPLY_DATETIME2,
+         "2000-01-01 12:00:00.0000001",
+         2,
+         9,
+         {0x2a, 7},
+         {8, 0x01, 0xe0, 0x34, 0x95, 0x64, 0x07, 0x24, 0x0b}},
+        {REPLY_TEXT, "a", 8, 4, {0xe7, 0x40, 0x1f, 9, 4, 0xd0, 0, 0x34}, {2, 0, 'a', 0}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct evbuffer *out = evbuffer_new();
+
+        tds_value_type(out, cases[i].type);
+        assert_int_equal(evbuffer_get_length(out), cases[i].type_len);
+        assert_memory_equal(evbuffer_pullup(out, -1), cases[i].type_bytes, cases[i].type_len);
+        evbuffer_drain(out, cases[i].type_len);
+        tds_value(out, cases[i].type, cases[i].text);
+        assert_int_equal(evbuffer_get_length(out), cases[i].len);
+        assert_memory_equal(evbuffer_pullup(out, -1), cases[i].bytes, cases[i].len);
+        evbuffer_free(out);
+    }
+}
+
 /* The stream of a small result, byte for byte as MS-TDS 2.2.7 has it. */
 static void test_tokens(void **state)
 {
@@ -374,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_prelogin_parse),
         cmocka_unit_test(test_login_parse),
         cmocka_unit_test(test_login_token),
+        cmocka_unit_test(test_values),
         cmocka_unit_test(test_tokens),
         cmocka_unit_test(test_error_token),
         cmocka_unit_test(test_lexer),

@@ -21,6 +21,7 @@ const connection = new Connection({
     encrypt: true,
     serverName: name,
     cryptoCredentialsDetails: { ca: fs.readFileSync(ca), maxVersion: 'TLSv1.2' },
+    readOnlyIntent: process.env.WITNESS_READ_ONLY === '1',
     packetSize: Number(process.env.WITNESS_PACKET_SIZE || 4096),
     connectTimeout: 10000,
     requestTimeout: 10000,
