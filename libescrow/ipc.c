@@ -339,6 +339,16 @@ static bool is_hung_up(int fd)
     return poll(&polled, 1, 0) != 0;
 }
 
+static ssize_t receive_some(int fd, struct msghdr *message)
+{
+    ssize_t received;
+
+    do {
+        received = recvmsg(fd, message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    } while (received < 0 && errno == EINTR);
+    return received;
+}
+
 enum escrow_err ipc_try_receive(int fd, struct ipc_buffer *buffer, struct ipc_message *ret_message)
 {
     struct iovec part = {buffer, sizeof(*buffer)};
@@ -354,9 +364,13 @@ enum escrow_err ipc_try_receive(int fd, struct ipc_buffer *buffer, struct ipc_me
     ssize_t received;
     int passed = -1;
 
-    do {
-        received = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-    } while (received < 0 && errno == EINTR);
+    received = receive_some(fd, &message);
+    /*
+     * A peer that ends without having read all that it was sent leaves this error, once, in front
+     * of its last messages (Linux: unix_release_sock, __skb_try_recv_datagram).
+     */
+    if (received < 0 && errno == ECONNRESET)
+        received = receive_some(fd, &message);
     if (received < 0)
         return from_errno("receive", errno);
     err = take_fd(&message, &passed);

@@ -214,6 +214,24 @@ static void test_peer_that_is_gone(void **state)
                      ESCROW_ERR_UNAVAILABLE);
 }
 
+/* Its last words count, although it went without having read ours. */
+static void test_peer_that_is_gone_unread(void **state)
+{
+    struct pair *pair = *state;
+    struct ipc_message message;
+
+    assert_int_equal(ipc_send(pair->fds[0], 1, 0, NULL, TIMEOUT_MS), ESCROW_OK);
+    assert_int_equal(ipc_send(pair->fds[1], 2, 0, NULL, TIMEOUT_MS), ESCROW_OK);
+    assert_int_equal(ipc_send(pair->fds[1], 3, 0, NULL, TIMEOUT_MS), ESCROW_OK);
+    cleanup_close(&pair->fds[1]);
+    for (uint32_t type = 2; type <= 3; type++) {
+        assert_int_equal(ipc_receive(pair->fds[0], pair->buffer, TIMEOUT_MS, &message), ESCROW_OK);
+        assert_int_equal(message.type, type);
+    }
+    assert_int_equal(ipc_receive(pair->fds[0], pair->buffer, TIMEOUT_MS, &message),
+                     ESCROW_ERR_UNAVAILABLE);
+}
+
 static void test_wrong_frames_are_malformed(void **state)
 {
     static const struct {
@@ -343,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_maximum_message_passes, pair_setup, pair_teardown),
         cmocka_unit_test_setup_teardown(test_waits_have_a_deadline, pair_setup, pair_teardown),
         cmocka_unit_test_setup_teardown(test_peer_that_is_gone, pair_setup, pair_teardown),
+        cmocka_unit_test_setup_teardown(test_peer_that_is_gone_unread, pair_setup, pair_teardown),
         cmocka_unit_test_setup_teardown(test_wrong_frames_are_malformed, pair_setup, pair_teardown),
         cmocka_unit_test_setup_teardown(test_larger_than_the_maximum_is_malformed, pair_setup,
                                         pair_teardown),
