@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -17,6 +18,8 @@
 #include <unistd.h>
 
 #define EXIT_CANNOT_EXECUTE 127 /* as of a shell */
+/* A killed process ends at once, unless the kernel holds it: a disk or network file that hangs. */
+#define REAP_MS 1000
 
 struct agent_child {
     pid_t pid;
@@ -137,14 +140,22 @@ void agent_child_signal(struct agent_child *child, int number)
 
 void agent_child_free(struct agent_child *child)
 {
+    struct pollfd ended;
     int status;
 
     if (!child)
         return;
     /* Not reaped yet, so the process id is still this child's. */
     kill(child->pid, SIGKILL);
-    while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR) {
-    }
+    ended = (struct pollfd){.fd = child->pidfd, .events = POLLIN};
+    /* Without a pidfd it was started only now, and hangs nowhere. */
+    if (child->pidfd < 0 || poll(&ended, 1, REAP_MS) == 1)
+        while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR) {
+        }
+    else
+        log_error("process %d was killed and does not end (does a file system hang?): it is left "
+                  "behind, and the agent goes on",
+                  (int)child->pid);
     discard(child);
 }
 

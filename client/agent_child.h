@@ -46,7 +46,10 @@ MUST_CHECK enum escrow_err agent_child_start(const struct agent_child_config *co
 /* Sends a signal; on_exit follows once the process has ended. */
 void agent_child_signal(struct agent_child *child, int number);
 
-/* Kills, waits and frees without calling on_exit. NULL is allowed. */
+/*
+ * Kills, waits (a second at most, for what the kernel does not let end) and frees, without calling
+ * on_exit. NULL is allowed.
+ */
 void agent_child_free(struct agent_child *child);
 
 /* "exit status 3", "killed by signal 9 (Killed)". */

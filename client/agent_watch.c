@@ -87,6 +87,9 @@ static void tell_hooks(const struct agent_watch *watch, const struct worker_resu
 
     if (event)
         agent_hooks_run(watch->config.hooks, event);
+    else
+        log_error("%s/%s: no memory: hooks are not told of this promotion", instance->name,
+                  watch->database);
     json_decref(event);
 }
 
@@ -251,7 +254,9 @@ static void advance(struct agent_watch *watch)
             log_info("%s/%s: it may become primary: a worker is made ready",
                      watch->config.instance->name, watch->database);
             if (ready_worker(watch) != ESCROW_OK)
-                log_warning("no worker could be made ready: one is started when it is needed");
+                log_warning("%s/%s: no worker could be made ready: one is started when it is "
+                            "needed",
+                            watch->config.instance->name, watch->database);
             break;
         case AGENT_DISMISS_WORKER:
             agent_worker_free(TAKE(watch->worker));

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Bits of the channel's state. */
@@ -23,8 +24,10 @@ struct agent_worker {
     struct agent_child *child;
     struct ipc_channel *channel;
     struct event *deadline;
-    bool is_closed; /* the channel: nothing more will be heard */
-    bool is_ended;  /* the process */
+    int64_t limit_ms; /* of what it is at: to wait, then to work */
+    bool is_overdue;  /* it was killed for that */
+    bool is_closed;   /* the channel: nothing more will be heard */
+    bool is_ended;    /* the process */
     int status;
     enum worker_part part;
     struct worker_result result; /* WORKER_DIED until it has said */
@@ -64,14 +67,25 @@ static void discard(struct agent_worker *worker)
 /* The last message and the end of the process arrive in any order: both are waited for. */
 static void finish(struct agent_worker *worker)
 {
+    struct worker_result *result = &worker->result;
     char text[64];
 
     if (!worker->is_closed || !worker->is_ended)
         return;
-    if (worker->result.outcome == WORKER_DIED)
-        snprintf(worker->result.text, sizeof(worker->result.text), "%s in step %s",
-                 agent_child_status_text(worker->status, text, sizeof(text)),
+    agent_child_status_text(worker->status, text, sizeof(text));
+    if (result->outcome != WORKER_DIED) {
+        if (worker->status != 0)
+            log_warning("%s/%s: the worker ended only after its result: %s",
+                        worker->config.instance, worker->config.database, text);
+    } else if (worker->is_overdue ||
+               (WIFSIGNALED(worker->status) && WTERMSIG(worker->status) == SIGALRM)) {
+        snprintf(result->text, sizeof(result->text),
+                 "its time of %.1f s was over in step %s, where something hangs",
+                 (double)worker->limit_ms / 1000, worker_part_name(worker->part));
+    } else {
+        snprintf(result->text, sizeof(result->text), "%s in step %s", text,
                  worker_part_name(worker->part));
+    }
     worker->config.on_end(&worker->result, worker->config.argument);
     discard(worker);
 }
@@ -97,8 +111,12 @@ static void on_deadline(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    if (!worker->is_ended)
-        agent_child_signal(worker->child, SIGKILL);
+    if (worker->is_ended)
+        return;
+    log_error("%s/%s: the worker has not ended in its time, in step %s: it is killed",
+              worker->config.instance, worker->config.database, worker_part_name(worker->part));
+    worker->is_overdue = true;
+    agent_child_signal(worker->child, SIGKILL);
 }
 
 static void on_child_ended(int status, void *argument)
@@ -139,10 +157,12 @@ static enum escrow_err start_child(struct agent_worker *worker, int fds[static 2
     return err ? err : agent_child_start(&child, &worker->child);
 }
 
-static enum escrow_err set_deadline(const struct agent_worker *worker, int64_t ms)
+static enum escrow_err set_deadline(struct agent_worker *worker, int64_t limit_ms)
 {
+    int64_t ms = limit_ms + GRACE_MS;
     const struct timeval deadline = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
+    worker->limit_ms = limit_ms;
     return evtimer_add(worker->deadline, &deadline) == 0 ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
 }
 
@@ -174,7 +194,7 @@ enum escrow_err agent_worker_start(const struct agent_worker_config *config,
 
 void agent_worker_go(struct agent_worker *worker)
 {
-    enum escrow_err err = set_deadline(worker, worker->config.deadline_ms + GRACE_MS);
+    enum escrow_err err = set_deadline(worker, worker->config.deadline_ms);
 
     if (!err)
         err = ipc_channel_send(worker->channel, WORKER_MESSAGE_GO, 0, NULL);

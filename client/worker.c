@@ -36,6 +36,17 @@ static void pause_ms(int64_t ms)
     nanosleep(&time, NULL);
 }
 
+/* What is left for the receipt is not all: an escrowd that hangs must not cost the catalog. */
+static void leave_time(struct worker_run *run)
+{
+    const struct agent_instance *instance = run->task->instance;
+    int64_t left_ms = worker_run_left_ms(run);
+    int64_t catalog_ms = instance->login_timeout_ms + instance->query_timeout_ms;
+
+    if (instance->is_catalog)
+        worker_run_limit(run, left_ms > 2 * catalog_ms ? left_ms - catalog_ms : left_ms / 2);
+}
+
 /* Tries until it is noted, or the run's time is over: escrowd raises an alert then. */
 static void deliver_receipt(struct worker_escrow *escrow, const struct worker_receipt *receipt)
 {
@@ -43,6 +54,8 @@ static void deliver_receipt(struct worker_escrow *escrow, const struct worker_re
     int64_t wait_ms = RECEIPT_PAUSE_MS;
 
     worker_run_begin(escrow->run, WORKER_PART_RECEIPT);
+    if (receipt->object)
+        leave_time(escrow->run);
     kept = escrow->run->result;
     while (worker_escrow_receipt(escrow, receipt) != ESCROW_OK) {
         log_warning("%s/%s: the receipt was not noted: %s", escrow->run->task->instance->name,
@@ -205,7 +218,9 @@ static enum escrow_err reach_go(struct attempt *attempt)
         get_ready(attempt);
         err = worker_run_await_go(run, WORKER_READY_MS);
     }
-    if (err)
+    if (err == ESCROW_ERR_TIMEOUT)
+        worker_run_fail(run, WORKER_LOCAL, "it was not needed for %d s", WORKER_READY_MS / 1000);
+    else if (err)
         worker_run_fail(run, WORKER_LOCAL, "the parent has not said go: %s", escrow_err_name(err));
     return err;
 }
@@ -213,7 +228,6 @@ static enum escrow_err reach_go(struct attempt *attempt)
 static void attempt_once(struct attempt *attempt)
 {
     struct worker_run *run = &attempt->run;
-    const struct agent_instance *instance = run->task->instance;
     bool opens = false;
 
     if (reach_go(attempt) || worker_sql_enter(&attempt->sql) ||
@@ -225,8 +239,6 @@ static void attempt_once(struct attempt *attempt)
     }
     ask_all(attempt);
     worker_run_end(run);
-    if (run->result.outcome == WORKER_OPENED && instance->is_catalog)
-        worker_sql_catalog_startup(&attempt->sql);
 }
 
 /* What must hold before anything secret is read. */
@@ -281,6 +293,9 @@ enum escrow_err worker_attempt(const struct worker_task *task)
     if (attempt.run.result.outcome == WORKER_DIED)
         worker_run_fail(&attempt.run, WORKER_LOCAL, "no memory, or OpenSSL failed");
     err = report(&attempt.run);
+    /* The master key is open, and that is told: whatever becomes of this does not change it. */
+    if (attempt.run.result.outcome == WORKER_OPENED && task->instance->is_catalog)
+        worker_sql_catalog_startup(&attempt.sql);
     sql_environment_free();
     return err;
 }

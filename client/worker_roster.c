@@ -9,13 +9,34 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 
 /* A version, a line end, no more. */
 #define STATE_BYTES_MAX 32
+
+/* Whoever has the lock holds it for a read and a write; one that was stopped there, for ever. */
+#define LOCK_MS 2000
+#define LOCK_PAUSE_MS 10
+
+/* flock(2) with a deadline: it has none of its own. */
+static bool lock(int fd)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+
+    for (int waited_ms = 0; waited_ms < LOCK_MS; waited_ms += LOCK_PAUSE_MS) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
 
 /* The folder of the file, locked: workers of several instances share the file. -1 on failure. */
 static int lock_folder(const char *file)
@@ -23,7 +44,7 @@ static int lock_folder(const char *file)
     CLEANUP(cleanup_free) char *path = strdup(file);
     int fd = path ? open(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
-    if (fd >= 0 && flock(fd, LOCK_EX) != 0)
+    if (fd >= 0 && !lock(fd))
         cleanup_close(&fd);
     return fd;
 }
@@ -73,7 +94,9 @@ static enum escrow_err note_version(const char *path, uint64_t version)
     enum escrow_err err;
 
     if (lock < 0) {
-        log_error("%s: its folder cannot be locked: %s", path, strerror(errno));
+        log_error("%s: its folder cannot be locked: %s", path,
+                  errno == EWOULDBLOCK ? "another process holds the lock (fuser shows which)"
+                                       : strerror(errno));
         return ESCROW_ERR_SYSTEM;
     }
     err = read_version(path, &seen);

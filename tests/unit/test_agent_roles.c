@@ -203,6 +203,7 @@ static void test_worker_that_hangs(void **state)
 
     run_worker(fixture, "hangs", -1900);
     assert_int_equal(fixture->result.outcome, WORKER_DIED);
+    assert_non_null(strstr(fixture->result.text, " s was over in step "));
 }
 
 static void test_worker_that_says_what_it_must_not(void **state)
@@ -234,11 +235,11 @@ static void test_worker_that_is_never_let_go(void **state)
 {
     struct fixture *fixture = *state;
 
-    (void)ready_worker(fixture, "works", 50, DEADLINE_MS);
+    (void)ready_worker(fixture, "works", -1950, DEADLINE_MS);
     event_base_dispatch(fixture->base);
     assert_int_equal(fixture->ends, 1);
     assert_int_equal(fixture->result.outcome, WORKER_DIED);
-    assert_string_equal(fixture->result.text, "killed by signal 9 (Killed) in step connect");
+    assert_non_null(strstr(fixture->result.text, " s was over in step connect"));
 }
 
 /* Its first word is how it ended: what it waits for was not needed. */

@@ -5,6 +5,7 @@
 #include "tests/unit/fixture.h"
 #include "tests/unit/https_server.h"
 
+#include <netdb.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@
 
 #define SERVER "spiffe://corp.example/escrowd/e1"
 #define TIMEOUT_MS 10000
+#define LOOKUP_S 8 /* of a name, in vain */
 
 static char *folder;
 static const char *const files[] = {"ca", "server", "agent", "key"};
@@ -549,6 +551,36 @@ static void test_addresses(void **state)
     rpc_free(rpc);
 }
 
+/*
+ * In place of that of the C library, also for libcurl, which calls it in a thread of its own: no
+ * name server answers.
+ */
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **ret_found)
+{
+    (void)name;
+    (void)service;
+    (void)hints;
+    (void)ret_found;
+    sleep(LOOKUP_S);
+    return EAI_AGAIN;
+}
+
+/* Neither the request nor its end waits for the lookup: the next escrowd is to be asked. */
+static void test_silent_name_server(void **state)
+{
+    struct pair pair = {.session = {.timeout_ms = 200}};
+    time_t start_s = time(NULL);
+
+    (void)state;
+    assert_int_equal(tls_client_new(&client_tls, &pair.tls), ESCROW_OK);
+    assert_int_equal(rpc_new("escrow1.test.invalid", 1, pair.tls, &pair.session.rpc), ESCROW_OK);
+    assert_int_equal(get_status(&pair), ESCROW_ERR_TIMEOUT);
+    rpc_free(pair.session.rpc);
+    tls_free(pair.tls);
+    assert_true(time(NULL) - start_s < LOOKUP_S);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_no_plain_text),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_silent_name_server),
     };
 
     if (secret_heap_init() != ESCROW_OK)

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -116,6 +117,18 @@ static void test_no_folder(void **state)
     memcpy(state_file, kept, sizeof(kept));
 }
 
+/* A process that was stopped while it held the lock must not hold up a promotion for ever. */
+static void test_lock_is_held(void **state)
+{
+    const struct fixture *fixture = *state;
+    int held = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    assert_int_equal(offer(fixture, 3, fixture->authority), ESCROW_ERR_SYSTEM);
+    assert_int_equal(close(held), 0);
+    assert_int_equal(offer(fixture, 3, fixture->authority), ESCROW_OK);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -123,6 +136,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_only_our_authority, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_broken_state, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_no_folder, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_lock_is_held, make_folder, remove_folder),
     };
 
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
