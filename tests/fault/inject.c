@@ -71,8 +71,8 @@ void inject_disarm(struct inject_report *ret_report)
 
 const char *inject_class_name(enum inject_class class)
 {
-    static const char *const names[INJECT_CLASSES] = {"memory", "crypto", "openssl", "tpm",
-                                                      "store",  "file",   "socket"};
+    static const char *const names[INJECT_CLASSES] = {"memory", "crypto", "openssl", "tpm", "store",
+                                                      "file",   "socket", "sql",     "http"};
 
     return names[class];
 }

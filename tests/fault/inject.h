@@ -20,6 +20,8 @@ enum inject_class {
     INJECT_STORE,      /* sqlite3_* */
     INJECT_FILE,       /* open, read, write, sync, cut, rename */
     INJECT_SOCKET,     /* send, receive, connect, accept */
+    INJECT_SQL,        /* ODBC: inject_client.def */
+    INJECT_HTTP,       /* libcurl: the same */
     INJECT_CLASSES,
 };
 
