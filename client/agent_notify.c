@@ -139,6 +139,19 @@ void agent_notify_free(struct agent_notify *notify)
     free(notify);
 }
 
+static enum escrow_err cannot_reach(const char *path, int number)
+{
+    if (number == EACCES || number == EPERM) {
+        log_error("%s: %s: run this as root or as the agent's user (sudo -u escrow-agent ...)",
+                  path, strerror(number));
+        return ESCROW_ERR_DENIED;
+    }
+    log_error("no agent listens at %s: %s: is it running (systemctl status escrow-agent), and is "
+              "this its notify_socket?",
+              path, strerror(number));
+    return ESCROW_ERR_UNAVAILABLE;
+}
+
 enum escrow_err agent_notify_send(const char *path, int timeout_ms)
 {
     /* connect(2) to a listener whose backlog is full waits for this long: unix(7). */
@@ -153,8 +166,7 @@ enum escrow_err agent_notify_send(const char *path, int timeout_ms)
         return err;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0 ||
         connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        log_error("no agent listens at %s: %s", path, strerror(errno));
-        return ESCROW_ERR_UNAVAILABLE;
+        return cannot_reach(path, errno);
     }
     if (poll(&answer, 1, timeout_ms) != 1) {
         log_error("the agent at %s did not answer within %d ms", path, timeout_ms);

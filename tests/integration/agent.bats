@@ -134,6 +134,19 @@ gone() {
     wait_log agent 'the master key does not open by itself'
 }
 
+@test "notify says what is wrong: no agent, or no right to reach it" {
+    run notify
+    assert_failure
+    assert_output --partial "no agent listens at $CHAIN/agent.sock: No such file or directory: is it running"
+    [ "$(id -u)" -eq 0 ] || skip "root becomes somebody else"
+    python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$CHAIN/agent.sock"
+    chmod 0600 "$CHAIN/agent.sock"
+    chmod 0755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR/test" "$BATS_TEST_TMPDIR" "$CHAIN"
+    run setpriv --reuid 64999 --clear-groups "$BUILD/client/escrow-agent" notify --socket "$CHAIN/agent.sock"
+    assert_failure
+    assert_output --partial "agent.sock: Permission denied: run this as root or as the agent's user"
+}
+
 @test "notify is a check at once, however seldom the agent looks" {
     local start_ms
     simulate
