@@ -44,7 +44,9 @@ SQLRETURN __wrap_SQLExecDirectW(SQLHSTMT statement, SQLWCHAR *text, SQLINTEGER l
     if (due % 2 == 1)
         return SQL_ERROR;
     rc = __real_SQLExecDirectW(statement, text, len);
-    return due ? (SQLRETURN)SQL_ERROR : rc;
+    if (due)
+        rc = SQL_ERROR;
+    return rc;
 }
 
 CURLcode __real_curl_easy_perform(CURL *curl);
