@@ -97,6 +97,21 @@ static int connect_unix(const char *argument)
     return result_of(connect(fd, (const struct sockaddr *)&address, len));
 }
 
+/* Whatever the descriptor is. */
+static int connect_fd(const char *argument)
+{
+    const struct sockaddr address = {.sa_family = AF_UNSPEC};
+
+    (void)argument;
+    return result_of(connect(-1, &address, sizeof(address)));
+}
+
+static int own_fd(const char *argument)
+{
+    (void)argument;
+    return result_of(fcntl(STDIN_FILENO, F_SETOWN, 1));
+}
+
 static int socket_netlink(const char *argument)
 {
     (void)argument;
@@ -120,7 +135,7 @@ const struct attempt attempts[] = {
     {"create", create_file},        {"remove", remove_file},     {"link", link_file},
     {"connect", connect_tcp},       {"bind", bind_tcp},          {"listen", listen_tcp},
     {"connect_unix", connect_unix}, {"netlink", socket_netlink}, {"packet", socket_packet},
-    {"vsock", socket_vsock},
+    {"vsock", socket_vsock},        {"connect_fd", connect_fd},  {"own_fd", own_fd},
 };
 const size_t attempt_count = ARRAY_LEN(attempts);
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/landlock.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,6 +67,16 @@ static void deny(const char *calls, int error)
     seccomp_release(filter);
 }
 
+/* What a role that was started by root may find, and must give up. */
+static void give_root_more(void)
+{
+    const struct rlimit cores = {RLIM_INFINITY, RLIM_INFINITY};
+    const gid_t group = 64999;
+
+    if (geteuid() == 0 && (setgroups(1, &group) != 0 || setrlimit(RLIMIT_CORE, &cores) != 0))
+        _exit(CANNOT_START);
+}
+
 static _Noreturn void become(const struct role_process *process)
 {
     char *argv[16];
@@ -73,6 +86,7 @@ static _Noreturn void become(const struct role_process *process)
         count++;
     memcpy(argv, process->argv, (count + 1) * sizeof(*argv)); /* execve(2) leaves them */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    give_root_more();
     if (setenv(ATTEMPT_VARIABLE, process->attempt, 1) != 0 ||
         (process->argument && setenv(ATTEMPT_ARGUMENT, process->argument, 1) != 0))
         _exit(CANNOT_START);
@@ -141,6 +155,71 @@ void role_sibling_end(struct role_sibling *sibling)
     cleanup_close(&sibling->hold);
     assert_int_equal(waitpid(sibling->pid, &status, 0), sibling->pid);
     assert_int_equal(WEXITSTATUS(status), ATTEMPT_OK);
+}
+
+void role_sibling_status(const struct role_sibling *sibling, const char *field, char *ret_text,
+                         size_t cap)
+{
+    char path[64], line[256];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", sibling->pid);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    ret_text[0] = 0;
+    while (!ret_text[0] && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, field, strlen(field)) == 0)
+            snprintf(ret_text, cap, "%.*s", (int)strcspn(line + strlen(field) + 1, "\n"),
+                     line + strlen(field) + 1);
+    }
+    fclose(file);
+}
+
+/* Soft and hard. */
+static void assert_limit(const struct role_sibling *sibling, const char *name, const char *wanted)
+{
+    char path[64], line[256], soft[32] = "", hard[32] = "";
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/limits", sibling->pid);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    while (!hard[0] && fgets(line, sizeof(line), file)) {
+        if (strncmp(line, name, strlen(name)) == 0)
+            assert_int_equal(sscanf(line + strlen(name), "%31s %31s", soft, hard), 2);
+    }
+    fclose(file);
+    if (strcmp(soft, wanted) != 0 || strcmp(hard, wanted) != 0)
+        fail_msg("%s: %s, %s", name, soft, hard);
+}
+
+void role_sibling_check(const struct role_sibling *sibling, bool has_threads)
+{
+    static const char *const wanted[][2] = {
+        {"NoNewPrivs:", "1"},
+        {"Seccomp:", "2"},
+    };
+    char text[256];
+
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        role_sibling_status(sibling, wanted[i][0], text, sizeof(text));
+        if (strcmp(text, wanted[i][1]) != 0)
+            fail_msg("%s %s", wanted[i][0], text);
+    }
+    assert_limit(sibling, "Max core file size", "0");
+    if (!has_threads)
+        assert_limit(sibling, "Max processes", "0");
+}
+
+bool role_sibling_shares_network(const struct role_sibling *sibling)
+{
+    struct stat own, other;
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/ns/net", sibling->pid);
+    assert_int_equal(stat("/proc/self/ns/net", &own), 0);
+    assert_int_equal(stat(path, &other), 0);
+    return own.st_ino == other.st_ino;
 }
 
 int role_process_landlock(void)

@@ -37,5 +37,14 @@ struct role_sibling {
 struct role_sibling role_sibling_start(const struct role_process *process);
 void role_sibling_end(struct role_sibling *sibling);
 
+/* What the kernel says of it from outside: a field of its status ("Uid:"). */
+void role_sibling_status(const struct role_sibling *sibling, const char *field, char *ret_text,
+                         size_t cap);
+/* Fails unless the kernel says what must be true of every role: no new privileges, system calls
+ * filtered, no core files, and no process or thread to be started. */
+void role_sibling_check(const struct role_sibling *sibling, bool has_threads);
+/* Whether it is in the network namespace of this process; as root only. */
+bool role_sibling_shares_network(const struct role_sibling *sibling);
+
 /* The ABI of this kernel's Landlock; less than 1: it has none. */
 int role_process_landlock(void);

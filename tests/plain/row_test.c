@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define TESTS_MAX 128
+#define TESTS_MAX 192
 
 static struct row_state states[TESTS_MAX];
 static char names[TESTS_MAX][96];

@@ -92,6 +92,7 @@ static const struct {
     {"map code", "map_code", TARGET_NONE, KILLED, KILLED},
     {"make code of data", "make_code", TARGET_NONE, KILLED, KILLED},
     {"become dumpable", "dumpable", TARGET_NONE, KILLED, EACCES},
+    {"have signals sent by a descriptor", "own_fd", TARGET_NONE, KILLED, KILLED},
     {"raise a limit", "limit", TARGET_NONE, KILLED, KILLED},
 };
 
@@ -288,6 +289,20 @@ static void test_dead_call(void **state)
         assert_outcome(row->fixture, (enum role)kind, "call", number, KILLED);
 }
 
+static void test_seen_from_outside(void **state)
+{
+    const struct row_state *row = *state;
+
+    for (int kind = PROBER; kind < ROLES; kind++) {
+        const char *argv[ARGUMENTS];
+        const struct role_process role = role_of(row->fixture, (enum role)kind, argv);
+        struct role_sibling sibling = role_sibling_start(&role);
+
+        role_sibling_check(&sibling, kind == WORKER);
+        role_sibling_end(&sibling);
+    }
+}
+
 /* As agent_main.c starts a role. */
 static enum escrow_err run_role(char **argv)
 {
@@ -309,5 +324,6 @@ int main(int argc, char **argv)
         row_test_add(test_row, i, "prober and worker: %s", rows[i].name);
     for (size_t i = 0; i < dead_call_count; i++)
         row_test_add(test_dead_call, i, "kills prober and worker: %s", dead_calls[i].name);
+    row_test_add(test_seen_from_outside, 0, "the kernel says what is on");
     return row_test_run(setup, teardown);
 }

@@ -102,6 +102,8 @@ static const struct {
     {"map code", "map_code", TARGET_NONE, KILLED, KILLED, KILLED},
     {"make code of data", "make_code", TARGET_NONE, KILLED, KILLED, KILLED},
     {"become dumpable", "dumpable", TARGET_NONE, KILLED, KILLED, KILLED},
+    {"connect a descriptor that it has", "connect_fd", TARGET_NONE, EBADF, KILLED, EBADF},
+    {"have signals sent by a descriptor", "own_fd", TARGET_NONE, KILLED, KILLED, KILLED},
     {"raise a limit", "limit", TARGET_NONE, KILLED, KILLED, KILLED},
 #ifdef __x86_64__
     {"call by the table of x32", "x32", TARGET_NONE, KILLED, KILLED, KILLED},
@@ -111,7 +113,7 @@ static const struct {
 
 struct fixture {
     char folder[64], config_path[96], texts[TARGETS][96];
-    int config_fd, policy_fd, listener_fd, credentials_fd, own_fd, other_fd, tpm_fd;
+    int config_fd, policy_fd, listener_fd, credentials_fd, own_fd, other_fd, tpm_fd, abstract_fd;
 };
 
 /* ---- the surroundings of a role ---- */
@@ -172,6 +174,21 @@ static void make_tpm(struct fixture *fixture)
     assert_int_equal(listen(fixture->tpm_fd, 64), 0);
     assert_int_equal(chmod(address.sun_path, 0666), 0);
     snprintf(fixture->texts[TARGET_TPM], 96, "%s", address.sun_path);
+}
+
+/* In the machine's own network namespace. */
+static void make_abstract(struct fixture *fixture)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const size_t len = strlen(fixture->folder);
+
+    snprintf(fixture->texts[TARGET_ABSTRACT], 96, "@%s", fixture->folder);
+    memcpy(address.sun_path + 1, fixture->folder, len);
+    fixture->abstract_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fixture->abstract_fd, (const struct sockaddr *)&address,
+                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)),
+                     0);
+    assert_int_equal(listen(fixture->abstract_fd, 64), 0);
 }
 
 static const char config_text[] = "member: a\n"
@@ -250,6 +267,7 @@ static int setup(void **state)
     make_folder(fixture, "audit");
     make_certificates(fixture);
     make_tpm(fixture);
+    make_abstract(fixture);
     fixture->own_fd = listen_on(fixture, TARGET_OWN_PORT);
     fixture->other_fd = listen_on(fixture, TARGET_OTHER_PORT);
     fixture->listener_fd = listen_on(fixture, TARGET_NONE);
@@ -260,7 +278,6 @@ static int setup(void **state)
     snprintf(fixture->texts[TARGET_PASSWD], 96, "/etc/passwd");
     snprintf(fixture->texts[TARGET_NEW], 96, "%s/new", fixture->folder);
     snprintf(fixture->texts[TARGET_DEVICE], 96, "/dev/zero");
-    snprintf(fixture->texts[TARGET_ABSTRACT], 96, "@%s", fixture->folder);
     return 0;
 }
 
@@ -284,6 +301,7 @@ static int teardown(void **state)
     close(fixture->own_fd);
     close(fixture->other_fd);
     close(fixture->tpm_fd);
+    close(fixture->abstract_fd);
     free(fixture);
     return 0;
 }
@@ -434,20 +452,25 @@ static const struct {
     enum ipc_peer_kind kind;
     int error;
     enum target target;
+    int wanted;
 } lacking[] = {
     {"no Landlock", "landlock_create_ruleset", "has no Landlock", "read", IPC_PEER_KEEPER, ENOSYS,
-     TARGET_PASSWD},
+     TARGET_PASSWD, 0},
+    {"no Landlock, for front", "landlock_create_ruleset", "has no Landlock", "read", IPC_PEER_FRONT,
+     ENOSYS, TARGET_PASSWD, EACCES},
     {"Landlock switched off", "landlock_create_ruleset", "has no Landlock", "connect",
-     IPC_PEER_PROBER, EOPNOTSUPP, TARGET_OTHER_PORT},
+     IPC_PEER_PROBER, EOPNOTSUPP, TARGET_OTHER_PORT, 0},
     {"no seccomp", "seccomp prctl=22", "has no seccomp filters", "bind", IPC_PEER_KEEPER, EINVAL,
-     TARGET_NONE},
-    {"no namespaces", "unshare", "no network namespace of its own", "nothing", IPC_PEER_KEEPER,
-     EPERM, TARGET_NONE},
+     TARGET_NONE, EACCES},
+    {"no seccomp, for front", "seccomp prctl=22", "has no seccomp filters", "read", IPC_PEER_FRONT,
+     EINVAL, TARGET_PASSWD, EACCES},
+    {"no namespaces", "unshare", "no network namespace of its own", "connect_unix", IPC_PEER_KEEPER,
+     EPERM, TARGET_ABSTRACT, EPERM},
     /* CLONE_NEWNET alone: the unit takes CAP_SYS_ADMIN away */
     {"namespaces only for users", "unshare=0x40000000", "network: none", "write", IPC_PEER_KEEPER,
-     EPERM, TARGET_STATE},
+     EPERM, TARGET_STATE, 0},
     {"none of them", "landlock_create_ruleset seccomp prctl=22 unshare", "has no seccomp filters",
-     "connect", IPC_PEER_FRONT, ENOSYS, TARGET_OTHER_PORT},
+     "connect", IPC_PEER_FRONT, ENOSYS, TARGET_OTHER_PORT, 0},
 };
 
 static void test_lacking(void **state)
@@ -467,21 +490,56 @@ static void test_lacking(void **state)
     got = role_process_run(&role, text, sizeof(text));
     if (!strstr(text, lacking[index].line) || !strstr(text, "sandbox: user"))
         fail_msg("no line \"%s\": %s", lacking[index].line, text);
-    if (got != (strcmp(lacking[index].attempt, "bind") == 0 ? EACCES : 0))
+    if (got != lacking[index].wanted)
         fail_msg("%s: %d: %s", lacking[index].attempt, got, text);
 }
 
 static void test_state_line(void **state)
 {
+    static const char *const networks[] = {[IPC_PEER_KEEPER] = "network: none",
+                                           [IPC_PEER_FRONT] = "network: none",
+                                           [IPC_PEER_PROBER] = "network: the machine's"};
     const struct row_state *row = *state;
-    const char *argv[8];
-    struct role_process role = role_of(row->fixture, IPC_PEER_KEEPER, argv);
-    char text[4096];
 
-    assert_int_equal(role_process_run(&role, text, sizeof(text)), 0);
-    assert_non_null(strstr(text, "sandbox: user"));
-    assert_non_null(strstr(text, "network: none"));
-    assert_non_null(strstr(text, "system calls: listed"));
+    for (int kind = IPC_PEER_KEEPER; kind <= IPC_PEER_PROBER; kind++) {
+        const char *argv[8];
+        struct role_process role = role_of(row->fixture, (enum ipc_peer_kind)kind, argv);
+        char text[4096];
+
+        assert_int_equal(role_process_run(&role, text, sizeof(text)), 0);
+        assert_non_null(strstr(text, "sandbox: user"));
+        assert_non_null(strstr(text, networks[kind]));
+        assert_non_null(strstr(text, "system calls: listed"));
+    }
+}
+
+/* The kernel's view of a role, not the role's own. */
+static void test_seen_from_outside(void **state)
+{
+    const struct row_state *row = *state;
+
+    for (int kind = IPC_PEER_KEEPER; kind <= IPC_PEER_PROBER; kind++) {
+        const char *argv[8];
+        const struct role_process role = role_of(row->fixture, (enum ipc_peer_kind)kind, argv);
+        struct role_sibling sibling = role_sibling_start(&role);
+        const int user = USER_BASE + kind - IPC_PEER_KEEPER;
+        char wanted[64], text[256];
+
+        role_sibling_check(&sibling, false);
+        if (geteuid() == 0) {
+            role_sibling_status(&sibling, "CapPrm:", text, sizeof(text));
+            assert_string_equal(text, "0000000000000000");
+            snprintf(wanted, sizeof(wanted), "%d\t%d\t%d\t%d", user, user, user, user);
+            role_sibling_status(&sibling, "Uid:", text, sizeof(text));
+            assert_string_equal(text, wanted);
+            role_sibling_status(&sibling, "Gid:", text, sizeof(text));
+            assert_string_equal(text, wanted);
+            role_sibling_status(&sibling, "Groups:", text, sizeof(text));
+            assert_int_equal(strspn(text, " "), strlen(text));
+            assert_int_equal(role_sibling_shares_network(&sibling), kind == IPC_PEER_PROBER);
+        }
+        role_sibling_end(&sibling);
+    }
 }
 
 int main(int argc, char **argv)
@@ -498,5 +556,6 @@ int main(int argc, char **argv)
         row_test_add(test_lacking, i, "a kernel with %s", lacking[i].name);
     row_test_add(test_same_user, 0, "a process of its user cannot read or trace a role");
     row_test_add(test_state_line, 0, "one line says what is on");
+    row_test_add(test_seen_from_outside, 0, "the kernel says so too");
     return row_test_run(setup, teardown);
 }
