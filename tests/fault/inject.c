@@ -8,6 +8,7 @@
 #include <execinfo.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -128,10 +129,17 @@ static void note_first(enum inject_class class, uint64_t call)
     shared->firsts[class][shared->first_counts[class]++] = (uint32_t)call;
 }
 
-size_t inject_firsts(enum inject_class class, const uint32_t **ret_firsts)
+uint32_t *inject_firsts(enum inject_class class, size_t *ret_count)
 {
-    *ret_firsts = shared->firsts[class];
-    return shared->first_counts[class];
+    const size_t count = shared->first_counts[class];
+    uint32_t *firsts = count ? calloc(count, sizeof(*firsts)) : NULL;
+
+    if (count && !firsts)
+        errx(1, "no memory");
+    if (firsts)
+        memcpy(firsts, shared->firsts[class], count * sizeof(*firsts));
+    *ret_count = count;
+    return firsts;
 }
 
 unsigned inject_due(enum inject_class class, const char *call)

@@ -56,9 +56,9 @@ void inject_disarm(struct inject_report *ret_report);
 /*
  * The numbers, from 1, of those calls of the class since the order was given that came from a place
  * (a stack of 16 functions) that no call before came from, under this order or an earlier one; for
- * an order that lets nothing fail. Returns how many. The array is good until the next order.
+ * an order that lets nothing fail. Owned by the caller; NULL if there are none.
  */
-size_t inject_firsts(enum inject_class class, const uint32_t **ret_firsts);
+uint32_t *inject_firsts(enum inject_class class, size_t *ret_count);
 
 const char *inject_class_name(enum inject_class class);
 /* A number from a seed, to be drawn again and again (SplitMix64). */

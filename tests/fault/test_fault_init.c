@@ -273,8 +273,8 @@ static size_t count_places(struct inject_order *orders, size_t cap)
     assert_member(&machine);
     machine_stop(&machine);
     for (int class = 0; class < INJECT_CLASSES; class ++) {
-        const uint32_t *firsts;
-        const size_t places = inject_firsts((enum inject_class) class, &firsts);
+        size_t places;
+        CLEANUP(cleanup_free) uint32_t *firsts = inject_firsts((enum inject_class) class, &places);
 
         /* OpenSSL 3.0 leaks what it had when it cannot finish its own initialisation. */
         for (size_t i = 0; i < places && class != INJECT_OPENSSL; i++) {

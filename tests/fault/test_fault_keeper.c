@@ -111,15 +111,9 @@ static void count_calls(struct fault_world *world, const struct place *place, st
     if (!place->work)
         report.calls[INJECT_OPENSSL] = 0;
     for (int i = 0; i < INJECT_CLASSES; i++) {
-        const uint32_t *firsts;
-
         calls->count[i] = report.calls[i];
-        if (!report.calls[i])
-            continue;
-        calls->firsts[i] = inject_firsts((enum inject_class)i, &firsts);
-        calls->at[i] = malloc(calls->firsts[i] * sizeof(*firsts));
-        assert_non_null(calls->at[i]);
-        memcpy(calls->at[i], firsts, calls->firsts[i] * sizeof(*firsts));
+        if (report.calls[i])
+            calls->at[i] = inject_firsts((enum inject_class)i, &calls->firsts[i]);
         calls->sum += calls->firsts[i];
     }
 }
