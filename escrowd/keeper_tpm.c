@@ -169,16 +169,13 @@ void keeper_tpm_wait(struct request *request, int64_t wait_ms)
         return;
     /* In each round every identity has one request. */
     request->round = use->round;
-    TAILQ_FOREACH(other, &use->queue, in_queue)
-    {
+    for (other = TAILQ_FIRST(&use->queue); other; other = TAILQ_NEXT(other, in_queue)) {
         if (strcmp(other->identity, request->identity) == 0)
             request->round = other->round + 1;
     }
-    TAILQ_FOREACH(other, &use->queue, in_queue)
-    {
-        if (other->round > request->round)
-            break;
-    }
+    other = TAILQ_FIRST(&use->queue);
+    while (other && other->round <= request->round)
+        other = TAILQ_NEXT(other, in_queue);
     if (other)
         TAILQ_INSERT_BEFORE(other, request, in_queue);
     else
