@@ -4,20 +4,16 @@
 #include "libescrow/file.h"
 #include "libescrow/key.h"
 #include "libescrow/log.h"
+#include "libescrow/sealed.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 enum part { PART_CA, PART_CERTIFICATE, PART_KEY, PART_CRL, PARTS };
 
@@ -99,42 +95,28 @@ static enum escrow_err fill(int fd, const struct escrowd_tls *files)
         if (err)
             return err;
     }
-    if (pwrite(fd, head, sizeof(*head), 0) != sizeof(*head) || fcntl(fd, F_ADD_SEALS, SEALS) < 0) {
+    if (pwrite(fd, head, sizeof(*head), 0) != sizeof(*head)) {
         log_error("certificates: no copy in memory: %s", strerror(errno));
         return ESCROW_ERR_SYSTEM;
     }
-    return ESCROW_OK;
+    return sealed_finish(fd);
 }
 
 enum escrow_err credentials_seal(const struct escrowd_tls *files, int *ret_fd)
 {
-    int fd = memfd_create("credentials", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    enum escrow_err err = fd < 0 ? ESCROW_ERR_SYSTEM : fill(fd, files);
+    CLEANUP(cleanup_close) int fd = -1;
+    enum escrow_err err = sealed_new("credentials", &fd);
 
-    if (err) {
-        cleanup_close(&fd);
+    if (!err)
+        err = fill(fd, files);
+    if (err)
         return err;
-    }
     *ret_fd = fd;
+    fd = -1;
     return ESCROW_OK;
 }
 
 /* ---- front's side ---- */
-
-/* Not read(2): the descriptors of a copy share one position. */
-static bool read_at(int fd, void *bytes, size_t len, size_t at)
-{
-    size_t done = 0;
-
-    while (done < len) {
-        ssize_t got = pread(fd, (char *)bytes + done, len - done, (off_t)(at + done));
-
-        if (got == 0 || (got < 0 && errno != EINTR))
-            return false;
-        done += got > 0 ? (size_t)got : 0;
-    }
-    return true;
-}
 
 static bool is_right(const struct head *head, size_t size)
 {
@@ -178,7 +160,7 @@ static enum escrow_err read_parts(int fd, const struct head *head, struct parts 
         }
         if (!into)
             return ESCROW_ERR_NO_MEMORY;
-        if (!read_at(fd, into, len, at))
+        if (sealed_read(fd, into, len, at) != ESCROW_OK)
             return ESCROW_ERR_SYSTEM;
         at += len;
     }
@@ -210,10 +192,12 @@ static enum escrow_err make_tls(const struct head *head, const struct parts *par
 
 static enum escrow_err read_head(int fd, struct head *head)
 {
-    struct stat status;
+    size_t max = sizeof(*head), size;
 
-    if (fstat(fd, &status) == 0 && read_at(fd, head, sizeof(*head), 0) &&
-        is_right(head, (size_t)status.st_size))
+    for (enum part part = 0; part < PARTS; part++)
+        max += limits[part].max;
+    if (sealed_size(fd, max, &size) == ESCROW_OK &&
+        sealed_read(fd, head, sizeof(*head), 0) == ESCROW_OK && is_right(head, size))
         return ESCROW_OK;
     log_error("certificates: what the supervisor passed is not a copy of them");
     return ESCROW_ERR_SYSTEM;

@@ -2,6 +2,7 @@
 #include "libescrow/file.h"
 
 #include "libescrow/log.h"
+#include "libescrow/sealed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -165,7 +166,7 @@ static bool copy_and_seal(int from, int to, size_t size)
             return false;
         done += copied > 0 ? (size_t)copied : 0;
     }
-    return fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) == 0;
+    return sealed_finish(to) == ESCROW_OK;
 }
 
 enum escrow_err file_seal(const char *path, size_t max, const char *name, int *ret_fd)
@@ -181,8 +182,10 @@ enum escrow_err file_seal(const char *path, size_t max, const char *name, int *r
     }
     if (err)
         return err;
-    copy = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (copy < 0 || !copy_and_seal(file, copy, size)) {
+    err = sealed_new(name, &copy);
+    if (err)
+        return err;
+    if (!copy_and_seal(file, copy, size)) {
         log_error("%s: no copy in memory: %s", path, strerror(errno));
         return ESCROW_ERR_SYSTEM;
     }
