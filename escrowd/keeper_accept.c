@@ -124,19 +124,16 @@ enum reason request_recheck(const struct request *request, enum roster_role role
 bool request_has_role(struct request *request, unsigned roles)
 {
     const struct roster *roster = ledger_roster(request->keeper->ledger);
-    const struct roster_key *keys;
-    size_t count = roster ? roster_keys(roster, &keys) : 0;
+    const struct roster_key *const *keys;
+    size_t count = roster ? roster_identity_keys(roster, request->identity, &keys) : 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(keys[i].identity, request->identity) == 0 &&
-            (roles == 0 || roles & REQUEST_ROLE(keys[i].role)))
+        if (roles == 0 || roles & REQUEST_ROLE(keys[i]->role))
             return true;
     }
     if (!roster)
         request_fail(request, REASON_NO_ROSTER);
     else
-        request_refuse(request, roster_knows_identity(roster, request->identity)
-                                    ? REASON_ROLE_NOT_ALLOWED
-                                    : REASON_IDENTITY_UNKNOWN);
+        request_refuse(request, count > 0 ? REASON_ROLE_NOT_ALLOWED : REASON_IDENTITY_UNKNOWN);
     return false;
 }

@@ -74,12 +74,11 @@ static enum escrow_err add_orders(struct keeper *keeper, const char *group, json
 /* True if an act key of this identity is an agent's and covers the group. */
 static bool serves_group(const struct roster *roster, const char *identity, const char *group)
 {
-    const struct roster_key *keys;
-    size_t count = roster_keys(roster, &keys);
+    const struct roster_key *const *keys;
+    size_t count = roster_identity_keys(roster, identity, &keys);
 
     for (size_t i = 0; i < count; i++) {
-        if (keys[i].role == ROSTER_AGENT && strcmp(keys[i].identity, identity) == 0 &&
-            roster_key_covers(&keys[i], group))
+        if (keys[i]->role == ROSTER_AGENT && roster_key_covers(keys[i], group))
             return true;
     }
     return false;

@@ -18,9 +18,13 @@ void roster_free(struct roster *roster)
     for (size_t i = 0; i < roster->member_count; i++)
         EVP_PKEY_free(roster->answer_keys[i]);
     for (size_t i = 0; i < roster->key_count; i++) {
-        EVP_PKEY_free(roster->act_keys[i]);
-        free(roster->names[i]);
+        EVP_PKEY_free(roster->parts[i].key);
+        free(roster->parts[i].names);
     }
+    free(roster->keys);
+    free(roster->parts);
+    free(roster->by_name);
+    free(roster->by_identity);
     json_decref(roster->payload);
     free(roster->compact);
     free(roster);
@@ -46,6 +50,10 @@ enum escrow_err roster_parse(const char *compact, size_t len, EVP_PKEY *authorit
 
     if (!roster)
         return ESCROW_ERR_NO_MEMORY;
+    if (len > ROSTER_BYTES_MAX) {
+        log_notice("roster: %zu bytes are more than %d", len, ROSTER_BYTES_MAX);
+        return ESCROW_ERR_MALFORMED;
+    }
     err = jws_verify(compact, len, TYP, more, only_authority, authority, &jws);
     if (err == ESCROW_ERR_NOT_FOUND || err == ESCROW_ERR_CRYPTO) {
         log_notice("roster: is not signed by the policy authority");
@@ -145,20 +153,30 @@ const struct roster_member *roster_find_answerer(const struct roster *roster,
 
 const struct roster_key *roster_find_key(const struct roster *roster, const struct tpm_name *kid)
 {
-    for (size_t i = 0; i < roster->key_count; i++) {
-        if (tpm_name_equal(&roster->keys[i].name, kid))
-            return &roster->keys[i];
-    }
-    return NULL;
+    const struct roster_key wanted = {.name = *kid}, *pointer = &wanted;
+    const struct roster_key **found = bsearch(&pointer, roster->by_name, roster->key_count,
+                                              sizeof(pointer), roster_compare_names);
+
+    return found ? *found : NULL;
 }
 
-bool roster_knows_identity(const struct roster *roster, const char *identity)
+size_t roster_identity_keys(const struct roster *roster, const char *identity,
+                            const struct roster_key *const **ret_keys)
 {
-    for (size_t i = 0; i < roster->key_count; i++) {
-        if (strcmp(roster->keys[i].identity, identity) == 0)
-            return true;
-    }
-    return false;
+    const struct roster_key wanted = {.identity = identity}, *pointer = &wanted;
+    const struct roster_key **end = roster->by_identity + roster->key_count;
+    const struct roster_key **first = bsearch(&pointer, roster->by_identity, roster->key_count,
+                                              sizeof(pointer), roster_compare_identities);
+    size_t count = 0;
+
+    if (!first)
+        return 0;
+    while (first > roster->by_identity && strcmp(first[-1]->identity, identity) == 0)
+        first--;
+    while (first + count < end && strcmp(first[count]->identity, identity) == 0)
+        count++;
+    *ret_keys = first;
+    return count;
 }
 
 bool roster_key_covers(const struct roster_key *key, const char *group)
@@ -183,8 +201,12 @@ EVP_PKEY *roster_act_key(const struct tpm_name *kid, void *roster)
 {
     const struct roster *from = roster;
     const struct roster_key *key = roster_find_key(from, kid);
+    struct roster_key_parts *parts = key ? &from->parts[key - from->keys] : NULL;
 
-    return key ? from->act_keys[key - from->keys] : NULL;
+    /* The point was checked with the roster: only memory can lack. */
+    if (parts && !parts->key && key_from_point(&key->point, &parts->key) != ESCROW_OK)
+        log_error("roster: no memory for the act key of %s", key->identity);
+    return parts ? parts->key : NULL;
 }
 
 EVP_PKEY *roster_answer_key(const struct tpm_name *kid, void *roster)

@@ -23,14 +23,15 @@
  * x and y are base64url of 32 bytes; an agent has at least one instance, the others have none. No
  * key stands in two places, no label, storage key or counter twice. Clients wrap only to keys found
  * here and believe only answers that a member's answer key signed. A roster is immutable once
- * parsed.
+ * parsed. Nothing is searched for by going through its keys: there may be thousands.
  */
 
 enum roster_role { ROSTER_AGENT = 1, ROSTER_ADMIN, ROSTER_AUDITOR };
 
 #define ROSTER_MEMBERS_MAX 16
-#define ROSTER_KEYS_MAX 512
-#define ROSTER_GROUPS_MAX 64 /* groups, or instances, of one key */
+#define ROSTER_KEYS_MAX 4096
+#define ROSTER_BYTES_MAX (2 * 1024 * 1024) /* of the signed document */
+#define ROSTER_GROUPS_MAX 64               /* groups, or instances, of one key */
 
 struct roster_member {
     const char *label;
@@ -83,7 +84,9 @@ const struct roster_member *roster_find_member(const struct roster *roster,
 const struct roster_member *roster_find_answerer(const struct roster *roster,
                                                  const struct tpm_name *answer);
 const struct roster_key *roster_find_key(const struct roster *roster, const struct tpm_name *kid);
-bool roster_knows_identity(const struct roster *roster, const char *identity);
+/* How many keys have this identity; *ret_keys is theirs if that is not 0. */
+size_t roster_identity_keys(const struct roster *roster, const char *identity,
+                            const struct roster_key *const **ret_keys);
 /* The group is one of the key's, or the key has "*". */
 bool roster_key_covers(const struct roster_key *key, const char *group);
 

@@ -111,8 +111,11 @@ static enum escrow_err read_key(const json_t *item, size_t index, struct roster 
         json_reader_fault(&reader, "identity");
     key->role =
         (enum roster_role)json_read_word(&reader, "role", role_words, ARRAY_LEN(role_words));
-    read_signer(&reader, "key", &key->point, &key->name, &roster->act_keys[index]);
-    err = read_names(&reader, key, &roster->names[index]);
+    json_read_point(&reader, "key", &key->point);
+    if (key_check_point(&key->point) != ESCROW_OK ||
+        key_signer_name(&key->point, &key->name) != ESCROW_OK)
+        json_reader_fault(&reader, "key");
+    err = read_names(&reader, key, &roster->parts[index].names);
     return err ? err : json_reader_end(&reader);
 }
 
@@ -140,15 +143,16 @@ static enum escrow_err check_members_differ(const struct roster *roster)
 }
 
 /* Every key of a roster, whatever it is for. */
-#define PLACES_MAX (2 + 3 * ROSTER_MEMBERS_MAX + ROSTER_KEYS_MAX)
 struct place {
     const struct ec_point *point;
     const char *what;
     const char *name;
 };
 
-static size_t list_places(const struct roster *roster, const struct ec_point *authority,
-                          struct place ret_places[static PLACES_MAX])
+#define PLACES(roster) (2 + 3 * (roster)->member_count + (roster)->key_count)
+
+static void list_places(const struct roster *roster, const struct ec_point *authority,
+                        struct place *ret_places)
 {
     size_t count = 0;
 
@@ -167,7 +171,13 @@ static size_t list_places(const struct roster *roster, const struct ec_point *au
     for (size_t i = 0; i < roster->key_count; i++)
         ret_places[count++] =
             (struct place){&roster->keys[i].point, "the act key of", roster->keys[i].identity};
-    return count;
+}
+
+static int compare_places(const void *one, const void *other)
+{
+    const struct place *a = one, *b = other;
+
+    return memcmp(a->point, b->point, sizeof(*a->point));
 }
 
 /*
@@ -177,16 +187,41 @@ static size_t list_places(const struct roster *roster, const struct ec_point *au
 static enum escrow_err check_keys_differ(const struct roster *roster,
                                          const struct ec_point *authority)
 {
-    struct place places[PLACES_MAX];
-    size_t count = list_places(roster, authority, places);
+    size_t count = PLACES(roster);
+    CLEANUP(cleanup_free) struct place *places = calloc(count, sizeof(*places));
 
+    if (!places)
+        return ESCROW_ERR_NO_MEMORY;
+    list_places(roster, authority, places);
+    qsort(places, count, sizeof(*places), compare_places);
     for (size_t i = 1; i < count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            if (memcmp(places[i].point, places[j].point, sizeof(*places[i].point)) == 0)
-                return complain(places[i].what, places[i].name);
-        }
+        if (compare_places(&places[i - 1], &places[i]) == 0)
+            return complain(places[i].what, places[i].name);
     }
     return ESCROW_OK;
+}
+
+int roster_compare_names(const void *one, const void *other)
+{
+    const struct roster_key *const *a = one, *const *b = other;
+
+    return memcmp((*a)->name.bytes, (*b)->name.bytes, TPM_NAME_BYTES);
+}
+
+int roster_compare_identities(const void *one, const void *other)
+{
+    const struct roster_key *const *a = one, *const *b = other;
+
+    return strcmp((*a)->identity, (*b)->identity);
+}
+
+static void sort_keys(const struct roster *roster)
+{
+    for (size_t i = 0; i < roster->key_count; i++)
+        roster->by_name[i] = roster->by_identity[i] = &roster->keys[i];
+    qsort(roster->by_name, roster->key_count, sizeof(*roster->by_name), roster_compare_names);
+    qsort(roster->by_identity, roster->key_count, sizeof(*roster->by_identity),
+          roster_compare_identities);
 }
 
 static enum escrow_err read_members(struct roster *roster, const json_t *array)
@@ -206,11 +241,18 @@ static enum escrow_err read_members(struct roster *roster, const json_t *array)
     return check_members_differ(roster);
 }
 
+/* One more of each than there are: calloc(0) may be NULL. */
 static enum escrow_err read_keys(struct roster *roster, const json_t *array)
 {
+    size_t room = json_array_size(array) + 1, i;
     const json_t *item;
-    size_t i;
 
+    roster->keys = calloc(room, sizeof(*roster->keys));
+    roster->parts = calloc(room, sizeof(*roster->parts));
+    roster->by_name = calloc(room, sizeof(*roster->by_name));
+    roster->by_identity = calloc(room, sizeof(*roster->by_identity));
+    if (!roster->keys || !roster->parts || !roster->by_name || !roster->by_identity)
+        return ESCROW_ERR_NO_MEMORY;
     json_array_foreach(array, i, item)
     {
         enum escrow_err err;
@@ -220,6 +262,7 @@ static enum escrow_err read_keys(struct roster *roster, const json_t *array)
         if (err)
             return err;
     }
+    sort_keys(roster);
     return ESCROW_OK;
 }
 

@@ -39,6 +39,7 @@ static void test_keys(void **state)
     struct fixture *fixture = *state;
     struct tpm_name agent = fixture_name(fixture->agent), admin = fixture_name(fixture->admin);
     const struct roster_key *keys, *key = roster_find_key(fixture->roster, &agent);
+    const struct roster_key *const *of_identity;
 
     assert_int_equal(roster_keys(fixture->roster, &keys), 3);
     assert_non_null(key);
@@ -51,8 +52,10 @@ static void test_keys(void **state)
     key = roster_find_key(fixture->roster, &admin);
     assert_true(roster_key_covers(key, "AG2"));
     assert_false(roster_key_has_instance(key, FIXTURE_INSTANCE));
-    assert_true(roster_knows_identity(fixture->roster, FIXTURE_ADMIN));
-    assert_false(roster_knows_identity(fixture->roster, "spiffe://corp.example/mallory"));
+    assert_int_equal(roster_identity_keys(fixture->roster, FIXTURE_ADMIN, &of_identity), 1);
+    assert_string_equal(of_identity[0]->identity, FIXTURE_ADMIN);
+    assert_int_equal(
+        roster_identity_keys(fixture->roster, "spiffe://corp.example/mallory", &of_identity), 0);
     assert_int_equal(EVP_PKEY_eq(roster_act_key(&agent, fixture->roster), fixture->agent), 1);
     assert_null(roster_answer_key(&agent, fixture->roster));
 }
@@ -346,6 +349,80 @@ static void test_refused(void **state)
     }
 }
 
+/* Of the fixture's keys and as many more agents as it takes; two of them have each identity. */
+static void add_agents(json_t *payload, size_t count)
+{
+    json_t *keys = json_object_get(payload, "keys");
+
+    while (json_array_size(keys) < count) {
+        CLEANUP(key_free_p) EVP_PKEY *key = key_generate();
+        const struct ec_point point = fixture_point(key);
+        char identity[64];
+
+        snprintf(identity, sizeof(identity), "spiffe://corp.example/node-%zu",
+                 json_array_size(keys) / 2);
+        assert_int_equal(json_array_append_new(
+                             keys, json_pack("{s:s, s:s, s:o, s:[s], s:[s]}", "identity", identity,
+                                             "role", "agent", "key", json_point(&point), "groups",
+                                             "AG1", "instances", "sql1")),
+                         0);
+    }
+}
+
+/* Every key of the largest roster is found by its Name and its identity; one more is too many. */
+static void test_largest(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(json_free_p) json_t *payload = fixture_roster_payload(fixture);
+    CLEANUP(roster_free_p) struct roster *roster = NULL;
+    const struct roster_key *const *of_identity = NULL;
+    const struct roster_key *keys;
+    json_t *first, *last;
+
+    add_agents(payload, ROSTER_KEYS_MAX);
+    assert_int_equal(roster_sign(payload, fixture->authority, &roster), ESCROW_OK);
+    assert_int_equal(roster_keys(roster, &keys), ROSTER_KEYS_MAX);
+    for (size_t i = 0; i < ROSTER_KEYS_MAX; i++) {
+        size_t count = roster_identity_keys(roster, keys[i].identity, &of_identity);
+
+        assert_ptr_equal(roster_find_key(roster, &keys[i].name), &keys[i]);
+        assert_int_equal(count, i < 4 || i == ROSTER_KEYS_MAX - 1 ? count : 2);
+        assert_true(of_identity[0] == &keys[i] || of_identity[count - 1] == &keys[i]);
+    }
+    assert_int_equal(roster_identity_keys(roster, "spiffe://corp.example/node-1000", &of_identity),
+                     2);
+    assert_ptr_not_equal(of_identity[0], of_identity[1]);
+    roster_free(TAKE(roster));
+    first = item(payload, "keys", 3), last = item(payload, "keys", ROSTER_KEYS_MAX - 1);
+    assert_int_equal(json_object_set(last, "key", json_object_get(first, "key")), 0);
+    assert_int_equal(roster_sign(payload, fixture->authority, &roster), ESCROW_ERR_MALFORMED);
+    assert_int_equal(json_array_remove(json_object_get(payload, "keys"), ROSTER_KEYS_MAX - 1), 0);
+    add_agents(payload, ROSTER_KEYS_MAX + 1);
+    assert_int_equal(roster_sign(payload, fixture->authority, &roster), ESCROW_ERR_MALFORMED);
+}
+
+static void test_too_long(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(json_free_p) json_t *payload = fixture_roster_payload(fixture);
+    CLEANUP(json_free_p) json_t *groups = json_array();
+    struct roster *roster = NULL;
+    char name[NAME_MAX_BYTES + 1];
+
+    memset(name, 'g', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    while (json_array_size(groups) < ROSTER_GROUPS_MAX)
+        assert_int_equal(json_array_append_new(groups, json_string(name)), 0);
+    add_agents(payload, 400);
+    for (size_t i = 0; i < 400; i++)
+        assert_int_equal(json_object_set(item(payload, "keys", i), "groups", groups), 0);
+    assert_int_equal(roster_sign(payload, fixture->authority, &roster), ESCROW_ERR_MALFORMED);
+    while (json_array_size(json_object_get(payload, "keys")) > 300)
+        assert_int_equal(json_array_remove(json_object_get(payload, "keys"), 300), 0);
+    assert_int_equal(roster_sign(payload, fixture->authority, &roster), ESCROW_OK);
+    roster_free(roster);
+}
+
 static void test_edit(void **state)
 {
     struct fixture *fixture = *state;
@@ -371,6 +448,8 @@ int main(void)
         cmocka_unit_test(test_another_type),
         cmocka_unit_test(test_swapped_storage_key),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_edit),
     };
 
