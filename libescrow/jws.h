@@ -16,7 +16,9 @@
  * every header member not in the caller's list is refused; kid is the TPM Name of the signing key.
  */
 
-#define JWS_BYTES_MAX (192 * 1024)
+/* That of a roster of ROSTER_KEYS_MAX keys inside a publish act; others are small by their bodies.
+ */
+#define JWS_BYTES_MAX (3 * 1024 * 1024)
 
 struct jws {
     json_t *header;

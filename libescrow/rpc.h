@@ -45,8 +45,11 @@ char *rpc_challenge_text(const struct rpc_challenge *challenge);
 MUST_CHECK enum escrow_err rpc_challenge_parse(const char *text, size_t len,
                                                struct rpc_challenge *ret_challenge);
 
-/* {"act": compact} and the like. */
+/* {"act": compact} and the like. Also NULL if the text is no compact JWS by its characters. */
 char *rpc_wrap(const char *member, const char *compact);
-/* The text of the only member; owned by the caller. ESCROW_ERR_MALFORMED, ESCROW_ERR_NO_MEMORY. */
+/*
+ * The text of the only member, which must have the characters of a compact JWS and none of them
+ * escaped; owned by the caller. ESCROW_ERR_MALFORMED, ESCROW_ERR_NO_MEMORY.
+ */
 MUST_CHECK enum escrow_err rpc_unwrap(const char *text, size_t len, const char *member,
                                       char **ret_compact);
