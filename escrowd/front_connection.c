@@ -35,6 +35,7 @@ struct front_connections {
     struct front_connection *spare; /* the TLS of the next connection */
     struct connection_list open;    /* the newest first */
     size_t count;                   /* of open */
+    struct front_bodies bodies;
     struct log_limit full_lines;
     bool is_stopping;
 };
@@ -88,6 +89,34 @@ void front_connection_arm(struct front_connection *connection, uint64_t later_ms
         close_now(connection);
 }
 
+static bool take_body_place(struct front_connection *connection)
+{
+    struct front_connections *owner = connection->owner;
+    struct tls_peer peer;
+
+    return tls_peer_check(owner->config.tls, connection->ssl, &connection->verified, &peer) ==
+               REASON_NONE &&
+           front_bodies_take(&owner->bodies, connection, peer.identity);
+}
+
+/*
+ * The head is complete, and evhttp has not seen its end. evhttp hands its connection to nobody, but
+ * the callbacks of the bufferevent get it.
+ */
+static void bound_body(struct front_connection *connection)
+{
+    bool is_large = front_body_is_large(connection->line), has_place;
+    void *http = NULL;
+
+    bufferevent_getcb(connection->bufferevent, NULL, NULL, NULL, &http);
+    if (!http)
+        return;
+    has_place = is_large && take_body_place(connection);
+    connection->lacks_place = is_large && !has_place;
+    evhttp_connection_set_max_body_size(http,
+                                        (ev_ssize_t)(has_place ? FRONT_BODY_MAX : IPC_BODY_MAX));
+}
+
 /* Sees every byte that arrives before evhttp does. */
 static void on_input(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *argument)
 {
@@ -101,7 +130,12 @@ static void on_input(struct evbuffer *buffer, const struct evbuffer_cb_info *inf
         evbuffer_ptr_set(buffer, &position, at, EVBUFFER_PTR_SET) < 0)
         return;
     while ((got = evbuffer_copyout_from(buffer, &position, bytes, sizeof(bytes))) > 0) {
+        front_body_line(connection->line, connection->head_len, bytes, (size_t)got);
         connection->head_len += front_scan(&connection->scan, bytes, (size_t)got);
+        if (connection->scan == FRONT_SCAN_DONE) {
+            bound_body(connection);
+            return;
+        }
         if (evbuffer_ptr_set(buffer, &position, (size_t)got, EVBUFFER_PTR_ADD) < 0)
             return;
     }
@@ -113,13 +147,15 @@ static void write_problem(struct front_connection *connection, struct evbuffer *
 {
     CLEANUP(cleanup_free) char *problem = front_problem(reason, NULL);
     const char *body = problem ? problem : "";
+    const int status = reason_http_status(reason);
 
     connection->is_answering = true;
     if (evbuffer_add_printf(output,
                             "HTTP/1.1 %d Refused\r\nContent-Type: application/problem+json\r\n"
-                            "Cache-Control: no-store\r\nConnection: close\r\n"
+                            "Cache-Control: no-store\r\nConnection: close\r\n%s"
                             "Content-Length: %zu\r\n\r\n%s",
-                            reason_http_status(reason), strlen(body), body) < 0)
+                            status, status == HTTP_SERVUNAVAIL ? "Retry-After: 1\r\n" : "",
+                            strlen(body), body) < 0)
         log_error("reply: no memory");
     connection->is_answering = false;
 }
@@ -144,7 +180,9 @@ static void on_output(struct evbuffer *buffer, const struct evbuffer_cb_info *in
     evbuffer_copyout(buffer, line, sizeof(line) - 1);
     if (strcmp(line, may_continue) == 0)
         return;
-    if (strcmp(line, too_large) == 0 || connection->head_len > FRONT_HEAD_MAX)
+    if (strcmp(line, too_large) == 0 && connection->lacks_place)
+        reason = REASON_OVERLOADED;
+    else if (strcmp(line, too_large) == 0 || connection->head_len > FRONT_HEAD_MAX)
         reason = REASON_TOO_LARGE;
     evbuffer_drain(buffer, info->n_added);
     write_problem(connection, buffer, reason);
@@ -195,6 +233,7 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
     if (connection->fd >= 0 && !SSL_get_wbio(connection->ssl))
         close(connection->fd);
     front_order_leave(owner->order, &connection->place);
+    front_bodies_leave(&owner->bodies, connection);
     event_free(connection->deadline);
     connection_free(connection);
     if (was_open && !owner->is_stopping)
@@ -489,6 +528,7 @@ void front_connection_next(struct front_connection *connection)
 {
     connection->scan = FRONT_SCAN_FIRST;
     connection->head_len = 0;
+    front_bodies_leave(&connection->owner->bodies, connection);
     if (connection->owner->is_stopping || connection->is_ending)
         close_now(connection);
 }

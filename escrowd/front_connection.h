@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "escrowd/front_body.h"
 #include "escrowd/front_order.h"
 #include "escrowd/front_scan.h"
 #include "escrowd/ipc_messages.h"
@@ -48,10 +49,12 @@ struct front_connection {
     struct front_place place;
     enum front_scan_state scan;
     size_t head_len;                 /* bytes of the request's head so far */
+    char line[FRONT_LINE_BYTES];     /* the first of them */
     char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */
     struct front_exchange *pending;  /* the request that waits for its reply, or NULL */
     enum route route;                /* of the current request; 0: none of ours */
     int64_t began_us;                /* when it was there, by metric_now_us */
+    bool lacks_place;                /* for a large body */
     bool is_open;
     bool has_place; /* in the order in which connections are served */
     bool is_ending; /* with this reply; evhttp would go on after CONNECT */

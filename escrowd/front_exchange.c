@@ -2,6 +2,7 @@
 #include "escrowd/front_exchange.h"
 
 #include "escrowd/front_problem.h"
+#include "escrowd/ipc_body.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/log.h"
 
@@ -245,16 +246,12 @@ static void watch(struct front_exchange *exchange)
 static enum reason send_request(struct front_exchanges *exchanges,
                                 const struct ipc_request *request)
 {
-    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-    enum escrow_err err;
-
     if (!exchanges->keeper)
         return REASON_ROLE_DOWN;
-    if (exchanges->count >= exchanges->config.limit)
+    if (exchanges->count >= exchanges->config.limit ||
+        ipc_send_request(exchanges->keeper, exchanges->last_id + 1, request) != ESCROW_OK)
         return REASON_OVERLOADED;
-    ipc_put_request(&writer, request);
-    err = ipc_channel_send(exchanges->keeper, IPC_REQUEST, exchanges->last_id + 1, &writer);
-    return err ? REASON_OVERLOADED : REASON_NONE;
+    return REASON_NONE;
 }
 
 bool front_exchanges_have_keeper(const struct front_exchanges *exchanges)
@@ -340,21 +337,41 @@ static struct front_exchange *find_waiting(const struct front_exchanges *exchang
     return exchange;
 }
 
+static enum escrow_err take_reply(struct front_exchanges *exchanges, uint64_t id,
+                                  const struct ipc_reply *reply)
+{
+    struct front_exchange *exchange = find_waiting(exchanges, id);
+
+    if (id == 0 || id > exchanges->last_id)
+        return ESCROW_ERR_MALFORMED;
+    if (exchange)
+        answer_with(exchange, reply);
+    return ESCROW_OK;
+}
+
 static enum escrow_err on_reply(struct ipc_channel *channel, const struct ipc_message *message,
                                 void *argument)
 {
-    struct front_exchanges *exchanges = argument;
-    struct front_exchange *exchange;
     struct ipc_reply reply;
     enum escrow_err err = ipc_get_reply(message, &reply);
 
     (void)channel;
-    if (err || message->id == 0 || message->id > exchanges->last_id)
-        return ESCROW_ERR_MALFORMED;
-    exchange = find_waiting(exchanges, message->id);
-    if (exchange)
-        answer_with(exchange, &reply);
-    return ESCROW_OK;
+    return err ? err : take_reply(argument, message->id, &reply);
+}
+
+static enum escrow_err on_large_reply(struct ipc_channel *channel,
+                                      const struct ipc_message *message, void *argument)
+{
+    static const struct ipc_reply no_memory = {
+        .reason = REASON_OVERLOADED, .content = IPC_CONTENT_PROBLEM, .body = (const uint8_t *)""};
+    CLEANUP(cleanup_free) uint8_t *body = NULL;
+    struct ipc_reply reply;
+    enum escrow_err err = ipc_get_large_reply(message, &reply, &body);
+
+    (void)channel;
+    if (err == ESCROW_ERR_MALFORMED)
+        return err;
+    return take_reply(argument, message->id, err ? &no_memory : &reply);
 }
 
 bool front_exchanges_observe(struct front_exchanges *exchanges)
@@ -404,6 +421,7 @@ static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *arg
 
 static const struct ipc_permit permits[] = {
     {.type = IPC_REPLY, .states = IPC_ANY_STATE, .handler = on_reply},
+    {.type = IPC_REPLY_LARGE, .states = IPC_ANY_STATE, .handler = on_large_reply, .takes_fd = true},
     {.type = IPC_OBSERVED, .states = IPC_ANY_STATE, .handler = on_observed},
 };
 

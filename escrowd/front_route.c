@@ -40,7 +40,7 @@ static const struct row {
     {"/v1/receipt", EVHTTP_REQ_POST, ROUTE_RECEIPT, 2 * SMALL_BODY, NULL, 0},
     {"/v1/orders", EVHTTP_REQ_GET, ROUTE_ORDERS, 0, orders_parameters, 1},
     {"/v1/orders", EVHTTP_REQ_POST, ROUTE_ORDER, 8 * SMALL_BODY, NULL, 0},
-    {"/v1/publish", EVHTTP_REQ_POST, ROUTE_PUBLISH, IPC_BODY_MAX, NULL, 0},
+    {"/v1/publish", EVHTTP_REQ_POST, ROUTE_PUBLISH, FRONT_BODY_MAX, NULL, 0},
     {"/v1/secrets", EVHTTP_REQ_GET, ROUTE_SECRETS, 0, NULL, 0},
     {"/v1/status", EVHTTP_REQ_GET, ROUTE_STATUS, 0, NULL, 0},
     {"/v1/audit", EVHTTP_REQ_GET, ROUTE_AUDIT, 0, audit_parameters, 2},

@@ -10,9 +10,10 @@
  * not in the table, or could be read in two ways, is refused before the keeper hears of it.
  */
 
-#define FRONT_HEAD_MAX 8192  /* bytes of a request's head */
-#define FRONT_WAIT_MAX_S 60  /* of GET /v1/orders?wait= */
-#define FRONT_AUDIT_MAX 1000 /* of GET /v1/audit?limit= */
+#define FRONT_HEAD_MAX 8192                      /* bytes of a request's head */
+#define FRONT_BODY_MAX ((size_t)3 * 1024 * 1024) /* of POST /v1/publish; others: IPC_BODY_MAX */
+#define FRONT_WAIT_MAX_S 60                      /* of GET /v1/orders?wait= */
+#define FRONT_AUDIT_MAX 1000                     /* of GET /v1/audit?limit= */
 
 struct front_head {
     enum evhttp_cmd_type method;

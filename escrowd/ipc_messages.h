@@ -38,6 +38,8 @@ enum ipc_front_type {
     IPC_OBSERVE = 0x104,  /* to the keeper: how are you? One at a time */
     IPC_OBSERVED = 0x105, /* its answer: check.h */
     IPC_SERVED = 0x106,   /* to the keeper: what front serves with, whenever that has changed */
+    IPC_REQUEST_LARGE = 0x107, /* a PUBLISH whose body is longer than IPC_BODY_MAX: ipc_body.h */
+    IPC_REPLY_LARGE = 0x108,   /* a REPLY with such a body */
 };
 
 enum route {
@@ -58,7 +60,8 @@ enum route {
 
 #define IPC_IDENTITY_MAX 255 /* bytes of a SAN URI: IDENTITY_MAX of identity.h */
 #define IPC_FINGERPRINT_BYTES 32
-#define IPC_BODY_MAX ((size_t)192 * 1024)
+#define IPC_BODY_MAX ((size_t)192 * 1024)       /* in one message */
+#define IPC_LARGE_MAX ((size_t)4 * 1024 * 1024) /* in a message and a descriptor */
 
 /* Everything that front knows of a request; identity and body are borrowed from the message. */
 struct ipc_request {

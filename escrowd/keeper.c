@@ -2,6 +2,7 @@
 #include "escrowd/keeper.h"
 
 #include "escrowd/clock.h"
+#include "escrowd/ipc_body.h"
 #include "escrowd/keeper_state.h"
 #include "libescrow/log.h"
 
@@ -26,6 +27,26 @@ static enum escrow_err on_request(struct ipc_channel *channel, const struct ipc_
     (void)channel;
     if (!err)
         err = request_new(keeper, message->id, &request);
+    keeper_flush_late(keeper);
+    return err;
+}
+
+/* A roster: only what a right front never sends costs it its channel. */
+static enum escrow_err on_large_request(struct ipc_channel *channel,
+                                        const struct ipc_message *message, void *argument)
+{
+    CLEANUP(cleanup_free) uint8_t *body = NULL;
+    struct keeper *keeper = argument;
+    struct ipc_request request;
+    enum escrow_err err = ipc_get_large_request(message, &request, &body);
+
+    (void)channel;
+    if (!err) {
+        err = request_new(keeper, message->id, &request);
+    } else if (err != ESCROW_ERR_MALFORMED) {
+        request_sorry(keeper, message->id);
+        err = ESCROW_OK;
+    }
     keeper_flush_late(keeper);
     return err;
 }
@@ -81,6 +102,10 @@ static enum escrow_err on_served(struct ipc_channel *channel, const struct ipc_m
 
 static const struct ipc_permit front_permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
+    {.type = IPC_REQUEST_LARGE,
+     .states = IPC_ANY_STATE,
+     .handler = on_large_request,
+     .takes_fd = true},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
     {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
     {.type = IPC_OBSERVE, .states = IPC_ANY_STATE, .handler = on_observe},

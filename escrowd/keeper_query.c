@@ -6,12 +6,15 @@
 #include "escrowd/store_secrets.h"
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
+#include "libescrow/rpc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define AUDIT_LIMIT_DEFAULT 100
 #define AUDIT_REPLY_MAX ((size_t)160 * 1024)
+
+_Static_assert(AUDIT_LINE_MAX <= IPC_LARGE_MAX, "every record can be read by GET /v1/audit");
 
 static json_t *reasons_json(const struct keeper *keeper, size_t *ret_count)
 {
@@ -39,14 +42,17 @@ void query_health(struct request *request)
 void query_roster(struct request *request)
 {
     const struct roster *roster = ledger_roster(request->keeper->ledger);
-    CLEANUP(json_free_p) json_t *document = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
 
     if (!roster) {
         request_fail(request, REASON_NO_ROSTER);
         return;
     }
-    document = json_pack("{s:s}", "roster", roster_compact(roster));
-    request_reply_json(request, 200, document);
+    body = rpc_wrap("roster", roster_compact(roster));
+    if (body)
+        request_reply_text(request, IPC_CONTENT_JSON, body, strlen(body));
+    else
+        request_fail(request, REASON_INTERNAL);
 }
 
 static json_t *time_json(int64_t time_ms)
@@ -166,8 +172,7 @@ static enum escrow_err add_line(const struct audit_line *line, void *argument)
     struct lines *lines = argument;
 
     /* A record that alone is larger goes out alone. */
-    if (lines->count == lines->limit ||
-        (lines->count && lines->len + line->len > AUDIT_REPLY_MAX) || line->len > IPC_BODY_MAX)
+    if (lines->count == lines->limit || (lines->count && lines->len + line->len > AUDIT_REPLY_MAX))
         return ESCROW_ERR_EXISTS; /* full: ends the reading */
     memcpy(lines->text + lines->len, line->text, line->len);
     lines->len += line->len;
@@ -177,7 +182,7 @@ static enum escrow_err add_line(const struct audit_line *line, void *argument)
 
 void query_audit(struct request *request)
 {
-    CLEANUP(cleanup_free) char *text = malloc(IPC_BODY_MAX);
+    CLEANUP(cleanup_free) char *text = malloc(AUDIT_LINE_MAX);
     struct lines lines = {.text = text,
                           .limit = request->limit ? request->limit : AUDIT_LIMIT_DEFAULT};
     struct audit_reading reading;
@@ -194,8 +199,6 @@ void query_audit(struct request *request)
     if (err && err != ESCROW_ERR_EXISTS)
         request_fail(request,
                      err == ESCROW_ERR_MALFORMED ? REASON_LOG_TAMPERED : REASON_LOG_UNAVAILABLE);
-    else if (err && lines.count == 0)
-        request_fail(request, REASON_TOO_LARGE);
     else
         request_reply_text(request, IPC_CONTENT_LINES, lines.text, lines.len);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The replies of keeper_request.h, and the records of refusals. */
 #include "escrowd/clock.h"
+#include "escrowd/ipc_body.h"
 #include "escrowd/keeper_state.h"
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
@@ -22,15 +23,13 @@ static void send_reply(struct request *request, const struct ipc_reply *reply)
                                                .http_status = 413,
                                                .content = IPC_CONTENT_PROBLEM,
                                                .body = (const uint8_t *)""};
-    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
     request->state = REQUEST_ANSWERED;
     event_del(request->timer);
     if (request->is_gone || !request->keeper->front)
         return;
-    /* Front takes no larger one, and would have to believe that this keeper was taken over. */
-    ipc_put_reply(&writer, reply->body_len <= IPC_BODY_MAX ? reply : &too_large);
-    if (ipc_channel_send(request->keeper->front, IPC_REPLY, request->id, &writer))
+    if (ipc_send_reply(request->keeper->front, request->id,
+                       reply->body_len <= IPC_LARGE_MAX ? reply : &too_large))
         request_sorry(request->keeper, request->id);
 }
 
@@ -107,6 +106,9 @@ void request_refuse(struct request *request, enum reason reason)
 
     if (request->act && refusals_may_record(keeper->refusals, request->identity, now_ms)) {
         request_describe(request, AUDIT_REFUSAL, &record, kid);
+        /* Whoever is refused must not fill the log; what is taken is kept whole. */
+        if (request->act->compact_len > IPC_BODY_MAX)
+            record.act = NULL;
         record.decision = "deny";
         record.reason = reason_code(reason);
         if (keeper_append(keeper, &record, NULL, NULL))

@@ -25,6 +25,10 @@ static const struct sandbox_rule keeper_rules[] = {
     SANDBOX_IF("fcntl", 1, F_SETFD),
     SANDBOX_IF("fcntl", 1, F_GETFL),
     SANDBOX_IF("fcntl", 1, F_SETFL),
+    /* large bodies, taken from front and handed to it (sealed.h) */
+    SANDBOX_CALLS("memfd_create"),
+    SANDBOX_IF("fcntl", 1, F_ADD_SEALS),
+    SANDBOX_IF("fcntl", 1, F_GET_SEALS),
     /* a TPM behind a socket with a path; a device is opened */
     SANDBOX_CALLS("connect sendto"),
     SANDBOX_IF("socket", 0, AF_UNIX),
@@ -60,8 +64,11 @@ static void plan_keeper(const struct escrowd_config *config, struct sandbox_plan
 static const struct sandbox_rule front_rules[] = {
     SANDBOX_CALLS("accept4 epoll_create1 epoll_ctl epoll_wait getpeername getsockname pipe2 "
                   "shutdown"),
-    /* copies in memory of certificate, key, CAs and lists */
-    SANDBOX_CALLS("pread64"),
+    /* copies in memory of certificate, key, CAs and lists; large bodies, taken from the keeper and
+     * handed to it (sealed.h) */
+    SANDBOX_CALLS("memfd_create pread64"),
+    SANDBOX_IF("fcntl", 1, F_ADD_SEALS),
+    SANDBOX_IF("fcntl", 1, F_GET_SEALS),
     /* libevent, before it reads from a connection without TLS: health and metrics */
     SANDBOX_IF("ioctl", 1, FIONREAD),
     /* libevent's randomness and the time zone try files */

@@ -18,7 +18,7 @@
  */
 
 #define AUDIT_HASH_BYTES 32
-#define AUDIT_LINE_MAX (1024 * 1024) /* bytes with the newline */
+#define AUDIT_LINE_MAX (4 * 1024 * 1024) /* bytes with the newline */
 
 enum audit_event {
     AUDIT_START = 1,  /* the keeper is about to serve; detail: version, member */

@@ -68,6 +68,65 @@ refused() {
     [ "$(wc -c <"$BODY_FILE")" = $((192 * 1024)) ]
 }
 
+# filled BYTES FILE: a JSON object of so many bytes.
+filled() {
+    { printf '{"x": "'; head -c $(($1 - 9)) /dev/zero | tr '\0' a; printf '"}'; } >"$2"
+}
+
+@test "bodies that one message between front and keeper cannot hold" {
+    config_new
+    escrowd_start
+    for bytes in $((192 * 1024 + 1)) $((3 * 1024 * 1024)); do
+        filled "$bytes" "$BATS_TEST_TMPDIR/large"
+        post agent1 /v1/publish "@$BATS_TEST_TMPDIR/large"
+        [ "$HTTP $(jq -r .body_len <<<"$BODY")" = "200 $bytes" ]
+    done
+    printf ' ' >>"$BATS_TEST_TMPDIR/large"
+    post agent1 /v1/publish "@$BATS_TEST_TMPDIR/large"
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
+    filled $((192 * 1024 + 1)) "$BATS_TEST_TMPDIR/large"
+    post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large"
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
+    post agent1 /v1/release '{"test": "largest"}'
+    [ "$HTTP" = 200 ]
+    [ "$(wc -c <"$BODY_FILE")" = $((4 * 1024 * 1024)) ]
+    [ "$(tail -c 1 "$BODY_FILE")" = '}' ]
+}
+
+@test "a large reply without its rest: front does not go on with that keeper" {
+    config_new
+    escrowd_start
+    post agent1 /v1/release '{"test": "no-rest"}'
+    [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 role_down" ]
+    wait_for 5 grep -q "a descriptor from a peer is" "$LOG"
+}
+
+# large_is HTTP NAME: what the identity's large body gets now.
+large_is() {
+    post "$2" /v1/publish "@$BATS_TEST_TMPDIR/large"
+    [ "$HTTP" = "$1" ]
+}
+
+@test "an identity holds one large body at a time, and others hold theirs" {
+    config_new
+    escrowd_start
+    pki_client agent2
+    filled $((512 * 1024)) "$BATS_TEST_TMPDIR/large"
+    curl --silent --max-time 60 --cacert "$PKI/ca.pem" --cert "$PKI/agent1.pem" \
+        --key "$PKI/agent1.key" --limit-rate 10K --header 'Content-Type: application/json' \
+        --header 'Expect:' --data-binary "@$BATS_TEST_TMPDIR/large" \
+        "https://127.0.0.1:$PORT/v1/publish" >/dev/null 2>&1 3>&- &
+    slow=$!
+    wait_for 5 large_is 503 agent1
+    [ "$(jq -r .code <<<"$BODY")" = overloaded ]
+    grep -qi '^retry-after: 1$' <<<"$HEAD"
+    post agent1 /v1/publish '{"small": "enough"}'
+    [ "$HTTP" = 200 ]
+    large_is 200 agent2
+    kill "$slow"
+    wait_for 5 large_is 200 agent1
+}
+
 @test "plain HTTP gets no HTTP" {
     config_new
     escrowd_start

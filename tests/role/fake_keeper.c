@@ -3,6 +3,7 @@
  * A keeper for tests of the other roles: the real escrowd with this in place of the keeper. It
  * answers by route, and what a request's body says steers how: {"test": WORD}.
  */
+#include "escrowd/ipc_body.h"
 #include "escrowd/keeper.h"
 #include "escrowd/role.h"
 #include "libescrow/ipc_channel.h"
@@ -28,10 +29,7 @@ struct keeper {
 
 static void reply(struct keeper *keeper, uint64_t id, const struct ipc_reply *reply)
 {
-    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-
-    ipc_put_reply(&writer, reply);
-    if (!keeper->front || ipc_channel_send(keeper->front, IPC_REPLY, id, &writer) != ESCROW_OK)
+    if (!keeper->front || ipc_send_reply(keeper->front, id, reply) != ESCROW_OK)
         log_warning("front takes no reply");
 }
 
@@ -55,18 +53,31 @@ static void reply_problem(struct keeper *keeper, uint64_t id, enum reason reason
                               .body_len = strlen(detail)});
 }
 
-static void reply_large(struct keeper *keeper, uint64_t id)
+static void reply_large(struct keeper *keeper, uint64_t id, size_t len)
+{
+    static uint8_t body[IPC_LARGE_MAX];
+
+    memset(body, ' ', len);
+    body[0] = '{';
+    body[len - 1] = '}';
+    reply(keeper, id,
+          &(struct ipc_reply){
+              .http_status = 200, .content = IPC_CONTENT_JSON, .body = body, .body_len = len});
+}
+
+/* A first part without the rest that its type promises. */
+static void reply_without_its_rest(struct keeper *keeper, uint64_t id)
 {
     static uint8_t body[IPC_BODY_MAX];
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
-    memset(body, ' ', sizeof(body));
-    body[0] = '{';
-    body[sizeof(body) - 1] = '}';
-    reply(keeper, id,
-          &(struct ipc_reply){.http_status = 200,
-                              .content = IPC_CONTENT_JSON,
-                              .body = body,
-                              .body_len = sizeof(body)});
+    ipc_put_reply(&writer, &(struct ipc_reply){.http_status = 200,
+                                               .content = IPC_CONTENT_JSON,
+                                               .body = body,
+                                               .body_len = sizeof(body)});
+    if (ipc_channel_send_fd(keeper->front, IPC_REPLY_LARGE, id, &writer, dup(STDERR_FILENO)) !=
+        ESCROW_OK)
+        abort();
 }
 
 /* Who asked, as front says: identity, fingerprint, and how much of the body came. */
@@ -186,7 +197,11 @@ static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *r
     else if (strcmp(word, "problem") == 0)
         reply_problem(keeper, id, REASON_BRAKE, "6 releases within the hour");
     else if (strcmp(word, "large") == 0)
-        reply_large(keeper, id);
+        reply_large(keeper, id, IPC_BODY_MAX);
+    else if (strcmp(word, "largest") == 0)
+        reply_large(keeper, id, IPC_LARGE_MAX);
+    else if (strcmp(word, "no-rest") == 0)
+        reply_without_its_rest(keeper, id);
     else if (strcmp(word, "open") == 0)
         try_to_open(keeper, id);
     else if (strcmp(word, "change-root") == 0)
@@ -195,32 +210,49 @@ static void obey(struct keeper *keeper, uint64_t id, const struct ipc_request *r
         reply_echo(keeper, id, request);
 }
 
+static void answer(struct keeper *keeper, uint64_t id, const struct ipc_request *request)
+{
+    const char *word = "";
+    json_t *body;
+
+    if (request->route == ROUTE_ORDERS) {
+        reply_later(keeper, id, request->wait_ms);
+        return;
+    }
+    if (request->route == ROUTE_HEALTH) {
+        reply_json(keeper, id, "{\"ready\": true, \"reasons\": []}");
+        return;
+    }
+    body = json_loadb((const char *)request->body, request->body_len, 0, NULL);
+    if (body && json_string_value(json_object_get(body, "test")))
+        word = json_string_value(json_object_get(body, "test"));
+    obey(keeper, id, request, word);
+    json_decref(body);
+}
+
 static enum escrow_err on_request(struct ipc_channel *channel, const struct ipc_message *message,
                                   void *argument)
 {
-    struct keeper *keeper = argument;
-    const char *word = "";
     struct ipc_request request;
-    json_t *body;
     enum escrow_err err = ipc_get_request(message, &request);
 
     (void)channel;
-    if (err)
-        return err;
-    if (request.route == ROUTE_ORDERS) {
-        reply_later(keeper, message->id, request.wait_ms);
-        return ESCROW_OK;
-    }
-    if (request.route == ROUTE_HEALTH) {
-        reply_json(keeper, message->id, "{\"ready\": true, \"reasons\": []}");
-        return ESCROW_OK;
-    }
-    body = json_loadb((const char *)request.body, request.body_len, 0, NULL);
-    if (body && json_string_value(json_object_get(body, "test")))
-        word = json_string_value(json_object_get(body, "test"));
-    obey(keeper, message->id, &request, word);
-    json_decref(body);
-    return ESCROW_OK;
+    if (!err)
+        answer(argument, message->id, &request);
+    return err;
+}
+
+static enum escrow_err on_large_request(struct ipc_channel *channel,
+                                        const struct ipc_message *message, void *argument)
+{
+    CLEANUP(cleanup_free) uint8_t *body = NULL;
+    struct ipc_request request;
+    enum escrow_err err = ipc_get_large_request(message, &request, &body);
+
+    (void)channel;
+    if (!err)
+        answer(argument, message->id, &request);
+    return err;
 }
 
 static enum escrow_err on_gone(struct ipc_channel *channel, const struct ipc_message *message,
@@ -257,6 +289,10 @@ static enum escrow_err on_served(struct ipc_channel *channel, const struct ipc_m
 
 static const struct ipc_permit permits[] = {
     {.type = IPC_REQUEST, .states = IPC_ANY_STATE, .handler = on_request},
+    {.type = IPC_REQUEST_LARGE,
+     .states = IPC_ANY_STATE,
+     .handler = on_large_request,
+     .takes_fd = true},
     {.type = IPC_GONE, .states = IPC_ANY_STATE, .handler = on_gone},
     {.type = IPC_REFUSED, .states = IPC_ANY_STATE, .handler = on_refused},
     {.type = IPC_SERVED, .states = IPC_ANY_STATE, .handler = on_served},

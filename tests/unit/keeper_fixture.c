@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The keeper's process, and its channels: the test is its supervisor, its front, its probers. */
+#include "escrowd/ipc_body.h"
 #include "escrowd/keeper.h"
 #include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
@@ -295,6 +296,7 @@ static void serve_supervisor(struct keeper_fixture *fx)
 
 static void serve_front(struct keeper_fixture *fx)
 {
+    CLEANUP(cleanup_free) uint8_t *body = NULL;
     struct ipc_message message;
     struct ipc_reply reply;
 
@@ -309,7 +311,10 @@ static void serve_front(struct keeper_fixture *fx)
         fx_note_observed(fx, &message);
         return;
     }
-    OK(ipc_get_reply(&message, &reply));
+    if (message.type == IPC_REPLY_LARGE)
+        OK(ipc_get_large_reply(&message, &reply, &body));
+    else
+        OK(ipc_get_reply(&message, &reply));
     if (fx->on_reply)
         fx->on_reply(fx, message.id, &reply);
     free(fx->reply.body);
@@ -361,18 +366,31 @@ enum escrow_err fx_try_request(struct keeper_fixture *fx, uint64_t id,
                                const struct ipc_request *request)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-    struct ipc_header header = {.type = IPC_REQUEST, .id = id};
+    CLEANUP(cleanup_close) int rest_fd = -1;
+    struct ipc_header header = {.id = id};
 
-    ipc_put_request(&writer, request);
+    OK(ipc_split_request(request, &writer, &rest_fd));
     OK(writer.err);
+    header.type = rest_fd < 0 ? IPC_REQUEST : IPC_REQUEST_LARGE;
     header.length = (uint32_t)writer.len;
-    return ipc_try_send(fx->front_fd, &header, writer.bytes, -1);
+    return ipc_try_send(fx->front_fd, &header, writer.bytes, rest_fd);
+}
+
+/* Waits until the keeper takes it; false if it has closed the channel. */
+static bool send_request(struct keeper_fixture *fx, const struct ipc_request *request)
+{
+    enum escrow_err err;
+
+    while ((err = fx_try_request(fx, fx->last_id, request)) == ESCROW_ERR_TIMEOUT)
+        fx_serve(fx, 20);
+    if (!fx->options.may_lose || err != ESCROW_ERR_UNAVAILABLE)
+        OK(err);
+    return !err;
 }
 
 uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identity,
                  const char *body)
 {
-    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     const struct ipc_request request = {.route = route,
                                         .identity = identity,
                                         .wait_ms = 500,
@@ -380,18 +398,13 @@ uint64_t fx_send(struct keeper_fixture *fx, enum route route, const char *identi
                                         .limit = 1000,
                                         .body = (const uint8_t *)body,
                                         .body_len = strlen(body)};
-    enum escrow_err err;
 
-    if (!fx->pid)
-        return ++fx->last_id;
-    ipc_put_request(&writer, &request);
-    err = ipc_send(fx->front_fd, IPC_REQUEST, ++fx->last_id, &writer, FX_DEADLINE_MS);
-    if (fx->options.may_lose && err == ESCROW_ERR_UNAVAILABLE) {
+    fx->last_id++;
+    if (fx->pid && !send_request(fx, &request)) {
         fx_serve(fx, FX_DEADLINE_MS);
-        err = fx->pid ? ipc_send(fx->front_fd, IPC_REQUEST, fx->last_id, &writer, FX_DEADLINE_MS)
-                      : ESCROW_OK;
+        if (fx->pid && !send_request(fx, &request))
+            fx_fail("the keeper closes every channel", "");
     }
-    OK(err);
     return fx->last_id;
 }
 
