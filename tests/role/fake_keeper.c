@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct keeper {
@@ -65,7 +66,7 @@ static void reply_large(struct keeper *keeper, uint64_t id, size_t len)
               .http_status = 200, .content = IPC_CONTENT_JSON, .body = body, .body_len = len});
 }
 
-/* A first part without the rest that its type promises. */
+/* A first part, and in place of the rest something that can still be changed. */
 static void reply_without_its_rest(struct keeper *keeper, uint64_t id)
 {
     static uint8_t body[IPC_BODY_MAX];
@@ -75,8 +76,8 @@ static void reply_without_its_rest(struct keeper *keeper, uint64_t id)
                                                .content = IPC_CONTENT_JSON,
                                                .body = body,
                                                .body_len = sizeof(body)});
-    if (ipc_channel_send_fd(keeper->front, IPC_REPLY_LARGE, id, &writer, dup(STDERR_FILENO)) !=
-        ESCROW_OK)
+    if (ipc_channel_send_fd(keeper->front, IPC_REPLY_LARGE, id, &writer,
+                            memfd_create("rest", MFD_CLOEXEC | MFD_ALLOW_SEALING)) != ESCROW_OK)
         abort();
 }
 
