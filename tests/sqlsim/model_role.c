@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/model_flow.h"
+#include "tests/sqlsim/model_view.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -146,6 +147,35 @@ static bool is_synchronised(const struct model *model, const struct model_group 
     return true;
 }
 
+/* What Pacemaker's agent reads from a replica: the truth or a lie; nothing counts as 0 (4.3). */
+static int64_t told_sequence_number(const struct model *model, const struct model_group *group,
+                                    size_t instance)
+{
+    return strtoll(model_view(model, group, instance).sequence_number, NULL, 10);
+}
+
+/*
+ * 4.3: of the synchronous and configuration-only replicas, the dead ones counted, more than half
+ * must answer, and the one to be promoted must have the highest sequence number of these.
+ */
+static bool pacemaker_agrees(const struct model *model, const struct model_group *group,
+                             size_t instance)
+{
+    size_t voters = 0, answers = 0;
+
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (!group->replicas[i].is_member || group->replicas[i].is_asynchronous)
+            continue;
+        voters++;
+        if (!model_answers(model, i) || is_stranded(model, group, i))
+            continue;
+        answers++;
+        if (told_sequence_number(model, group, i) > told_sequence_number(model, group, instance))
+            return false;
+    }
+    return answers >= voters / 2 + 1;
+}
+
 static void fail_over_automatically(struct model *model, struct model_group *group)
 {
     group->auto_failover_ms = 0;
@@ -153,7 +183,8 @@ static void fail_over_automatically(struct model *model, struct model_group *gro
         !is_stranded(model, group, group->primary))
         return;
     for (size_t i = 0; i < model->instance_count; i++) {
-        if (is_synchronised(model, group, i)) {
+        if (is_synchronised(model, group, i) &&
+            (group->cluster != MODEL_CLUSTER_EXTERNAL || pacemaker_agrees(model, group, i))) {
             group->primary = MODEL_NONE;
             begin_change(model, group, i, true);
             return;

@@ -209,6 +209,65 @@ static void test_two_replicas(void **state)
     assert_int_equal(view_of(model, SQL1).role, PRIMARY);
 }
 
+static void claim_sequence_number(struct model *model, size_t instance, const char *number)
+{
+    char **lie = &AG1(model)->replicas[instance].lies.sequence_number;
+
+    free(*lie);
+    *lie = strdup(number);
+}
+
+/* Pacemaker takes the highest sequence number, whatever the order of the replicas is. */
+static void test_pacemaker_sequence_number(void **state)
+{
+    struct model *model = *state;
+
+    AG1(model)->cluster = MODEL_CLUSTER_EXTERNAL;
+    claim_sequence_number(model, SQL2, "4294967295");
+    claim_sequence_number(model, SQL3, "4294967296");
+    claim_sequence_number(model, DR, "9223372036854775807"); /* counts for nothing */
+    model_kill(model, SQL1, true);
+    settle(model);
+    assert_int_equal(AG1(model)->primary, SQL3);
+}
+
+/* The highest one that may not be promoted keeps the others from it. */
+static void test_pacemaker_configuration_only(void **state)
+{
+    struct model *model = *state;
+
+    AG1(model)->cluster = MODEL_CLUSTER_EXTERNAL;
+    AG1(model)->replicas[SQL3].is_configuration_only = true;
+    claim_sequence_number(model, SQL3, "99");
+    model_kill(model, SQL1, true);
+    settle(model);
+    assert_int_equal(AG1(model)->primary, SQL1);
+    claim_sequence_number(model, SQL3, "NULL");
+    model_start(model, SQL1);
+    settle(model);
+    model_kill(model, SQL1, true);
+    settle(model);
+    assert_int_equal(AG1(model)->primary, SQL2);
+}
+
+/* Two synchronous replicas alone have no majority without one of them; a WSFC asks its quorum. */
+static void test_pacemaker_majority(void **state)
+{
+    struct model *model = *state;
+
+    AG1(model)->cluster = MODEL_CLUSTER_EXTERNAL;
+    assert_true(model_remove_replica(model, AG1(model), SQL3));
+    model_kill(model, SQL1, true);
+    settle(model);
+    assert_int_equal(AG1(model)->primary, SQL1);
+    AG1(model)->cluster = MODEL_CLUSTER_WSFC;
+    model_start(model, SQL1);
+    settle(model);
+    model_kill(model, SQL1, true);
+    settle(model);
+    assert_int_equal(AG1(model)->primary, SQL2);
+}
+
 static void test_access(void **state)
 {
     static const struct {
@@ -477,6 +536,9 @@ int main(void)
         TEST(test_failback_after_planned),
         TEST(test_who_may_become_primary),
         TEST(test_two_replicas),
+        TEST(test_pacemaker_sequence_number),
+        TEST(test_pacemaker_configuration_only),
+        TEST(test_pacemaker_majority),
         TEST(test_access),
         TEST(test_partition_of_two_instances),
         TEST(test_primary_without_cluster),
