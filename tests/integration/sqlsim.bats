@@ -190,6 +190,31 @@ teardown() {
     assert_output '{"columns": ["quorum_state"], "rows": [[1]]}'
 }
 
+@test "a change waits for another session's transaction: to its end, LOCK_TIMEOUT, or an attention" {
+    sqlsim_start < <(config)
+    hold SQL1 agent --database SSISDB
+    tell "BEGIN TRANSACTION"
+    tell "$ADD"
+    run witness SQL1 agent --database SSISDB "SET LOCK_TIMEOUT 0" "$ADD" \
+        "SET LOCK_TIMEOUT 50" "$ADD" "$OPENS"
+    assert_line --index 1 --partial '"error": 1222'
+    assert_line --index 3 --partial '"error": 1222'
+    assert_line --index 4 --partial '[[256]]'
+    # Our own driver gives up after its query_timeout.
+    (umask 077 && echo pw-agent >"$BATS_TEST_TMPDIR/password")
+    run timeout 30 "$BUILD/tests/integration/sql_client" port="$(sqlsim_port SQL1)" \
+        tls_name=localhost ca="$BATS_FILE_TMPDIR/ca.pem" login=agent \
+        password="$BATS_TEST_TMPDIR/password" timeout=1 -- batch "USE [SSISDB]" batch "$ADD"
+    assert_line --index 0 ok
+    assert_line --regexp '^timeout 0 '
+    witness SQL1 agent --database SSISDB "$OPENS" "$ADD" >"$BATS_TEST_TMPDIR/waits" 3>&- &
+    sqlsim_ctl wait statement SQL1 SIGNBYCERT 2
+    tell "COMMIT"
+    wait $!
+    run tail -n 1 "$BATS_TEST_TMPDIR/waits"
+    refute_output --partial error
+}
+
 @test "a role change ends sessions in the database: by a reset, or by 596" {
     sqlsim_start < <(config)
     hold SQL1 agent --database SSISDB

@@ -213,7 +213,8 @@ static struct connection *new_connection(struct instance *instance, evutil_socke
     connection->ending = evtimer_new(base, on_ending, connection);
     connection->pace = evtimer_new(base, connection_on_pace, connection);
     connection->stream = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (!connection->ending || !connection->pace || !connection->stream)
+    connection->patience = evtimer_new(base, connection_on_patience, connection);
+    if (!connection->ending || !connection->pace || !connection->patience || !connection->stream)
         abort();
     bufferevent_setcb(connection->stream, on_read, NULL, on_event, connection);
     return connection;
@@ -254,6 +255,8 @@ void connection_free(struct connection *connection, bool is_reset)
     bufferevent_free(connection->stream);
     event_free(connection->ending);
     event_free(connection->pace);
+    event_free(connection->patience);
+    free(connection->waiting);
     tds_tls_free(connection->tls);
     kerberos_free(connection->kerberos);
     tds_login_deinit(&connection->login);

@@ -14,6 +14,8 @@
 void connection_new(struct instance *instance, evutil_socket_t fd);
 /* Closes it at once; is_reset: by a TCP reset. */
 void connection_free(struct connection *connection, bool is_reset);
+/* Tries a batch again that waits for a lock; may close the connection. */
+void connection_retry(struct connection *connection);
 struct connection *connection_next(const struct connection *connection);
 /* Stops or resumes reading and writing. */
 void connection_hang(struct connection *connection);

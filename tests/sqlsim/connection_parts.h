@@ -29,7 +29,7 @@ struct connection {
     bool is_closing;   /* nothing is read any more; it ends when its answers are out */
     bool is_reset;     /* and then by a TCP reset */
     bool is_silent;    /* what comes is dropped, nothing leaves */
-    bool is_blocked;   /* its batch waits for ever; an attention ends that */
+    bool is_blocked;   /* its batch waits; an attention ends that */
     bool is_encrypted; /* now */
     enum tds_encryption encryption;
     struct tds_tls *tls;
@@ -40,6 +40,8 @@ struct connection {
     struct tds_login login;    /* as it came */
     struct kerberos *kerberos; /* NULL: not of an integrated login */
     struct session *session;
+    char *waiting;          /* the batch that waits for a lock, or NULL */
+    struct event *patience; /* when LOCK_TIMEOUT is over */
     unsigned replies;       /* sent so far */
     struct trouble trouble; /* of the next answer; texts not owned */
     struct evbuffer *late;  /* answers that a trouble holds back */
@@ -60,6 +62,7 @@ void connection_login_token(struct connection *connection, const uint8_t *payloa
 
 /* connection_request.c: the message of a client that is logged in. */
 void connection_request(struct connection *connection, const uint8_t *payload, size_t len);
+void connection_on_patience(evutil_socket_t fd, short what, void *argument);
 
 /* connection_send.c */
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/cleanup.h"
 #include "tests/sqlsim/client_options.h"
 #include "tests/sqlsim/connection_parts.h"
 #include "tests/sqlsim/memory.h"
@@ -6,6 +7,7 @@
 #include "tests/sqlsim/tds_rpc.h"
 #include "tests/sqlsim/tds_text.h"
 #include "tests/sqlsim/tds_token.h"
+#include "tests/sqlsim/transaction.h"
 
 #include <openssl/crypto.h>
 
@@ -73,6 +75,47 @@ static bool is_executed(struct connection *connection, const char *text, struct 
     return false;
 }
 
+/* SET LOCK_TIMEOUT: milliseconds, -1 is for ever. false: something else. */
+static bool set_lock_timeout(struct session *session, const char *text)
+{
+    struct lexer_parameters parameters = {0};
+    bool is_match = lexer_match("SET LOCK_TIMEOUT $arguments", text, &parameters);
+
+    if (is_match)
+        session->lock_timeout_ms = strtoll(parameters.values[0], NULL, 10);
+    lexer_parameters_deinit(&parameters);
+    return is_match;
+}
+
+/* Whether the reply is that another transaction is in the way, and time to wait is left. */
+static bool must_wait(const struct session *session, const struct reply *reply)
+{
+    return first_error(reply) == 1222 && session->lock_timeout_ms &&
+           transaction_is_locked_out(session);
+}
+
+/* Keeps the batch until the lock is gone or the session's patience. */
+static void wait_for_lock(struct connection *connection, const char *text)
+{
+    int64_t ms = connection->session->lock_timeout_ms;
+    const struct timeval patience = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+    connection->waiting = memory_copy(text);
+    connection->is_blocked = true;
+    if (ms > 0 && !evtimer_pending(connection->patience, NULL))
+        evtimer_add(connection->patience, &patience);
+}
+
+/* The batch that waited, no more; owned by the caller. */
+static char *stop_waiting(struct connection *connection)
+{
+    char *text = connection->waiting;
+
+    connection->waiting = NULL;
+    connection->is_blocked = false;
+    return text;
+}
+
 /* Runs the batch; false: the model does not know it. */
 static bool execute(struct connection *connection, const char *text, struct reply *reply)
 {
@@ -83,7 +126,10 @@ static bool execute(struct connection *connection, const char *text, struct repl
         reply->is_last = true;
         return true;
     }
-    is_known = client_options_match(text) || statements_run(connection->session, text, reply);
+    is_known = set_lock_timeout(connection->session, text) || client_options_match(text) ||
+               statements_run(connection->session, text, reply);
+    if (must_wait(connection->session, reply))
+        return is_known;
     if (connection_meet(connection, TROUBLE_ANSWER, connection->session->login->name, text) ==
         TROUBLE_ERROR)
         connection_trouble_error(connection, reply);
@@ -99,11 +145,49 @@ static void run_batch(struct connection *connection, const char *text)
         is_known = execute(connection, text, &reply);
     else
         is_answered = reply.message_count > 0;
+    if (must_wait(connection->session, &reply)) {
+        wait_for_lock(connection, text);
+        reply_deinit(&reply);
+        return;
+    }
+    evtimer_del(connection->patience);
     record(connection, text, is_known, first_error(&reply));
     if (is_answered)
         connection_send_reply(connection, &reply);
     reply_deinit(&reply);
     simulator_changed(connection->instance->simulator);
+}
+
+static void rerun(struct connection *connection, int64_t lock_timeout_ms)
+{
+    CLEANUP(cleanup_free) char *text = stop_waiting(connection);
+    struct session *session = connection->session;
+    int64_t own_ms = session->lock_timeout_ms;
+
+    session->lock_timeout_ms = lock_timeout_ms;
+    run_batch(connection, text);
+    session->lock_timeout_ms = own_ms;
+    OPENSSL_cleanse(text, strlen(text));
+    if (connection->is_closing)
+        connection_finish(connection);
+}
+
+void connection_retry(struct connection *connection)
+{
+    if (connection->waiting &&
+        (connection->session->is_killed || !transaction_is_locked_out(connection->session)))
+        rerun(connection, connection->session->lock_timeout_ms);
+}
+
+/* 1222 now: as if the session had never wanted to wait. */
+void connection_on_patience(evutil_socket_t fd, short what, void *argument)
+{
+    struct connection *connection = argument;
+
+    (void)fd;
+    (void)what;
+    if (connection->waiting)
+        rerun(connection, 0);
 }
 
 static void handle_batch(struct connection *connection, const uint8_t *payload, size_t len)
@@ -156,7 +240,8 @@ static void handle_attention(struct connection *connection)
     if (connection->is_blocked) {
         const struct reply nothing = {0};
 
-        connection->is_blocked = false;
+        evtimer_del(connection->patience);
+        free(stop_waiting(connection));
         connection_send_reply(connection, &nothing);
     }
     tds_token_attention(tokens);

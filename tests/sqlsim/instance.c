@@ -129,6 +129,16 @@ void instance_hang(struct instance *instance)
         connection_hang(connection);
 }
 
+void instance_retry(struct instance *instance)
+{
+    struct connection *connection = LIST_FIRST(&instance->connections), *next;
+
+    for (; connection; connection = next) {
+        next = connection_next(connection);
+        connection_retry(connection);
+    }
+}
+
 void instance_resume(struct instance *instance)
 {
     struct connection *connection = LIST_FIRST(&instance->connections);

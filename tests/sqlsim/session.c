@@ -146,6 +146,7 @@ struct session *session_new(struct model *model, size_t instance, const struct s
     session->instance = instance;
     session->login = found;
     session->has_read_intent = login->has_read_intent;
+    session->lock_timeout_ms = -1;
     session->id = model->next_session_id++;
     LIST_INSERT_HEAD(&model->instances[instance].sessions, session, entry);
     if (!open_login_database(session, login->database, reply)) {
@@ -171,6 +172,7 @@ void session_reset(struct session *session)
     applocks_end_session(&session->model->instances[session->instance].applocks, session->id);
     key_objects_deinit(&session->open_objects);
     session->database = NULL;
+    session->lock_timeout_ms = -1;
     session->open_keys = 0;
     session->context_len = 0;
 }

@@ -20,6 +20,7 @@ struct session {
     bool has_read_intent;
     bool is_encrypted;               /* TLS covers more than the login */
     bool is_killed;                  /* by a role change: the next reply ends it */
+    int64_t lock_timeout_ms;         /* SET LOCK_TIMEOUT; -1: it waits for ever */
     uint32_t open_keys;              /* bit n: the DMK of database n (1.3) */
     struct transaction *transaction; /* NULL: none is open */
     struct key_objects open_objects; /* the symmetric keys that it opened, by name */

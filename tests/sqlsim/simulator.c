@@ -57,6 +57,8 @@ static void on_check(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     arm_timer(simulator);
+    for (size_t i = 0; i < simulator->model.instance_count; i++)
+        instance_retry(&simulator->instances[i]);
     control_check_waiters(simulator->control);
 }
 

@@ -74,3 +74,5 @@ MUST_CHECK enum escrow_err instance_start(struct instance *instance);
 /* Accepts, and answers nothing, on old and new connections. */
 void instance_hang(struct instance *instance);
 void instance_resume(struct instance *instance);
+/* After anything that may have changed: batches that wait for a lock. */
+void instance_retry(struct instance *instance);

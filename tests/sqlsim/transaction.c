@@ -66,13 +66,20 @@ void transaction_rollback(struct session *session)
     end(session);
 }
 
+bool transaction_is_locked_out(const struct session *session)
+{
+    const struct model_database *database = session->database;
+
+    return database && database->writer && database->writer != session;
+}
+
 int32_t transaction_touch(struct session *session)
 {
     struct transaction *transaction = session->transaction;
     struct model_database *database = session->database;
     const struct model_copy *copy = &database->copies[session->instance];
 
-    if (database->writer && database->writer != session)
+    if (transaction_is_locked_out(session))
         return 1222;
     model_log(session->model, database, session->instance);
     if (!transaction || transaction->database)

@@ -19,6 +19,8 @@ size_t transaction_depth(const struct session *session);
 
 /*
  * Before the keys of the session's database are changed. 0, or 1222: another transaction has
- * changed them, and nobody waits here.
+ * changed them, or this one those of another database, which the model leaves out.
  */
 int32_t transaction_touch(struct session *session);
+/* Whether a change that was refused is one that waits for another session's transaction. */
+bool transaction_is_locked_out(const struct session *session);
