@@ -122,10 +122,10 @@ void orders_look(struct request *request, bool is_last)
 /* One waits for each agent: an earlier one, whose client gave up, gets its empty list. */
 static void release_earlier(struct request *request)
 {
-    struct request *other = LIST_FIRST(&request->keeper->requests), *next;
+    struct request *other = requests_of(request->keeper, request->identity), *next;
 
     for (; other; other = next) {
-        next = LIST_NEXT(other, next);
+        next = LIST_NEXT(other, of_identity);
         if (other != request && other->state == REQUEST_WAITING &&
             strcmp(other->identity, request->identity) == 0)
             request_advance(other, REQUEST_DEADLINE);

@@ -40,9 +40,51 @@ static const struct handler {
     [ROUTE_AUDIT] = {.start = query_audit},
 };
 
+static struct request_list *id_bucket(struct keeper *keeper, uint64_t id)
+{
+    return &keeper->request_table.by_id[id % REQUEST_BUCKETS];
+}
+
+/* FNV-1a. Whoever chooses identities for one bucket makes a list of it, no longer than all are. */
+static size_t identity_bucket(const char *identity)
+{
+    uint32_t hash = 2166136261U;
+
+    for (; *identity; identity++)
+        hash = (hash ^ (uint8_t)*identity) * 16777619U;
+    return hash % REQUEST_BUCKETS;
+}
+
+struct request *requests_of(const struct keeper *keeper, const char *identity)
+{
+    return LIST_FIRST(&keeper->request_table.by_identity[identity_bucket(identity)]);
+}
+
+static void enter(struct request *request)
+{
+    struct request_table *table = &request->keeper->request_table;
+
+    LIST_INSERT_HEAD(&request->keeper->requests, request, next);
+    LIST_INSERT_HEAD(id_bucket(request->keeper, request->id), request, of_id);
+    LIST_INSERT_HEAD(&table->by_identity[identity_bucket(request->identity)], request, of_identity);
+    table->count++;
+    table->bytes += request->body_len;
+}
+
+static void leave(struct request *request)
+{
+    struct request_table *table = &request->keeper->request_table;
+
+    LIST_REMOVE(request, next);
+    LIST_REMOVE(request, of_id);
+    LIST_REMOVE(request, of_identity);
+    table->count--;
+    table->bytes -= request->body_len;
+}
+
 static void request_free(struct request *request)
 {
-    LIST_REMOVE(request, next);
+    leave(request);
     /* A keeper that is to stop does so after its last request. */
     if (request->keeper->is_stopping)
         event_active(request->keeper->flush, EV_TIMEOUT, 0);
@@ -160,18 +202,17 @@ static struct request *copy_request(struct keeper *keeper, uint64_t id,
     return request;
 }
 
-/* With this one, which is in the list, there are too many. */
+/* With this one, which is in the table, there are too many. */
 static bool is_too_much(const struct request *request)
 {
-    const struct request *other = LIST_FIRST(&request->keeper->requests);
-    size_t count = 0, of_identity = 0, bytes = 0;
+    const struct request_table *table = &request->keeper->request_table;
+    const struct request *other = requests_of(request->keeper, request->identity);
+    size_t of_identity = 0;
 
-    for (; other; other = LIST_NEXT(other, next)) {
-        count++;
+    for (; other; other = LIST_NEXT(other, of_identity))
         of_identity += strcmp(other->identity, request->identity) == 0;
-        bytes += other->body_len;
-    }
-    return count > REQUESTS_MAX || of_identity > REQUESTS_PER_IDENTITY || bytes > REQUESTS_BYTES;
+    return table->count > REQUESTS_MAX || of_identity > REQUESTS_PER_IDENTITY ||
+           table->bytes > REQUESTS_BYTES;
 }
 
 enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc_request *message)
@@ -186,7 +227,7 @@ enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc
         request_sorry(keeper, id);
         return ESCROW_OK;
     }
-    LIST_INSERT_HEAD(&keeper->requests, request, next);
+    enter(request);
     request->depth++;
     if (keeper->is_stopping)
         request_fail(request, REASON_SHUTTING_DOWN);
@@ -201,7 +242,8 @@ void request_gone(struct keeper *keeper, uint64_t id)
 {
     struct request *request;
 
-    for (request = LIST_FIRST(&keeper->requests); request; request = LIST_NEXT(request, next)) {
+    LIST_FOREACH(request, id_bucket(keeper, id), of_id)
+    {
         if (request->id == id && !request->is_gone) {
             request_advance(request, REQUEST_GONE);
             return;

@@ -44,6 +44,7 @@ enum request_event {
 
 struct request {
     LIST_ENTRY(request) next;
+    LIST_ENTRY(request) of_id, of_identity; /* in their buckets */
     struct keeper *keeper;
     uint64_t id; /* front's */
     enum route route;
@@ -77,6 +78,14 @@ struct request {
 };
 LIST_HEAD(request_list, request);
 
+/* What is open, found by id and by identity without going through all: thousands may wait. */
+#define REQUEST_BUCKETS 1024
+struct request_table {
+    struct request_list by_id[REQUEST_BUCKETS];
+    struct request_list by_identity[REQUEST_BUCKETS];
+    size_t count, bytes; /* of all; bytes of their bodies */
+};
+
 /* IPC_REQUEST of front. ESCROW_ERR_MALFORMED: front must go. */
 MUST_CHECK enum escrow_err request_new(struct keeper *keeper, uint64_t id,
                                        const struct ipc_request *message);
@@ -88,6 +97,8 @@ void request_gone(struct keeper *keeper, uint64_t id);
 void requests_gone(struct keeper *keeper);
 /* An order was issued: all that wait look again. */
 void requests_order(struct keeper *keeper);
+/* Those of this identity are among these and what LIST_NEXT(..., of_identity) finds behind. */
+struct request *requests_of(const struct keeper *keeper, const char *identity);
 /* Frees what never will be answered; only when the keeper ends. */
 void requests_drop(struct keeper *keeper);
 

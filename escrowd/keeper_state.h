@@ -66,6 +66,7 @@ struct keeper {
     int64_t front_lost_ms;   /* since when there is none; CLOCK_BOOTTIME */
     struct ipc_writer sorry; /* the reply where none can be made: ready, for want of memory */
     struct request_list requests;
+    struct request_table request_table;
     char status[IPC_STATUS_MAX]; /* as last told to the supervisor */
 
     struct usage usage;

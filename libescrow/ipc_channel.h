@@ -14,7 +14,7 @@
  */
 
 #define IPC_ANY_STATE UINT32_MAX
-#define IPC_QUEUE_MESSAGES 1024
+#define IPC_QUEUE_MESSAGES 4096
 #define IPC_QUEUE_BYTES ((size_t)8 * 1024 * 1024)
 
 struct ipc_channel;

@@ -126,6 +126,104 @@ static void test_refused_rosters_do_not_fill_the_log(void **state)
                         fx->actors[FX_ADMIN].identity);
 }
 
+/* ---- as many requests as there may be ---- */
+
+#define FIRST_POLL 1000000
+#define REQUESTS_MAX 4096 /* escrowd.8 */
+
+static unsigned polls_answered, overloaded;
+
+static void count_replies(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply)
+{
+    (void)fx;
+    polls_answered += id >= FIRST_POLL && reply->http_status == 200;
+    overloaded += reply->reason == REASON_OVERLOADED;
+}
+
+/* A poll of each agent; how many there are. */
+static unsigned open_polls(struct keeper_fixture *fx)
+{
+    const struct roster_key *keys;
+    size_t count = roster_keys(fx->roster, &keys);
+    struct ipc_request request = {
+        .route = ROUTE_ORDERS, .wait_ms = 60000, .body = (const uint8_t *)""};
+    unsigned polls = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        request.identity = keys[i].identity;
+        if (keys[i].role != ROSTER_AGENT)
+            continue;
+        while (fx_try_request(fx, FIRST_POLL + polls, &request) == ESCROW_ERR_TIMEOUT)
+            fx_serve(fx, 100);
+        polls++;
+    }
+    return polls;
+}
+
+static void open_release(struct keeper_fixture *fx, EVP_PKEY *recipient)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    CLEANUP(act_free_p) struct act *act = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
+
+    assert_non_null(challenge);
+    act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
+    body = fx_sign(fx, FX_AGENT_B, challenge, act);
+    fx_send(fx, ROUTE_RELEASE, fx->actors[FX_AGENT_B].identity, body);
+}
+
+static void order(struct keeper_fixture *fx)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_ORDER);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    act->purpose = PURPOSE_DRILL;
+    act->order.expires_in_s = 60;
+    noted = fx_act(fx, FX_ADMIN, ROUTE_ORDER, act);
+    assert_non_null(noted);
+}
+
+static bool are_all_answered(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return polls_answered == REQUESTS_MAX - 4;
+}
+
+/*
+ * Every agent of the largest roster waits for orders, and two releases for a hung rival: one more
+ * request is refused, one less is served, and the order that comes wakes all that wait.
+ */
+static void test_requests_are_bounded(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    struct ipc_header gone = {.type = IPC_GONE, .id = FIRST_POLL + 7};
+
+    fx_run_with(fx, "    rival_wait: 10s\n");
+    fx_set_primary(fx, 1);
+    fx->replicas[0].is_hung = true;
+    polls_answered = overloaded = 0;
+    fx->on_reply = count_replies;
+    assert_int_equal(open_polls(fx), REQUESTS_MAX - 2);
+    open_release(fx, recipient);
+    open_release(fx, recipient);
+    fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_ADMIN].identity, "");
+    assert_int_equal(fx->reply.reason, REASON_OVERLOADED);
+    assert_int_equal(overloaded, 1);
+    assert_true(fx_ping(fx) < 2000);
+    for (; gone.id < FIRST_POLL + 9; gone.id++)
+        assert_int_equal(ipc_try_send(fx->front_fd, &gone, NULL, -1), ESCROW_OK);
+    assert_healthy(fx);
+    order(fx);
+    fx_until(fx, are_all_answered);
+    assert_int_equal(overloaded, 1);
+    fx->replicas[0].is_hung = false;
+    fx->on_reply = NULL;
+    fx_set_primary(fx, 0);
+    fx_wait_primary(fx, "node-a");
+}
+
 /* ---- a front that was taken over ---- */
 
 /* The first part of a body that is no act, and this descriptor with it. */
@@ -270,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_largest_roster),
         cmocka_unit_test(test_its_record_is_read),
         cmocka_unit_test(test_refused_rosters_do_not_fill_the_log),
+        cmocka_unit_test(test_requests_are_bounded),
         cmocka_unit_test(test_memory_that_can_be_changed),
         cmocka_unit_test(test_wrong_sizes),
         cmocka_unit_test(test_no_memory_at_all),
