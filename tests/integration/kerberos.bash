@@ -11,16 +11,23 @@
 
 REALM_NAME=ESCROW.TEST
 
-# kdc_fetch: Debian's KDC, unpacked and not installed: installing it would start a server.
+# kdc_fetch: Debian's KDC, unpacked and not installed: installing it would start a server. One suite at
+# a time, since two may run at once.
 kdc_fetch() {
     local peers=$BUILD/peers
     PATH=$PATH:/usr/sbin
     command -v krb5kdc kadmin.local >/dev/null && return
     PATH=$PATH:$peers/usr/sbin
-    [ ! -x "$peers/usr/sbin/krb5kdc" ] || [ ! -x "$peers/usr/sbin/kadmin.local" ] || return 0
     mkdir -p "$peers"
-    (cd "$peers" && apt-get -q download krb5-kdc krb5-admin-server &&
-        for package in krb5-*.deb; do dpkg-deb -x "$package" . && rm "$package" || exit; done)
+    (
+        flock 9
+        [ ! -e "$peers/kdc" ] || exit 0
+        cd "$peers" && apt-get -q download krb5-kdc krb5-admin-server || exit
+        for package in krb5-*.deb; do
+            dpkg-deb -x "$package" . && rm "$package" || exit
+        done
+        touch kdc
+    ) 9>"$peers/lock"
 } >&2
 
 # free_port: of TCP and UDP on 127.0.0.1, free a moment ago.
