@@ -4,8 +4,9 @@
  *
  *   crowd CA FOLDER GROUP INSTANCE COUNT
  *
- * Writes FOLDER/N.pem, FOLDER/N.key and the enrollment FOLDER/N.enroll for N from 1 to COUNT; the
- * key of the certificate is the act key too. CA is the folder of an escrow-certs init-ca.
+ * Writes COUNT certificates into FOLDER/crowd.pem, all with the key FOLDER/crowd.key, and for N from
+ * 1 to COUNT the enrollment FOLDER/N.enroll of an act key that is forgotten: this crowd only waits.
+ * CA is the folder of an escrow-certs init-ca.
  */
 #include "client/enrollment.h"
 #include "libescrow/file.h"
@@ -22,6 +23,12 @@
 
 #define PATH_BYTES 512
 #define DAY_S 86400
+
+struct crowd {
+    struct authority authority;
+    EVP_PKEY *key;
+    FILE *certificates;
+};
 
 _Noreturn static void fail(const char *what)
 {
@@ -67,31 +74,41 @@ static void enroll(const char *path, const char *identity, EVP_PKEY *key, char *
     fclose(file);
 }
 
-static void make(const struct authority *authority, char **arguments, size_t number)
+static void make(const struct crowd *crowd, char **arguments, size_t number)
 {
-    CLEANUP(key_free_p) EVP_PKEY *key = key_generate();
+    CLEANUP(key_free_p) EVP_PKEY *act_key = key_generate();
     char identity[64], san[80], path[PATH_BYTES];
     const struct leaf leaf = {.san = san, .eku = "clientAuth", .from_s = -60, .until_s = DAY_S};
     X509 *certificate;
 
     snprintf(identity, sizeof(identity), "spiffe://test/agent/crowd-%zu", number);
     snprintf(san, sizeof(san), "URI:%s", identity);
-    certificate = key ? certificate_new(authority, key, &leaf) : NULL;
-    if (!certificate)
+    certificate = certificate_new(&crowd->authority, crowd->key, &leaf);
+    if (!act_key || !certificate || PEM_write_X509(crowd->certificates, certificate) != 1)
         fail("a certificate cannot be made");
-    snprintf(path, sizeof(path), "%s/%zu.pem", arguments[2], number);
-    write_certificate(path, certificate);
-    snprintf(path, sizeof(path), "%s/%zu.key", arguments[2], number);
-    if (key_write_private(key, path) != ESCROW_OK)
-        fail("a key cannot be written");
     snprintf(path, sizeof(path), "%s/%zu.enroll", arguments[2], number);
-    enroll(path, identity, key, arguments);
+    enroll(path, identity, act_key, arguments);
     X509_free(certificate);
+}
+
+static struct crowd begin(char **arguments)
+{
+    struct crowd crowd = {.authority = read_authority(arguments[1]), .key = key_generate()};
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s/crowd.key", arguments[2]);
+    if (!crowd.key || key_write_private(crowd.key, path) != ESCROW_OK)
+        fail("the key cannot be written");
+    snprintf(path, sizeof(path), "%s/crowd.pem", arguments[2]);
+    crowd.certificates = fopen(path, "we");
+    if (!crowd.certificates)
+        fail("the certificates cannot be written");
+    return crowd;
 }
 
 int main(int argc, char **argv)
 {
-    struct authority authority;
+    struct crowd crowd;
     size_t count = argc == 6 ? strtoul(argv[5], NULL, 10) : 0;
 
     log_init("crowd", LOG_LEVEL_WARNING);
@@ -99,9 +116,12 @@ int main(int argc, char **argv)
         fail("usage: crowd CA FOLDER GROUP INSTANCE COUNT");
     if (secret_heap_init() != ESCROW_OK)
         fail("no locked memory");
-    authority = read_authority(argv[1]);
+    crowd = begin(argv);
     for (size_t i = 1; i <= count; i++)
-        make(&authority, argv, i);
-    authority_deinit(&authority);
+        make(&crowd, argv, i);
+    if (fclose(crowd.certificates) != 0)
+        fail("the certificates cannot be written");
+    EVP_PKEY_free(crowd.key);
+    authority_deinit(&crowd.authority);
     return EXIT_SUCCESS;
 }

@@ -10,13 +10,15 @@
  *                    its standard input ends
  *        wait        the same, but does not wait for the replies: each GET is a long poll
  *        port        prints a free port of 127.0.0.1; the rest is not looked at
- * CERTIFICATES  NAME.pem and NAME.key; or FOLDER*N: FOLDER/1.pem to FOLDER/N.key, taken in turn
+ * CERTIFICATES  NAME.pem and NAME.key; or FOLDER*N: of FOLDER/crowd.pem the first N, taken in turn,
+ *               all with FOLDER/crowd.key
  *
  * TLS 1.3 only, P-256, no tickets. Any status but 5xx counts. Prints as stopwatch.h says.
  */
 #include "libescrow/cleanup.h"
 #include "tests/bench/stopwatch.h"
 
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include <arpa/inet.h>
@@ -31,15 +33,16 @@
 #include <unistd.h>
 
 #define THREADS_MAX 64
-#define NAMES_MAX 512
+#define NAMES_MAX 4096
 #define TIMES_MAX 2000000
 #define REPLY_MAX 16384
 
 struct load {
     const char *mode, *path;
     uint16_t port;
-    size_t name_count, threads;
-    SSL_CTX *contexts[NAMES_MAX];
+    size_t name_count, threads; /* name_count 0: the one certificate of the context */
+    SSL_CTX *context;
+    X509 *certificates[NAMES_MAX];
     int64_t end_us;
 };
 
@@ -68,7 +71,7 @@ static SSL_CTX *new_context(const char *ca, const char *name)
         SSL_CTX_use_certificate_file(context, certificate, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
         SSL_CTX_load_verify_locations(context, ca, NULL) != 1)
-        fail("the certificates cannot be used");
+        fail("the certificates cannot be used"); /* of a crowd: the first */
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
@@ -77,17 +80,29 @@ static SSL_CTX *new_context(const char *ca, const char *name)
 
 static void add_names(struct load *load, const char *ca, char *names)
 {
-    char *star = strchr(names, '*'), name[512];
+    char *star = strchr(names, '*'), name[500], path[512];
+    size_t count = star ? strtoul(star + 1, NULL, 10) : 0;
+    FILE *file;
 
     if (!star) {
-        load->contexts[load->name_count++] = new_context(ca, names);
+        load->context = new_context(ca, names);
         return;
     }
     *star = '\0';
-    while (load->name_count < strtoul(star + 1, NULL, 10) && load->name_count < NAMES_MAX) {
-        snprintf(name, sizeof(name), "%s/%zu", names, load->name_count + 1);
-        load->contexts[load->name_count++] = new_context(ca, name);
+    snprintf(name, sizeof(name), "%s/crowd", names);
+    snprintf(path, sizeof(path), "%s.pem", name);
+    load->context = new_context(ca, name);
+    file = fopen(path, "re");
+    while (file && load->name_count < count && load->name_count < NAMES_MAX) {
+        X509 *certificate = PEM_read_X509(file, NULL, NULL, NULL);
+
+        if (!certificate)
+            fail("there are not so many certificates");
+        load->certificates[load->name_count++] = certificate;
     }
+    if (!file || count == 0 || load->name_count < count)
+        fail("the certificates cannot be read");
+    fclose(file);
 }
 
 static SSL *dial(const struct load *load, size_t name)
@@ -97,8 +112,11 @@ static SSL *dial(const struct load *load, size_t name)
                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     const int on = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    SSL *ssl = SSL_new(load->contexts[name % load->name_count]);
+    SSL *ssl = SSL_new(load->context);
 
+    if (ssl && load->name_count > 0 &&
+        SSL_use_certificate(ssl, load->certificates[name % load->name_count]) != 1)
+        fail("a certificate cannot be used");
     if (fd < 0 || !ssl || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
         connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 ||
         SSL_set_fd(ssl, fd) != 1 || SSL_connect(ssl) != 1)
@@ -259,13 +277,14 @@ int main(int argc, char **argv)
     load.path = argv[5];
     load.threads = strtoul(argv[6], NULL, 10);
     add_names(&load, argv[2], argv[3]);
-    if (load.name_count == 0 || load.threads == 0 || load.threads > THREADS_MAX)
+    if (load.threads == 0 || load.threads > THREADS_MAX)
         fail("see the head of its source");
     if (strcmp(load.mode, "idle") == 0 || strcmp(load.mode, "wait") == 0)
         run_idle(&load, strtoul(argv[7], NULL, 10));
     else
         run_threads(&load, strtod(argv[7], NULL));
     for (size_t i = 0; i < load.name_count; i++)
-        SSL_CTX_free(load.contexts[i]);
+        X509_free(load.certificates[i]);
+    SSL_CTX_free(load.context);
     return EXIT_SUCCESS;
 }

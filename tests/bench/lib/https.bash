@@ -80,7 +80,7 @@ bench_idle_connection_over_nginx() {
     for ((i = 0; i < $(choose 3 1 1); i++)); do
         # Memory that was freed is not given back: each round needs new processes.
         end_nginx
-        begin_https && make_crowd 300 || return
+        begin_https && make_crowd "$CROWD" || return
         mapfile -t nginx < <(pgrep -P "$NGINX_PID")
         mapfile -t escrowd < <(pgrep -P "${CHAIN_PIDS[escrowd]}")
         load handshakes "$NGINX_PORT" / 1 0.2 >/dev/null || return

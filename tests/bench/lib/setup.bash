@@ -51,7 +51,7 @@ begin_chain() {
     chmod 0755 "$CHAIN"
     CHAIN_PIDS=() CHAIN_PORT='' CHAIN_TPM='' CHAIN_KIND=$1
     CHAIN_RULES=$'brake: 1000\nretries: 100'
-    CHAIN_LIMITS='{connections: 4000, connections_per_identity: 64, requests: 1000, request: 300s}'
+    CHAIN_LIMITS='{connections: 4000, connections_per_identity: 64, requests: 3000, request: 300s}'
     PASSWORD=$(openssl rand -base64 24)
     chain_prepare 3 && chain_sqlsim <<<"$PASSWORD" && chain_member && chain_escrowd &&
         chain_publish && chain_deposit <<<"$PASSWORD" || return
