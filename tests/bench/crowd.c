@@ -4,9 +4,9 @@
  *
  *   crowd CA FOLDER GROUP INSTANCE COUNT
  *
- * Writes COUNT certificates into FOLDER/crowd.pem, all with the key FOLDER/crowd.key, and for N from
- * 1 to COUNT the enrollment FOLDER/N.enroll of an act key that is forgotten: this crowd only waits.
- * CA is the folder of an escrow-certs init-ca.
+ * Writes COUNT certificates into FOLDER/crowd.pem, all with the key FOLDER/crowd.key, and for N
+ * from 1 to COUNT the enrollment FOLDER/N.enroll of an act key that is forgotten: this crowd only
+ * waits. CA is the folder of an escrow-certs init-ca.
  */
 #include "client/enrollment.h"
 #include "libescrow/file.h"
