@@ -8,8 +8,10 @@
 #include "escrowd/store_ledger.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
+#include "libescrow/probe_hold.h"
 #include "policy/evidence.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +91,21 @@ static bool is_told(const struct memory *memory, const struct probe_state *state
            memory->told_error == state->sql_error;
 }
 
+static void tell_failed(const struct target *target, const char *name,
+                        const struct probe_state *state)
+{
+    char next[128] = "asked again every second, and for each release";
+
+    if (state->outcome == PROBE_LOGIN_REFUSED)
+        snprintf(next, sizeof(next),
+                 "a login is tried again every %d s, and as soon as its password, keytab or CA "
+                 "file changes",
+                 PROBE_HOLD_MS / 1000);
+    log_warning("watch: %s cannot be asked for its role (%s/%s): %s: %s; %s", name,
+                target->group->name, target->database, policy_outcome_word(state->outcome),
+                state->diagnosis, next);
+}
+
 /*
  * Only changes are said: one line a round at most, from a replica that flaps. A DBA learns of it
  * here before the failover in which this replica's word would have been needed. NULL: silence.
@@ -113,10 +130,7 @@ static void tell(struct watched *watched, size_t replica, const struct probe_sta
         memory->told = TOLD_FAILED;
         memory->told_outcome = state->outcome;
         memory->told_error = state->sql_error;
-        log_warning("watch: %s cannot be asked for its role (%s/%s): %s: %s; asked again every "
-                    "second, and for each release",
-                    name, target->group->name, target->database,
-                    policy_outcome_word(state->outcome), state->diagnosis);
+        tell_failed(target, name, state);
     }
 }
 

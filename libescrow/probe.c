@@ -3,6 +3,7 @@
 
 #include "libescrow/cleanup.h"
 #include "libescrow/log.h"
+#include "libescrow/probe_hold.h"
 #include "libescrow/probe_row.h"
 #include "libescrow/sql_text.h"
 
@@ -113,11 +114,22 @@ static void close_connection(struct probe *probe)
 
 static enum escrow_err make_connection(struct probe *probe, struct answer *answer)
 {
+    struct probe_hold *hold = probe->config.hold;
     struct sql_error error;
-    enum escrow_err err = sql_connect(&probe->config.instance, &probe->connection, &error);
+    enum escrow_err err;
 
-    if (!err)
+    if (hold && probe_hold_is_on(hold)) {
+        answer->outcome = PROBE_LOGIN_REFUSED;
+        answer->sql_error = hold->sql_error;
+        memcpy(answer->diagnosis, hold->diagnosis, sizeof(answer->diagnosis));
+        return ESCROW_ERR_DENIED;
+    }
+    err = sql_connect(&probe->config.instance, &probe->connection, &error);
+    if (!err) {
+        if (hold)
+            probe_hold_end(hold);
         return ESCROW_OK;
+    }
     describe(probe, &error, answer);
     switch (err) {
     case ESCROW_ERR_SQL:
@@ -133,6 +145,9 @@ static enum escrow_err make_connection(struct probe *probe, struct answer *answe
     default:
         /* Refused, or a password file that cannot be used: nothing that a quick retry mends. */
         answer->outcome = PROBE_LOGIN_REFUSED;
+        if (hold)
+            probe_hold_begin(hold, probe->config.instance.name, answer->sql_error,
+                             answer->diagnosis);
         break;
     }
     return err;

@@ -24,8 +24,8 @@ enum probe_outcome {
     PROBE_REFUSED,       /* the address refuses connections: nothing listens there (dead) */
     PROBE_UNREACHABLE,   /* no answer within the deadline, no route */
     PROBE_TLS_FAILED,    /* not the server it should be, or no TLS: see diagnosis */
-    PROBE_LOGIN_REFUSED, /* 18456 and its family, or a password file that cannot be used: whoever
-                            asks waits, growing from 30 s, or the account is locked */
+    PROBE_LOGIN_REFUSED, /* 18456 and its family, or a login that cannot be used; also while the
+                            last one of these holds back the next (probe_hold.h) */
     PROBE_SQL_ERROR,     /* an error number: see sql_error */
     PROBE_NO_ROW,        /* no such availability group or database here, or no right to see it */
 };
@@ -54,17 +54,21 @@ struct probe_state {
     char recovery_lsn[48]; /* decimal text, empty for NULL */
 };
 
+struct probe_hold;
+
 struct probe_config {
     struct sql_instance instance; /* where and how to connect: sql.h */
     const char *availability_group;
     const char *database;
+    struct probe_hold *hold; /* of all probes of the instance; NULL: every login is tried */
 };
 
 struct probe;
 
 /*
- * A probe of one instance; connects lazily, after sql_environment_new. config is copied. Owned by
- * the caller. ESCROW_ERR_NO_MEMORY, also for a name that no T-SQL literal can hold.
+ * A probe of one instance; connects lazily, after sql_environment_new. config is copied, its
+ * hold borrowed. Owned by the caller. ESCROW_ERR_NO_MEMORY, also for a name that no T-SQL literal
+ * can hold.
  */
 MUST_CHECK enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_probe);
 void probe_free(struct probe *probe);

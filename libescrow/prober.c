@@ -4,7 +4,7 @@
 #include "libescrow/cleanup.h"
 #include "libescrow/ipc_probe.h"
 #include "libescrow/log.h"
-#include "libescrow/probe.h"
+#include "libescrow/probe_hold.h"
 
 #include <stdlib.h>
 
@@ -13,6 +13,7 @@
 struct prober {
     struct probe **probes; /* one for each target */
     size_t count;
+    struct probe_hold hold; /* one account for all of them */
 };
 
 static void prober_deinit(struct prober *prober)
@@ -32,6 +33,7 @@ static enum escrow_err prober_init(struct prober *prober, const struct prober_co
             .instance = *config->instance,
             .availability_group = config->targets[i].availability_group,
             .database = config->targets[i].database,
+            .hold = &prober->hold,
         };
         enum escrow_err err = probe_new(&probe, &prober->probes[i]);
 

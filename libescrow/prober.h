@@ -8,7 +8,8 @@
 /*
  * The body of a prober process, of escrowd and of the agent alike: answers the fixed questions of
  * ipc_probe.h about one instance, one at a time and blocking, and never runs text from the channel.
- * It believes nothing that it is asked and decides nothing. Whoever asks kills it when it is
+ * It believes nothing that it is asked and decides nothing, and after a refused login it tries none
+ * for a while, however often it is asked (probe_hold.h). Whoever asks kills it when it is
  * overdue: ODBC has no other end for some hangs.
  */
 struct prober_target {

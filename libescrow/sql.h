@@ -57,7 +57,7 @@ void sql_environment_free(void);
  * Connects to master with verified TLS. On failure *ret_error holds number and text; a failure
  * without a number is then diagnosed by sql_diagnose.
  * ESCROW_ERR_UNAVAILABLE (network, TLS), ESCROW_ERR_TIMEOUT, ESCROW_ERR_DENIED (login refused: wait
- * at least 30 s before the next attempt, polling must not lock an account), ESCROW_ERR_SQL (another
+ * before the next attempt, polling must not lock an account: probe_hold.h), ESCROW_ERR_SQL (another
  * error of the server at login; also, without a number, a
  * server older than SQL Server 2017), ESCROW_ERR_CONFIG (no environment), ESCROW_ERR_SYSTEM (the
  * driver does not send through the guard), ESCROW_ERR_NO_MEMORY. The time-outs count per read of

@@ -105,6 +105,37 @@ failover() {
     end agent-sql2
 }
 
+# prober_password FILE: what escrowd's probers log in with from now on.
+prober_password() {
+    cp -p "$CHAIN/keys/sql-prober" "$CHAIN/keys/new"
+    cat "$1" >"$CHAIN/keys/new"
+    mv "$CHAIN/keys/new" "$CHAIN/keys/sql-prober"
+}
+
+@test "escrowd: a refused login locks no account, and a mended password file ends the wait" {
+    local node
+    CHAIN_SWITCHES='{"lockout_threshold": 3}'
+    start
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    cp "$CHAIN/keys/sql-prober" "$CHAIN/keys/right"
+    echo wrong >"$CHAIN/keys/wrong"
+    prober_password "$CHAIN/keys/wrong"
+    for node in sql1 sql2; do
+        wait_log escrowd "$node: the login was refused \(SQL error 18456\): .*, so none is tried again before ..:..:.. UTC; a change of the password, keytab or CA file ends that at once"
+        wait_log escrowd "watch: $node cannot be asked for its role .*: login_refused: .* 18456: .*; a login is tried again every 30 s, and as soon as its password, keytab or CA file changes"
+    done
+    # Each is decided at once, on questions of its own to both instances.
+    sim failover SQL2
+    wait_log escrowd 'release record=.* decision=deny reason=candidate_unreachable' 4
+    prober_password "$CHAIN/keys/right"
+    for node in sql1 sql2; do
+        wait_log escrowd "prober $node starts anew: its CA, password or keytab file has changed" 2
+        wait_log escrowd "watch: $node answers again"
+    done
+    sim wait opens SQL2 --timeout 60000
+}
+
 # agent_files: the agents' own copies of what escrowd is known by.
 agent_files() {
     local node

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_TIMEOUT_MS 30000
@@ -28,6 +30,22 @@ struct client {
     int channel;
     uint64_t id;
 };
+
+/* How much later it is to our code than it is, here and in the prober. */
+static time_t *later_s;
+
+/* The linker puts this in the place of the real one (--wrap, CMakeLists.txt). */
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+    int status = __real_clock_gettime(clock, ret_now);
+
+    if (later_s)
+        ret_now->tv_sec += *later_s;
+    return status;
+}
 
 static bool print_row(size_t columns, const char *const *values, void *argument)
 {
@@ -103,6 +121,14 @@ static bool run_wait(struct client *client, char **arguments)
     (void)client;
     (void)arguments;
     return fgets(line, sizeof(line), stdin);
+}
+
+/* later SECONDS: so much time passes at once. */
+static bool run_later(struct client *client, char **arguments)
+{
+    (void)client;
+    *later_s += (time_t)strtol(arguments[0], NULL, 10);
+    return true;
 }
 
 static void start_prober(struct client *client)
@@ -222,6 +248,7 @@ static const struct {
     {"batch", 1, run_batch}, {"open", 1, run_open},       {"diagnose", 0, run_diagnose},
     {"wait", 0, run_wait},   {"state", 0, run_state},     {"local", 0, run_local},
     {"opens", 0, run_opens}, {"session", 2, run_session}, {"message", 2, run_message},
+    {"later", 1, run_later},
 };
 
 static bool run_commands(struct client *client, int count, char **words)
@@ -296,6 +323,10 @@ int main(int argc, char **argv)
     bool is_ok;
 
     log_init("sql_client", LOG_LEVEL_DEBUG);
+    later_s =
+        mmap(NULL, sizeof(*later_s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (later_s == MAP_FAILED)
+        return 3;
     while (at < argc && strcmp(argv[at], "--") != 0)
         if (!set_option(&client, argv[at++]))
             return 2;

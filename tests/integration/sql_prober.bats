@@ -164,14 +164,55 @@ diagnosis="
     assert_equal "$(statements)" ''
 }
 
-@test "a refused login is tried once a question, and not again by itself" {
-    group
+# logins: how many SQL1 had in all. Each costs one connection to see that the port answers, and one by
+# the driver.
+logins() {
+    echo $(($(sqlsim_ctl state | jq '.instances.SQL1.connections') / 2))
+}
+
+@test "a refused login is tried once, then held back for 30 s, whatever is asked" {
+    local held="tried again before [0-2][0-9]:[0-5][0-9]:[0-6][0-9] UTC"
+    group '.switches.lockout_threshold = 3'
     printf wrong >"$BATS_TEST_TMPDIR/password"
-    run prober SQL1 -- state local
-    assert_equal "$(grep -c 'outcome=5' <<<"$output")" 2
-    # Each attempt: one connection to see that the port answers, one by the driver.
-    run sqlsim_ctl state
-    assert_equal "$(jq '.instances.SQL1.connections' <<<"$output")" 4
+    hold_prober SQL1 -- state local session $NONCE agent opens later 15 state wait later 15 state local \
+        3>"$BATS_TEST_TMPDIR/log"
+    pid=$PROBER_PID
+    for question in state local; do
+        reply && [[ $line == "outcome=5 sql_error=18456 "* ]]
+    done
+    reply && assert_equal "$line" "outcome=5 found=0"
+    reply && assert_equal "$line" "opens=0 sql_error=18456"
+    reply && [[ $line == "outcome=5 sql_error=18456 "*"Login failed for user 'prober'"* ]]
+    assert_equal "$(logins)" 1
+    next
+    for question in state local; do
+        reply && [[ $line == "outcome=5 sql_error=18456 "* ]]
+    done
+    assert_equal "$(logins)" 2
+    wait "$pid"
+    # Said as a warning once; a third login would have locked the account.
+    run grep -E "$held" "$BATS_TEST_TMPDIR/log"
+    assert_line --index 0 --regexp "^<4>.*SQL1: the login was refused \(SQL error 18456\): .* $held; a change of the password, keytab or CA file ends that at once"
+    assert_line --index 1 --regexp "^<6>.*$held"
+    printf 'pw-prober\n' >"$BATS_TEST_TMPDIR/password"
+    run prober SQL1 -- state
+    assert_output --partial "outcome=1 "
+}
+
+@test "a locked or expired login is not asked for again either, and a restarting server is" {
+    group
+    for case in lock:18486 expire:18487 must-change:18488; do
+        before=$(logins)
+        sqlsim_ctl "${case%:*}" prober SQL1
+        run prober SQL1 -- state state
+        assert_equal "$(grep -c "outcome=5 sql_error=${case#*:}" <<<"$output")" 2
+        assert_equal "$(logins)" $((before + 1))
+        sqlsim_ctl unlock prober SQL1
+    done
+    sqlsim_ctl trouble SQL1 error 18401 14 --at login --count 1
+    run prober SQL1 -- state state
+    assert_line --partial "outcome=6 sql_error=18401"
+    assert_line --partial "outcome=1 "
 }
 
 @test "finds the session with a nonce, only under its login and while it lasts" {
