@@ -240,15 +240,12 @@ enum escrow_err request_new(struct keeper *keeper, uint64_t id, const struct ipc
 
 void request_gone(struct keeper *keeper, uint64_t id)
 {
-    struct request *request;
+    struct request *request = LIST_FIRST(id_bucket(keeper, id));
 
-    LIST_FOREACH(request, id_bucket(keeper, id), of_id)
-    {
-        if (request->id == id && !request->is_gone) {
-            request_advance(request, REQUEST_GONE);
-            return;
-        }
-    }
+    while (request && (request->id != id || request->is_gone))
+        request = LIST_NEXT(request, of_id);
+    if (request)
+        request_advance(request, REQUEST_GONE);
 }
 
 /* Tells every request that is in one of these states; the list may lose what is told. */

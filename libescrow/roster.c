@@ -154,8 +154,9 @@ const struct roster_member *roster_find_answerer(const struct roster *roster,
 const struct roster_key *roster_find_key(const struct roster *roster, const struct tpm_name *kid)
 {
     const struct roster_key wanted = {.name = *kid}, *pointer = &wanted;
-    const struct roster_key **found = bsearch(&pointer, roster->by_name, roster->key_count,
-                                              sizeof(pointer), roster_compare_names);
+    const struct roster_key **found =
+        bsearch(&pointer, roster->by_name, roster->key_count, sizeof(const struct roster_key *),
+                roster_compare_names);
 
     return found ? *found : NULL;
 }
@@ -165,8 +166,9 @@ size_t roster_identity_keys(const struct roster *roster, const char *identity,
 {
     const struct roster_key wanted = {.identity = identity}, *pointer = &wanted;
     const struct roster_key **end = roster->by_identity + roster->key_count;
-    const struct roster_key **first = bsearch(&pointer, roster->by_identity, roster->key_count,
-                                              sizeof(pointer), roster_compare_identities);
+    const struct roster_key **first =
+        bsearch(&pointer, roster->by_identity, roster->key_count, sizeof(const struct roster_key *),
+                roster_compare_identities);
     size_t count = 0;
 
     if (!first)

@@ -219,8 +219,9 @@ static void sort_keys(const struct roster *roster)
 {
     for (size_t i = 0; i < roster->key_count; i++)
         roster->by_name[i] = roster->by_identity[i] = &roster->keys[i];
-    qsort(roster->by_name, roster->key_count, sizeof(*roster->by_name), roster_compare_names);
-    qsort(roster->by_identity, roster->key_count, sizeof(*roster->by_identity),
+    qsort(roster->by_name, roster->key_count, sizeof(const struct roster_key *),
+          roster_compare_names);
+    qsort(roster->by_identity, roster->key_count, sizeof(const struct roster_key *),
           roster_compare_identities);
 }
 
@@ -249,8 +250,8 @@ static enum escrow_err read_keys(struct roster *roster, const json_t *array)
 
     roster->keys = calloc(room, sizeof(*roster->keys));
     roster->parts = calloc(room, sizeof(*roster->parts));
-    roster->by_name = calloc(room, sizeof(*roster->by_name));
-    roster->by_identity = calloc(room, sizeof(*roster->by_identity));
+    roster->by_name = calloc(room, sizeof(const struct roster_key *));
+    roster->by_identity = calloc(room, sizeof(const struct roster_key *));
     if (!roster->keys || !roster->parts || !roster->by_name || !roster->by_identity)
         return ESCROW_ERR_NO_MEMORY;
     json_array_foreach(array, i, item)
