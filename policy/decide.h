@@ -28,11 +28,22 @@
 /* For so long the watch must have seen refused connections for a silent replica to be dead. */
 #define POLICY_DEAD_MS 1000
 
+/*
+ * What admins have approved: a release to exactly this requester, who had asked for it before. How
+ * that is established is the keeper's affair.
+ */
+struct policy_approval {
+    int64_t count;  /* different admins whose approval counts now; 0: the rest counts for nothing */
+    uint64_t epoch; /* that the release had when it was asked for */
+    unsigned rules; /* that asked for an approval then: a bit 1U << enum policy_rule for each */
+};
+
 struct policy_request {
     enum act_purpose purpose; /* PROMOTE, ROTATE or DRILL; anything else is refused */
     const char *database;
     const char *replica; /* the requester's instance: the candidate */
     bool is_order_valid; /* ROTATE and DRILL: a live single-use order covers this request */
+    struct policy_approval approval;
 };
 
 enum policy_status {
@@ -166,13 +177,18 @@ struct policy_verdict {
 /*
  * Decides. Rules are evaluated candidate, session, witnesses, rival, promotion, brake, and not
  * further after one that FAILED or while the candidate has not answered. DENY if one failed; else
- * WAIT if one waits; else NEEDS_APPROVAL if one needs it (with the first such reason); else ALLOW.
+ * WAIT if one waits; else NEEDS_APPROVAL if one needs it (with the first such reason) and the
+ * request's approval does not cover it: as many admins as the rules ask for, the same epoch, and
+ * every rule that needs it now (then ALLOW with REASON_APPROVED); else ALLOW.
  * A request for a purpose, replica or database that is not of the rules is denied with no rule
  * reached.
  */
 void policy_decide(const struct policy_group *rules, const struct policy_request *request,
                    const struct policy_facts *facts, const struct policy_ledger *ledger,
                    struct policy_verdict *ret_verdict);
+
+/* The rules of a verdict that hold only with an approval: a bit 1U << enum policy_rule for each. */
+unsigned policy_rules_to_approve(const struct policy_verdict *verdict);
 
 /* "allow", "deny", "needs_approval", "wait"; "candidate" ...; "passed" ...; "promotion" ... */
 const char *policy_outcome_name(enum policy_outcome outcome);

@@ -13,9 +13,11 @@
  *
  *   evidence {v: 1, rules, request, facts, ledger}
  *   rules    {cluster_type, databases, replicas: [{instance, server_name}], witnesses,
- *            witness_count, rival_wait_ms, dead_for_ms, window_ms, retries, brake, on_restart}: of
- *            the group, as policy.yaml says it; databases has the requested one, if it is listed
- *   request  {purpose, database, replica, is_order_valid}
+ *            witness_count, rival_wait_ms, dead_for_ms, window_ms, retries, brake, approvals,
+ *            on_restart}: of the group, as policy.yaml says it; databases has the requested one, if
+ *            it is listed
+ *   request  {purpose, database, replica, is_order_valid, approval}
+ *   approval null or {count, epoch, rules: [word]}
  *   facts    {elapsed_ms, session, replicas: [{instance, status, answered_ms, state, history}]}
  *   state    null, {outcome, sql_error, diagnosis}, or if it answered {outcome, server_name,
  *            cluster_type, role, operational_state, recovery_health, synchronization_health,

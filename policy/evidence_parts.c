@@ -55,7 +55,8 @@ const char *policy_outcome_word(enum probe_outcome outcome)
 #member, offsetof(struct policy_group, member)                                             \
     }
 const struct policy_member policy_rules_numbers[POLICY_RULES_NUMBERS] = {
-    RULE(rival_wait_ms), RULE(dead_for_ms), RULE(window_ms), RULE(retries), RULE(brake),
+    RULE(rival_wait_ms), RULE(dead_for_ms), RULE(window_ms),
+    RULE(retries),       RULE(brake),       RULE(approvals),
 };
 
 #define STATE(member)                                                                              \

@@ -29,7 +29,7 @@ struct policy_member {
     const char *name;
     size_t offset;
 };
-#define POLICY_RULES_NUMBERS 5 /* int64_t of struct policy_group */
+#define POLICY_RULES_NUMBERS 6 /* int64_t of struct policy_group */
 extern const struct policy_member policy_rules_numbers[POLICY_RULES_NUMBERS];
 /* Of struct probe_state. */
 #define POLICY_STATE_NUMBERS 7 /* int32_t */

@@ -298,9 +298,39 @@ static enum escrow_err rules_from_json(const json_t *object, struct policy_evide
     return err ? err : json_reader_end(&reader);
 }
 
+/* In the order of the enum, no rule twice: one approval has one text. */
+static void read_approved_rules(struct json_reader *reader, unsigned *ret_rules)
+{
+    const json_t *words = json_read_array(reader, "rules", POLICY_RULE_COUNT);
+    size_t known = 0;
+
+    for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
+        const char *word = json_string_value(json_array_get(words, known));
+
+        if (word && strcmp(word, policy_rule_name((enum policy_rule)i)) == 0) {
+            *ret_rules |= 1U << i;
+            known++;
+        }
+    }
+    if (known != json_array_size(words))
+        json_reader_fault(reader, "rules");
+}
+
+static enum escrow_err approved_from_json(const json_t *object, struct policy_approval *approval)
+{
+    struct json_reader reader;
+
+    json_reader_init(&reader, object, "evidence: approval");
+    approval->count = (int64_t)json_read_number(&reader, "count", 1, INT64_MAX);
+    approval->epoch = json_read_number(&reader, "epoch", 0, INT64_MAX);
+    read_approved_rules(&reader, &approval->rules);
+    return json_reader_end(&reader);
+}
+
 static enum escrow_err request_from_json(const json_t *object, struct policy_evidence *evidence)
 {
     struct json_reader reader;
+    enum escrow_err err = ESCROW_OK;
     char purpose[32];
 
     json_reader_init(&reader, object, "evidence: request");
@@ -313,9 +343,14 @@ static enum escrow_err request_from_json(const json_t *object, struct policy_evi
         .replica = evidence->replica,
         .is_order_valid = json_read_bool(&reader, "is_order_valid"),
     };
+    if (is_null(&reader, "approval"))
+        json_read_null(&reader, "approval");
+    else
+        err =
+            approved_from_json(json_read_object(&reader, "approval"), &evidence->request.approval);
     if (!evidence->request.purpose)
         json_reader_fault(&reader, "purpose");
-    return json_reader_end(&reader);
+    return err ? err : json_reader_end(&reader);
 }
 
 enum escrow_err policy_evidence_from_json(const json_t *object,

@@ -216,6 +216,24 @@ static json_t *rules_to_json(const struct policy_group *rules, const char *datab
     return object;
 }
 
+static json_t *approved_to_json(const struct policy_approval *approval)
+{
+    json_t *object = json_object(), *rules = json_array();
+
+    for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
+        if (approval->rules & 1U << i &&
+            json_array_append_new(rules, json_string(policy_rule_name((enum policy_rule)i))) < 0) {
+            json_decref(rules);
+            rules = NULL;
+        }
+    }
+    put(&object, "count", json_integer(approval->count));
+    put(&object, "epoch",
+        approval->epoch <= INT64_MAX ? json_integer((json_int_t)approval->epoch) : NULL);
+    put(&object, "rules", rules);
+    return object;
+}
+
 static json_t *request_to_json(const struct policy_request *request)
 {
     json_t *object = json_object();
@@ -224,6 +242,8 @@ static json_t *request_to_json(const struct policy_request *request)
     put(&object, "database", json_string(request->database));
     put(&object, "replica", json_string(request->replica));
     put(&object, "is_order_valid", json_boolean(request->is_order_valid));
+    put(&object, "approval",
+        request->approval.count > 0 ? approved_to_json(&request->approval) : json_null());
     return object;
 }
 

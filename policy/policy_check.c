@@ -10,6 +10,8 @@
 #define DEFAULT_WINDOW_MS (INT64_C(24) * 3600 * 1000)
 #define DEFAULT_RETRIES 5
 #define DEFAULT_BRAKE 6
+#define DEFAULT_APPROVALS 2
+#define DEFAULT_APPROVAL_EXPIRY_MS (INT64_C(3600) * 1000)
 
 static size_t majority(const struct policy_group *group)
 {
@@ -202,10 +204,27 @@ static void warn_numbers(const struct policy *policy, struct config_report *repo
                         group->name);
 }
 
+static void warn_approvals(const struct policy *policy, struct config_report *report, size_t index)
+{
+    const struct policy_group *group = &policy->file->groups[index].group;
+
+    if (group->approvals < DEFAULT_APPROVALS)
+        config_complain(policy->config, report, &group->approvals,
+                        "group %s: one admin alone can approve a release: whoever has one admin's "
+                        "act key and certificate, and an agent's on a primary, gets the secret",
+                        group->name);
+    if (group->approval_expiry_ms > DEFAULT_APPROVAL_EXPIRY_MS)
+        config_complain(policy->config, report, &group->approval_expiry_ms,
+                        "group %s: what was asked for can still be approved %" PRId64
+                        " minutes later",
+                        group->name, group->approval_expiry_ms / 60000);
+}
+
 void policy_warnings(const struct policy *policy, struct config_report *report)
 {
     for (size_t i = 0; i < policy->file->group_count; i++) {
         warn_witnesses(policy, report, i);
         warn_numbers(policy, report, i);
+        warn_approvals(policy, report, i);
     }
 }

@@ -88,6 +88,8 @@ static void disturb_ledger(struct random *random, struct scene *scene)
     ledger->epoch_age_ms = PICK(random, POLICY_NEVER, 0, 1000, 86400000, 86400001);
     ledger->grant.age_ms = PICK(random, POLICY_NEVER, 0, 1000, 86400000, 86400001);
     ledger->has_record = !rarely(random, 10);
+    if (!ledger->has_record)
+        ledger->epoch = 0;
     ledger->releases_last_hour = PICK(random, 0, 1, 5, 6);
     ledger->hints.has_sequence_number = rarely(random, 2);
     ledger->hints.sequence_number =
@@ -109,6 +111,11 @@ void random_scene(struct random *random, struct scene *ret_scene)
     scene->request.purpose =
         (enum act_purpose)PICK(random, PURPOSE_PROMOTE, PURPOSE_PROMOTE, PURPOSE_ROTATE);
     scene->request.is_order_valid = rarely(random, 2);
+    if (rarely(random, 2))
+        scene->request.approval = (struct policy_approval){
+            .count = PICK(random, 1, 2, 2, 3),
+            .epoch = (uint64_t)PICK(random, 1, 7, 8, 8, 9),
+            .rules = (unsigned)random_below(random, 1U << POLICY_RULE_COUNT)};
     if (rarely(random, 8))
         scene_asks(scene, random_below(random, replicas));
     scene->facts.elapsed_ms = PICK(random, 300, 350, 600, 5000);

@@ -114,6 +114,7 @@ void scene_init(struct scene *scene, size_t replicas, int32_t cluster_type)
                 .window_ms = 86400000,
                 .retries = 5,
                 .brake = 6,
+                .approvals = 2,
             },
         .request = {.purpose = PURPOSE_PROMOTE, .database = "SSISDB"},
         .facts = {.elapsed_ms = 100, .session = POLICY_SESSION_FOUND, .replica_count = replicas},
@@ -128,18 +129,23 @@ void scene_init(struct scene *scene, size_t replicas, int32_t cluster_type)
 enum policy_outcome scene_decide(struct scene *scene)
 {
     struct policy_verdict *verdict = &scene->verdict;
-    bool is_held = false;
+    bool is_held = false, is_failed = false;
 
     policy_decide(&scene->rules, &scene->request, &scene->facts, &scene->ledger, verdict);
     for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
         bool has_reason = verdict->rules[i].reason != REASON_NONE;
 
         is_held |= verdict->rules[i].result != POLICY_PASSED;
+        is_failed |= verdict->rules[i].result != POLICY_PASSED &&
+                     verdict->rules[i].result != POLICY_APPROVAL;
         assert_int_equal(has_reason, verdict->rules[i].result == POLICY_FAILED ||
                                          verdict->rules[i].result == POLICY_WAITING ||
                                          verdict->rules[i].result == POLICY_APPROVAL);
     }
-    assert_int_equal(verdict->outcome == POLICY_ALLOW, !is_held);
+    if (verdict->reason == REASON_APPROVED)
+        assert_true(verdict->outcome == POLICY_ALLOW && is_held && !is_failed);
+    else
+        assert_int_equal(verdict->outcome == POLICY_ALLOW, !is_held);
     assert_int_not_equal(verdict->reason, REASON_NONE);
     assert_int_not_equal(verdict->reason, REASON_INTERNAL);
     if (verdict->outcome == POLICY_DENY || verdict->outcome == POLICY_WAIT) {

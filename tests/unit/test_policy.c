@@ -54,6 +54,8 @@ static void test_defaults(void **state)
     assert_int_equal(group->retries, 5);
     assert_int_equal(group->brake, 6);
     assert_int_equal(group->on_restart, POLICY_RESTART_APPROVAL);
+    assert_int_equal(group->approvals, 2);
+    assert_int_equal(group->approval_expiry_ms, 3600000);
     assert_string_equal(policy_find_replica(group, "b")->server_name, "B");
     assert_null(policy_find_replica(group, "B"));
     assert_ptr_equal(policy_find_server(group, "b"), &group->replicas[1]);
@@ -71,7 +73,9 @@ static void test_settings(void **state)
                                    "    window: 1h\n"
                                    "    retries: 0\n"
                                    "    brake: 1\n"
-                                   "    on_restart: allow\n";
+                                   "    on_restart: allow\n"
+                                   "    approvals: 3\n"
+                                   "    approval_expiry: 10m\n";
     CLEANUP(policy_free_p) struct policy *policy = NULL;
     struct config_report report = {0};
     const struct policy_group *group;
@@ -88,6 +92,8 @@ static void test_settings(void **state)
     assert_int_equal(group->retries, 0);
     assert_int_equal(group->brake, 1);
     assert_int_equal(group->on_restart, POLICY_RESTART_ALLOW);
+    assert_int_equal(group->approvals, 3);
+    assert_int_equal(group->approval_expiry_ms, 600000);
 }
 
 static void test_majority_of_each_size(void **state)
@@ -133,6 +139,10 @@ static const struct {
     {TWO "    dead_for: 500ms\n",
      "p.yaml:6:15: dead_for: found '500ms', expected a duration from 1s to 10m"},
     {TWO "    rival_wait: 11s\n", "p.yaml:6:17: rival_wait: found '11s', expected a duration"},
+    {TWO "    approvals: 0\n",
+     "p.yaml:6:16: approvals: found '0', expected an integer from 1 to 9"},
+    {TWO "    approvals: 10\n",
+     "p.yaml:6:16: approvals: found '10', expected an integer from 1 to 9"},
     {TWO "    brake: 0\n", "p.yaml:6:12: brake: found '0', expected an integer from 1 to 1000"},
     {TWO "    on_restart: yes\n", "p.yaml:6:17: on_restart: found 'yes', expected one of approval"},
     {TWO "    cluster_type: WSFC\n", "p.yaml:6:19: cluster_type: found 'WSFC', expected one of"},
@@ -197,6 +207,11 @@ static const struct {
      "p.yaml:10:12: group g: 7 releases within an hour need no approval"},
     {THREE "    cluster_type: wsfc\n    on_restart: allow\n",
      "p.yaml:10:17: group g: a primary gets the secret without a promotion"},
+    {THREE "    cluster_type: wsfc\n    approvals: 1\n",
+     "p.yaml:10:16: group g: one admin alone can approve a release"},
+    {THREE "    cluster_type: wsfc\n    approvals: 3\n    approval_expiry: 1m\n", NULL},
+    {THREE "    cluster_type: wsfc\n    approval_expiry: 2h\n",
+     "p.yaml:10:22: group g: what was asked for can still be approved 120 minutes later"},
 };
 
 static void test_warnings(void **state)
@@ -299,7 +314,7 @@ static void test_manual_has_every_key(void **state)
             keys++;
         }
     }
-    assert_int_equal(keys, 1 + 12 + 2);
+    assert_int_equal(keys, 1 + 14 + 2);
 }
 
 /* The example of the manual page loads, and writes the defaults out. */
@@ -331,6 +346,8 @@ static void test_manual_example(void **state)
     assert_int_equal(written->retries, defaults->retries);
     assert_int_equal(written->brake, defaults->brake);
     assert_int_equal(written->on_restart, defaults->on_restart);
+    assert_int_equal(written->approvals, defaults->approvals);
+    assert_int_equal(written->approval_expiry_ms, defaults->approval_expiry_ms);
     policy_warnings(policy, &report);
     assert_int_equal(report.count, 0);
 }

@@ -15,6 +15,8 @@ static int set_up(void **state)
     scene_records(&scene, B, POLICY_ORIGIN_GRANTED);
     scene_granted(&scene, POLICY_GRANT_UNSETTLED, 2);
     scene_text(scene.ledger.hints.recovery_lsn, "35000000012300001");
+    scene.request.approval = (struct policy_approval){
+        .count = 2, .epoch = 8, .rules = 1U << POLICY_RULE_RIVAL | 1U << POLICY_RULE_BRAKE};
     scene_text(scene_of(&scene, B)->state.recovery_lsn, MAX_LSN);
     scene_of(&scene, B)->state.sequence_number = INT64_MAX;
     scene_silent(&scene, C);
@@ -52,9 +54,11 @@ static void test_form(void **state)
         "\"state\":\"unsettled\"},\"hints\":{\"recovery_lsn\":\"35000000012300001\","
         "\"sequence_number\":null},\"record\":{\"epoch\":8,\"epoch_age_ms\":1000,"
         "\"origin\":\"granted\",\"primary\":\"b\"},\"releases_last_hour\":0},"
-        "\"request\":{\"database\":\"SSISDB\",\"is_order_valid\":false,\"purpose\":\"promote\","
+        "\"request\":{\"approval\":{\"count\":2,\"epoch\":8,\"rules\":[\"rival\",\"brake\"]},"
+        "\"database\":\"SSISDB\",\"is_order_valid\":false,\"purpose\":\"promote\","
         "\"replica\":\"b\"},"
-        "\"rules\":{\"brake\":6,\"cluster_type\":\"any\",\"databases\":[\"SSISDB\"],"
+        "\"rules\":{\"approvals\":2,\"brake\":6,\"cluster_type\":\"any\",\"databases\":[\"SSISDB\"]"
+        ","
         "\"dead_for_ms\":5000,\"on_restart\":\"approval\",\"replicas\":["
         "{\"instance\":\"a\",\"server_name\":\"SQLA\"},"
         "{\"instance\":\"b\",\"server_name\":\"SQLB\"},"
@@ -99,6 +103,9 @@ static void test_back_again(void **state)
     assert_string_equal(evidence->request.database, "SSISDB");
     assert_string_equal(evidence->request.replica, "b");
     assert_int_equal(evidence->request.purpose, PURPOSE_PROMOTE);
+    assert_int_equal(evidence->request.approval.count, 2);
+    assert_int_equal(evidence->request.approval.epoch, 8);
+    assert_int_equal(evidence->request.approval.rules, scene.request.approval.rules);
     assert_true(evidence->facts.replicas[B].state.sequence_number == INT64_MAX);
     assert_string_equal(evidence->facts.replicas[B].state.recovery_lsn, MAX_LSN);
     assert_int_equal(evidence->facts.replicas[B].history.primary_ago_ms, POLICY_NEVER);

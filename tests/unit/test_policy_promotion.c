@@ -210,6 +210,57 @@ static void test_back_and_forth_with_max_lsn(void **state)
     }
 }
 
+/* Everything that needs an approval, with one for exactly that. */
+static void test_approved(void **state)
+{
+    struct policy_approval *approval = &scene.request.approval;
+    const struct policy_approval right = {
+        .count = 2, .epoch = 8, .rules = 1U << POLICY_RULE_PROMOTION};
+
+    (void)state;
+    scene_asks(&scene, A);
+    scene_says(&scene, A, PRIMARY, "SQLA");
+    scene_says(&scene, B, SECONDARY, "SQLA");
+    scene_says(&scene, C, SECONDARY, "SQLA");
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+    assert_int_equal(policy_rules_to_approve(&scene.verdict), right.rules);
+    *approval = right;
+    assert_verdict(&scene, POLICY_ALLOW, REASON_APPROVED);
+    assert_int_equal(scene.verdict.kind, POLICY_KIND_RESTART);
+    assert_true(scene.verdict.mints_epoch);
+
+    approval->count = 1;
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+    scene.rules.approvals = 1;
+    assert_verdict(&scene, POLICY_ALLOW, REASON_APPROVED);
+    approval->epoch = 7;
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+    *approval = right;
+    approval->rules = 1U << POLICY_RULE_RIVAL | 1U << POLICY_RULE_BRAKE;
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+
+    /* A second primary since then: the admins have not seen that. */
+    *approval = right;
+    scene_says(&scene, C, PRIMARY, "SQLA");
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RIVAL_PRIMARY);
+    approval->rules |= 1U << POLICY_RULE_RIVAL;
+    assert_verdict(&scene, POLICY_ALLOW, REASON_APPROVED);
+
+    /* No admin stands for the replica's own word, nor for the witnesses. */
+    scene_silent(&scene, B);
+    scene_silent(&scene, C);
+    assert_verdict(&scene, POLICY_DENY, REASON_WITNESSES_MISSING);
+}
+
+/* What needs no approval is allowed for its own reason. */
+static void test_approval_not_needed(void **state)
+{
+    (void)state;
+    scene.request.approval =
+        (struct policy_approval){.count = 9, .epoch = 8, .rules = (1U << POLICY_RULE_COUNT) - 1};
+    assert_verdict(&scene, POLICY_ALLOW, REASON_PROMOTION);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +272,8 @@ int main(void)
         cmocka_unit_test_setup(test_second_database_of_a_granted_epoch, set_up),
         cmocka_unit_test_setup(test_restart, set_up),
         cmocka_unit_test_setup(test_brake, set_up),
+        cmocka_unit_test_setup(test_approved, set_up),
+        cmocka_unit_test_setup(test_approval_not_needed, set_up),
         cmocka_unit_test_setup(test_orders, set_up),
         cmocka_unit_test_setup(test_back_and_forth_with_max_lsn, set_up),
     };

@@ -16,18 +16,11 @@ static bool has_spoken(const struct policy_replica_facts *known)
     return known->status == POLICY_ANSWERED && known->state.outcome == PROBE_ANSWERED;
 }
 
-/* Never a release unless all of this is so, whatever else is. */
-static void check_release(void)
+/* What an approval can never stand for: who asks is the primary, and the witnesses say so. */
+static void check_candidate(const struct policy_replica_facts *candidate)
 {
-    const struct policy_replica_facts *candidate = scene_of(&scene, A);
     size_t names = 0;
 
-    for (size_t i = 0; i < scene.rules.replica_count; i++) {
-        const struct policy_replica_facts *known = scene_of(&scene, i);
-
-        if (strcmp(known->instance, scene.request.replica) == 0)
-            candidate = known;
-    }
     assert_string_equal(candidate->instance, scene.request.replica);
     assert_true(has_spoken(candidate));
     assert_int_equal(candidate->state.role, PRIMARY);
@@ -36,21 +29,53 @@ static void check_release(void)
     assert_int_equal(candidate->state.database_state, 0);
     assert_true(candidate->state.is_read_write);
     assert_false(candidate->state.is_forwarder);
-    assert_true(candidate->state.cluster_type == EXTERNAL ||
-                (candidate->state.cluster_type == WSFC && candidate->state.has_quorum_row &&
-                 candidate->state.quorum_state == 1));
     assert_int_equal(scene.facts.session, POLICY_SESSION_FOUND);
     for (size_t i = 0; i < scene.rules.replica_count; i++) {
         const struct policy_replica_facts *known = scene_of(&scene, i);
 
-        if (!has_spoken(known))
-            continue;
-        assert_true(known == candidate || known->state.role != PRIMARY);
-        names += strcasecmp(known->state.server_name, scene.replicas[i].server_name) == 0 &&
+        names += has_spoken(known) &&
+                 strcasecmp(known->state.server_name, scene.replicas[i].server_name) == 0 &&
                  strcasecmp(known->state.primary_replica, candidate->state.server_name) == 0;
     }
     assert_int_equal(scene.verdict.witnesses, names);
     assert_true(names >= scene.rules.witness_count || scene.verdict.is_by_silence);
+}
+
+/* As many admins as the rules ask for saw this very release, with all that asks for them. */
+static void check_approval(void)
+{
+    const struct policy_approval *approval = &scene.request.approval;
+
+    assert_true(approval->count >= scene.rules.approvals);
+    assert_int_equal(approval->epoch, scene.ledger.epoch + (scene.verdict.mints_epoch ? 1 : 0));
+    for (size_t i = 0; i < POLICY_RULE_COUNT; i++)
+        assert_true(scene.verdict.rules[i].result == POLICY_PASSED || approval->rules & 1U << i);
+}
+
+/* Never a release unless all of this is so, whatever else is. */
+static void check_release(void)
+{
+    const struct policy_replica_facts *candidate = scene_of(&scene, A);
+
+    for (size_t i = 0; i < scene.rules.replica_count; i++) {
+        const struct policy_replica_facts *known = scene_of(&scene, i);
+
+        if (strcmp(known->instance, scene.request.replica) == 0)
+            candidate = known;
+    }
+    check_candidate(candidate);
+    if (scene.verdict.reason == REASON_APPROVED) {
+        check_approval();
+        return;
+    }
+    assert_true(candidate->state.cluster_type == EXTERNAL ||
+                (candidate->state.cluster_type == WSFC && candidate->state.has_quorum_row &&
+                 candidate->state.quorum_state == 1));
+    for (size_t i = 0; i < scene.rules.replica_count; i++) {
+        const struct policy_replica_facts *known = scene_of(&scene, i);
+
+        assert_true(!has_spoken(known) || known == candidate || known->state.role != PRIMARY);
+    }
     assert_true(scene.ledger.releases_last_hour < scene.rules.brake);
     assert_true(scene.request.purpose == PURPOSE_PROMOTE ? scene.ledger.has_record
                                                          : scene.request.is_order_valid);
@@ -59,7 +84,7 @@ static void check_release(void)
 static void test_release_only_with_proof(void **state)
 {
     struct random random = {1};
-    size_t released = 0, outcomes[4] = {0};
+    size_t released = 0, approved = 0, outcomes[4] = {0};
 
     (void)state;
     for (size_t i = 0; i < SCENES; i++) {
@@ -70,11 +95,13 @@ static void test_release_only_with_proof(void **state)
         outcomes[outcome]++;
         if (outcome == POLICY_ALLOW) {
             check_release();
-            released++;
+            released += scene.verdict.reason != REASON_APPROVED;
+            approved += scene.verdict.reason == REASON_APPROVED;
         }
     }
     /* The scenes must be worth something. */
     assert_true(released > SCENES / 200);
+    assert_true(approved > SCENES / 2000);
     assert_true(outcomes[POLICY_WAIT] > SCENES / 200);
     assert_true(outcomes[POLICY_NEEDS_APPROVAL] > SCENES / 200);
 }
@@ -113,9 +140,10 @@ static bool take_away(size_t number)
 }
 
 /*
- * Removing evidence never turns a denial into a release. Two things are known to be otherwise and
- * left out: EXTERNAL, where a replica that is gone can no longer show a newer configuration, and
- * policies that ask for less than a majority, where one that is gone can no longer contradict.
+ * Removing evidence never turns a denial into a release that no admin has approved. Two things are
+ * known to be otherwise and left out: EXTERNAL, where a replica that is gone can no longer show a
+ * newer configuration, and policies that ask for less than a majority, where one that is gone can
+ * no longer contradict.
  */
 static void test_less_evidence_never_releases(void **state)
 {
@@ -129,6 +157,7 @@ static void test_less_evidence_never_releases(void **state)
         random_scene(&random, &scene);
         scene.rules.cluster_type = POLICY_CLUSTER_WSFC;
         scene.rules.witness_count = scene.rules.replica_count / 2 + 1;
+        scene.request.approval = (struct policy_approval){0};
         if (scene_decide(&scene) != POLICY_DENY)
             continue;
         held = scene;
