@@ -227,7 +227,7 @@ void front_exchanges_stop(struct front_exchanges *exchanges)
 
     for (exchange = LIST_FIRST(&exchanges->waiting); exchange; exchange = next) {
         next = LIST_NEXT(exchange, entries);
-        if (exchange->route == ROUTE_ORDERS)
+        if (exchange->route == ROUTE_ORDERS || exchange->route == ROUTE_REQUEST)
             end(exchange, REASON_ROLE_DOWN, true);
     }
 }

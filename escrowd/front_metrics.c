@@ -17,6 +17,8 @@ static const char *const routes[ROUTE_COUNT] = {
     [ROUTE_SECRETS] = "secrets",
     [ROUTE_STATUS] = "status",
     [ROUTE_AUDIT] = "audit",
+    [ROUTE_APPROVE] = "approve",
+    [ROUTE_REQUEST] = "request",
 };
 
 void front_counts_answer(struct front_counts *counts, enum route route, int status,

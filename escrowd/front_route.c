@@ -21,6 +21,8 @@ struct parameter {
 static const struct parameter orders_parameters[] = {{"wait", 0, FRONT_WAIT_MAX_S, 0}};
 static const struct parameter audit_parameters[] = {{"from", 1, INT64_MAX, 1},
                                                     {"limit", 1, FRONT_AUDIT_MAX, 100}};
+static const struct parameter request_parameters[] = {{"number", 1, INT64_MAX, 0},
+                                                      {"wait", 0, FRONT_WAIT_MAX_S, 0}};
 
 #define PARAMETERS_MAX 2
 
@@ -44,6 +46,8 @@ static const struct row {
     {"/v1/secrets", EVHTTP_REQ_GET, ROUTE_SECRETS, 0, NULL, 0},
     {"/v1/status", EVHTTP_REQ_GET, ROUTE_STATUS, 0, NULL, 0},
     {"/v1/audit", EVHTTP_REQ_GET, ROUTE_AUDIT, 0, audit_parameters, 2},
+    {"/v1/approve", EVHTTP_REQ_POST, ROUTE_APPROVE, 8 * SMALL_BODY, NULL, 0},
+    {"/v1/requests", EVHTTP_REQ_GET, ROUTE_REQUEST, 0, request_parameters, 2},
 };
 
 static bool is_token(const char *text)
@@ -184,6 +188,21 @@ static const struct row *find_row(enum evhttp_cmd_type method, const char *path,
     return NULL;
 }
 
+static void fill_values(enum route route, const uint64_t values[static PARAMETERS_MAX],
+                        struct ipc_request *ret_request)
+{
+    ret_request->wait_ms = ret_request->from = ret_request->limit = 0;
+    if (route == ROUTE_ORDERS) {
+        ret_request->wait_ms = values[0] * 1000;
+    } else if (route == ROUTE_AUDIT) {
+        ret_request->from = values[0];
+        ret_request->limit = values[1];
+    } else if (route == ROUTE_REQUEST) {
+        ret_request->from = values[0];
+        ret_request->wait_ms = values[1] * 1000;
+    }
+}
+
 enum reason front_route(const struct front_head *head, struct ipc_request *ret_request,
                         const char **ret_allow)
 {
@@ -202,9 +221,10 @@ enum reason front_route(const struct front_head *head, struct ipc_request *ret_r
         return row->max_body > 0 ? REASON_TOO_LARGE : REASON_MALFORMED;
     if ((row->max_body > 0 && head->body_len == 0) || !parse_query(row, query, values))
         return REASON_MALFORMED;
+    /* Which request? */
+    if (row->route == ROUTE_REQUEST && values[0] == 0)
+        return REASON_MALFORMED;
     ret_request->route = row->route;
-    ret_request->wait_ms = row->route == ROUTE_ORDERS ? values[0] * 1000 : 0;
-    ret_request->from = row->route == ROUTE_AUDIT ? values[0] : 0;
-    ret_request->limit = row->route == ROUTE_AUDIT ? values[1] : 0;
+    fill_values(row->route, values, ret_request);
     return REASON_NONE;
 }

@@ -12,7 +12,7 @@
 
 #define FRONT_HEAD_MAX 8192                      /* bytes of a request's head */
 #define FRONT_BODY_MAX ((size_t)3 * 1024 * 1024) /* of POST /v1/publish; others: IPC_BODY_MAX */
-#define FRONT_WAIT_MAX_S 60                      /* of GET /v1/orders?wait= */
+#define FRONT_WAIT_MAX_S 60                      /* of GET /v1/orders?wait= and requests?wait= */
 #define FRONT_AUDIT_MAX 1000                     /* of GET /v1/audit?limit= */
 
 struct front_head {

@@ -55,6 +55,8 @@ enum route {
     ROUTE_SECRETS,    /* GET /v1/secrets */
     ROUTE_STATUS,     /* GET /v1/status */
     ROUTE_AUDIT,      /* GET /v1/audit?from=SEQUENCE&limit=N */
+    ROUTE_APPROVE,    /* POST /v1/approve */
+    ROUTE_REQUEST,    /* GET /v1/requests?number=N&wait=SECONDS */
     ROUTE_COUNT,
 };
 
@@ -68,10 +70,10 @@ struct ipc_request {
     enum route route;
     const char *identity; /* SAN URI of the client certificate, verified for this request */
     uint8_t fingerprint[IPC_FINGERPRINT_BYTES]; /* SHA-256 of the client certificate */
-    uint64_t wait_ms;                           /* ROUTE_ORDERS: answer within this time */
-    uint64_t from;                              /* ROUTE_AUDIT: first sequence number */
-    uint64_t limit;                             /* ROUTE_AUDIT: at most so many records */
-    const uint8_t *body;                        /* JSON as sent, not looked at by front */
+    uint64_t wait_ms;    /* ROUTE_ORDERS, ROUTE_REQUEST: answer in this time */
+    uint64_t from;       /* ROUTE_AUDIT: first sequence number; ROUTE_REQUEST */
+    uint64_t limit;      /* ROUTE_AUDIT: at most so many records */
+    const uint8_t *body; /* JSON as sent, not looked at by front */
     size_t body_len;
 };
 

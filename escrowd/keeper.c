@@ -292,7 +292,7 @@ static void on_shutdown(void *argument)
     keeper->is_stopping = true;
     keeper->stop_by_ms = clock_boot_ms() + keeper->config->limits.shutdown_ms;
     /* Who waits for an order gets the empty list now. */
-    requests_order(keeper);
+    requests_news(keeper);
     keeper_tpm_drain(keeper);
     event_active(keeper->flush, EV_TIMEOUT, 0);
 }

@@ -2,6 +2,7 @@
 /* The second half of POST /v1/release: what follows from a decision that is on disk. */
 #include "escrowd/clock.h"
 #include "escrowd/keeper_approvals.h"
+#include "escrowd/keeper_approve.h"
 #include "escrowd/keeper_release.h"
 #include "escrowd/store_secrets.h"
 #include "libescrow/json.h"
@@ -226,19 +227,15 @@ void release_back(struct request *request)
 static void reply_needs_approval(struct request *request)
 {
     const struct release *release = request->release;
-    struct store_request wanted = {.subject = request->act->subject,
-                                   .purpose = request->act->purpose,
-                                   .epoch = release->epoch,
-                                   .reason = release->verdict.reason};
+    struct store_request wanted, pending = {0};
     CLEANUP(json_free_p) json_t *document = NULL;
-    uint64_t number;
 
-    memcpy(wanted.replica, request->act->release.replica, sizeof(wanted.replica));
-    if (store_request_number(request->keeper->store, &wanted, &number)) {
+    approve_wanted(request, &wanted);
+    if (store_find_request(request->keeper->store, &wanted, clock_wall_ms(), &pending)) {
         request_fail(request, REASON_STORE_UNAVAILABLE);
         return;
     }
-    document = json_pack("{s:I, s:s}", "request", (json_int_t)number, "reason",
+    document = json_pack("{s:I, s:s}", "request", (json_int_t)pending.sequence, "reason",
                          reason_code(release->verdict.reason));
     request_reply_json(request, 202, document);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/keeper_metrics.h"
 
+#include "escrowd/clock.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/metric.h"
 #include "escrowd/store_ledger.h"
-#include "escrowd/store_pending.h"
+#include "escrowd/store_requests.h"
 #include "escrowd/store_secrets.h"
 
 #include <string.h>
@@ -149,7 +150,7 @@ static void write_store(FILE *out, const struct keeper *keeper)
 
     if (store_count_versions(keeper->store, &versions, &unimported) ||
         store_count_unsettled(keeper->store, &unsettled) ||
-        store_list_requests(keeper->store, count_request, &requests))
+        store_list_requests(keeper->store, clock_wall_ms(), count_request, &requests))
         return;
     metric_single(out, "secret_versions", METRIC_GAUGE, "Versions of secrets that are held.",
                   (int64_t)versions);

@@ -3,7 +3,7 @@
 #include "escrowd/clock.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/ledger_detail.h"
-#include "escrowd/store_pending.h"
+#include "escrowd/store_orders.h"
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
 
@@ -45,7 +45,7 @@ void order_start(struct request *request)
 void order_finish(struct request *request)
 {
     request_note(request);
-    requests_order(request->keeper);
+    requests_news(request->keeper);
 }
 
 static json_t *order_json(const struct store_order *order)
@@ -126,7 +126,7 @@ static void release_earlier(struct request *request)
 
     for (; other; other = next) {
         next = LIST_NEXT(other, of_identity);
-        if (other != request && other->state == REQUEST_WAITING &&
+        if (other != request && other->route == ROUTE_ORDERS && other->state == REQUEST_WAITING &&
             strcmp(other->identity, request->identity) == 0)
             request_advance(other, REQUEST_DEADLINE);
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The GET routes: health, roster, secrets, status, audit. They change nothing. */
+#include "escrowd/clock.h"
+#include "escrowd/keeper_approve.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/store_ledger.h"
-#include "escrowd/store_pending.h"
 #include "escrowd/store_secrets.h"
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
@@ -102,15 +103,19 @@ void query_secrets(struct request *request)
     request_reply_json(request, 200, document);
 }
 
+/* The requests that wait for admins. */
+struct pending_list {
+    const struct keeper *keeper;
+    json_t *requests;
+};
+
 static enum escrow_err list_request(const struct store_request *pending, void *argument)
 {
-    json_t *entry =
-        json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o}", "request", (json_int_t)pending->sequence,
-                  "group", pending->subject.group, "database", pending->subject.database, "replica",
-                  pending->replica, "purpose", act_purpose_word(pending->purpose), "reason",
-                  reason_code(pending->reason), "time", time_json(pending->time_ms));
+    struct pending_list *list = argument;
 
-    return json_array_append_new(argument, entry) ? ESCROW_ERR_NO_MEMORY : ESCROW_OK;
+    return json_array_append_new(list->requests, approve_json(list->keeper, pending))
+               ? ESCROW_ERR_NO_MEMORY
+               : ESCROW_OK;
 }
 
 /* The end of the log as this member knows it: what a witness file keeps. */
@@ -131,13 +136,14 @@ static json_t *status_json(const struct keeper *keeper)
     const struct roster *roster = ledger_roster(keeper->ledger);
     const char *trouble = keeper->audit ? audit_trouble(keeper->audit) : NULL;
     CLEANUP(json_free_p) json_t *requests = json_array();
+    struct pending_list pending = {keeper, requests};
     uint64_t versions, unimported, unsettled;
     json_t *reasons;
     size_t count;
 
     if (!requests || store_count_versions(keeper->store, &versions, &unimported) ||
         store_count_unsettled(keeper->store, &unsettled) ||
-        store_list_requests(keeper->store, list_request, requests))
+        store_list_requests(keeper->store, clock_wall_ms(), list_request, &pending))
         return NULL;
     reasons = reasons_json(keeper, &count);
     return json_pack(

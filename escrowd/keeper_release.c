@@ -7,6 +7,7 @@
 #include "escrowd/keeper_release.h"
 
 #include "escrowd/clock.h"
+#include "escrowd/keeper_approve.h"
 #include "escrowd/ledger_detail.h"
 #include "libescrow/json.h"
 #include "policy/evidence.h"
@@ -221,6 +222,8 @@ static enum escrow_err decide(struct request *request)
     };
     err = check_order(request, &release->asked.is_order_valid);
     if (!err)
+        err = approve_find(request, &release->asked.approval);
+    if (!err)
         err = ledger_policy(keeper->ledger, &request->act->subject, clock_wall_ms(),
                             &release->ledger);
     if (!err)
@@ -240,8 +243,9 @@ static json_t *object_names(const struct act_release *wanted)
     return TAKE(names);
 }
 
-static json_t *release_detail(const struct release *release)
+static json_t *release_detail(const struct request *request)
 {
+    const struct release *release = request->release;
     struct ledger_release detail = {.kind = release->verdict.kind,
                                     .mints_epoch = release->verdict.mints_epoch};
     const struct policy_facts *facts = round_facts(release->round);
@@ -254,6 +258,12 @@ static json_t *release_detail(const struct release *release)
             detail.has_hints = true;
             ledger_hints_from(&known->state, &detail.hints);
         }
+    }
+    if (release->verdict.outcome == POLICY_NEEDS_APPROVAL) {
+        detail.is_wanted = true;
+        detail.wanted.recipient = request->act->release.recipient;
+        detail.wanted.rules = policy_rules_to_approve(&release->verdict);
+        detail.wanted.expires_ms = clock_wall_ms() + release->target.group->approval_expiry_ms;
     }
     return ledger_release_detail(&detail);
 }
@@ -274,7 +284,7 @@ static void record_decision(struct request *request)
     struct release *release = request->release;
     CLEANUP(json_free_p) json_t *facts = decision_json(release);
     CLEANUP(json_free_p) json_t *objects = object_names(&request->act->release);
-    CLEANUP(json_free_p) json_t *detail = release_detail(release);
+    CLEANUP(json_free_p) json_t *detail = release_detail(request);
     char kid[TPM_NAME_HEX + 1];
     struct audit_record record;
 

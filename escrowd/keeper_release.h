@@ -4,7 +4,7 @@
 #include "escrowd/keeper_round.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/store_ledger.h"
-#include "escrowd/store_pending.h"
+#include "escrowd/store_orders.h"
 
 /*
  * What keeper_release.c (may it happen?) and keeper_grant.c (let it happen) share about a release.

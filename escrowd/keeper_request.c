@@ -19,12 +19,14 @@
 
 typedef void (*step_fn)(struct request *request);
 
-/* What each route does first, after its record is durable, and about the TPM. */
+/* What each route does first, after its record is durable, and about the TPM; and while it waits.
+ */
 static const struct handler {
     step_fn start;
     step_fn finish;
     step_fn turn;
     step_fn back;
+    void (*look)(struct request *request, bool is_last);
 } handlers[ROUTE_COUNT] = {
     [ROUTE_HEALTH] = {.start = query_health},
     [ROUTE_ROSTER] = {.start = query_roster},
@@ -32,12 +34,14 @@ static const struct handler {
     [ROUTE_DEPOSIT] = {deposit_start, deposit_finish, deposit_turn, deposit_back},
     [ROUTE_RELEASE] = {release_start, release_finish, release_turn, release_back},
     [ROUTE_RECEIPT] = {.start = receipt_start, .finish = receipt_finish},
-    [ROUTE_ORDERS] = {.start = orders_start},
+    [ROUTE_ORDERS] = {.start = orders_start, .look = orders_look},
     [ROUTE_ORDER] = {.start = order_start, .finish = order_finish},
     [ROUTE_PUBLISH] = {.start = publish_start, .finish = publish_finish},
     [ROUTE_SECRETS] = {.start = query_secrets},
     [ROUTE_STATUS] = {.start = query_status},
     [ROUTE_AUDIT] = {.start = query_audit},
+    [ROUTE_APPROVE] = {.start = approve_start, .finish = approve_finish},
+    [ROUTE_REQUEST] = {.start = pending_start, .look = pending_look},
 };
 
 static struct request_list *id_bucket(struct keeper *keeper, uint64_t id)
@@ -143,7 +147,7 @@ void request_advance(struct request *request, enum request_event event)
         if (event == REQUEST_GONE)
             request->state = REQUEST_ANSWERED;
         else
-            orders_look(request, event == REQUEST_DEADLINE);
+            handlers[request->route].look(request, event == REQUEST_DEADLINE);
         break;
     case REQUEST_ANSWERED:
         break;
@@ -265,9 +269,9 @@ void requests_gone(struct keeper *keeper)
     tell_all(keeper, REQUEST_GONE);
 }
 
-void requests_order(struct keeper *keeper)
+void requests_news(struct keeper *keeper)
 {
-    tell_all(keeper, REQUEST_ORDER);
+    tell_all(keeper, REQUEST_NEWS);
 }
 
 void requests_drop(struct keeper *keeper)

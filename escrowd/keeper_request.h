@@ -27,7 +27,7 @@ enum request_state {
     REQUEST_RECORDING, /* a record of it is on its way to the disk */
     REQUEST_QUEUED,    /* waits for its turn at the TPM */
     REQUEST_AT_TPM,    /* the TPM's thread has its job */
-    REQUEST_WAITING,   /* for an order */
+    REQUEST_WAITING,   /* for an order, or for admins */
     REQUEST_ANSWERED,
 };
 
@@ -37,7 +37,7 @@ enum request_event {
     REQUEST_DURABLE,  /* the record is on disk and folded, or could not be: durable_err */
     REQUEST_TURN,     /* the TPM is free for it */
     REQUEST_BACK,     /* its job is done */
-    REQUEST_ORDER,    /* a new order */
+    REQUEST_NEWS,     /* a new order, or an approval */
     REQUEST_DEADLINE, /* its timer went off */
     REQUEST_GONE,     /* nobody waits for the reply any more */
 };
@@ -95,8 +95,8 @@ void request_advance(struct request *request, enum request_event event);
 void request_gone(struct keeper *keeper, uint64_t id);
 /* Front is gone: nobody waits for anything. */
 void requests_gone(struct keeper *keeper);
-/* An order was issued: all that wait look again. */
-void requests_order(struct keeper *keeper);
+/* An order was issued, or an approval given: all that wait look again. */
+void requests_news(struct keeper *keeper);
 /* Those of this identity are among these and what LIST_NEXT(..., of_identity) finds behind. */
 struct request *requests_of(const struct keeper *keeper, const char *identity);
 /* Frees what never will be answered; only when the keeper ends. */
@@ -166,6 +166,10 @@ void order_start(struct request *request);
 void order_finish(struct request *request);
 void orders_start(struct request *request);
 void orders_look(struct request *request, bool is_last);
+void approve_start(struct request *request);
+void approve_finish(struct request *request);
+void pending_start(struct request *request);
+void pending_look(struct request *request, bool is_last);
 void publish_start(struct request *request);
 void publish_finish(struct request *request);
 void query_health(struct request *request);

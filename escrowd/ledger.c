@@ -3,9 +3,11 @@
 
 #include "escrowd/ledger_detail.h"
 #include "escrowd/store_ledger.h"
-#include "escrowd/store_pending.h"
+#include "escrowd/store_orders.h"
+#include "escrowd/store_requests.h"
 #include "escrowd/store_secrets.h"
 #include "escrowd/store_trust.h"
+#include "libescrow/encode.h"
 #include "libescrow/log.h"
 
 #include <inttypes.h>
@@ -146,9 +148,25 @@ static enum escrow_err fold_grant(struct ledger *ledger, const struct audit_reco
     return err;
 }
 
+static enum escrow_err record_objects(const struct audit_record *record,
+                                      struct store_request *request)
+{
+    request->object_count = json_array_size(record->objects);
+    if (request->object_count == 0 || request->object_count > ACT_OBJECTS_MAX)
+        return ESCROW_ERR_MALFORMED;
+    for (size_t i = 0; i < request->object_count; i++) {
+        const char *name = json_string_value(json_array_get(record->objects, i));
+
+        if (!name || hex_decode(name, request->objects[i].bytes, TPM_NAME_BYTES))
+            return ESCROW_ERR_MALFORMED;
+    }
+    return ESCROW_OK;
+}
+
 static enum escrow_err fold_request(struct ledger *ledger, const struct audit_record *record,
                                     const struct store_grant *wanted)
 {
+    struct ledger_release release;
     struct store_request request = {
         .sequence = record->sequence,
         .subject = wanted->subject,
@@ -157,9 +175,32 @@ static enum escrow_err fold_request(struct ledger *ledger, const struct audit_re
         .reason = record->reason ? reason_from_code(record->reason) : REASON_NONE,
         .time_ms = record->time_ms,
     };
+    enum escrow_err err = ledger_release_read(record->detail, &release);
 
+    if (err || !release.is_wanted)
+        return err;
+    if (!record->actor || !identity_is_valid(record->actor) || !record->act)
+        return ESCROW_ERR_MALFORMED;
     memcpy(request.replica, wanted->replica, sizeof(request.replica));
-    return store_open_request(ledger->store, &request);
+    memcpy(request.actor, record->actor, strlen(record->actor) + 1);
+    request.recipient = release.wanted.recipient;
+    request.rules = release.wanted.rules;
+    request.expires_ms = release.wanted.expires_ms;
+    err = record_objects(record, &request);
+    return err ? err : store_open_request(ledger->store, &request, record->act);
+}
+
+/* Who asks for the release later looks whether the admin still may. */
+static enum escrow_err fold_approve(struct ledger *ledger, const struct audit_record *record)
+{
+    struct tpm_name key;
+    uint64_t request;
+    enum escrow_err err = ledger_approve_read(record->detail, &request);
+
+    if (err || !record->actor || !identity_is_valid(record->actor) || !record->key ||
+        hex_decode(record->key, key.bytes, sizeof(key.bytes)))
+        return ESCROW_ERR_MALFORMED;
+    return store_approve_request(ledger->store, request, record->actor, &key);
 }
 
 static enum escrow_err fold_release(struct ledger *ledger, const struct audit_record *record)
@@ -244,6 +285,7 @@ static const fold_fn folds[] = {
     [AUDIT_EPOCH] = fold_epoch,     [AUDIT_REFUSAL] = NULL,
     [AUDIT_UNPROVED] = NULL,        [AUDIT_ALERT] = NULL,
     [AUDIT_LOG_TORN] = NULL,        [AUDIT_LOG_BACK] = NULL,
+    [AUDIT_APPROVE] = fold_approve,
 };
 
 static enum escrow_err fold_line(struct ledger *ledger, const struct audit_line *line)

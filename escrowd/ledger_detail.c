@@ -2,6 +2,7 @@
 #include "escrowd/ledger_detail.h"
 
 #include "libescrow/json.h"
+#include "policy/evidence.h"
 
 #include <string.h>
 
@@ -48,25 +49,54 @@ static enum escrow_err hints_read(const json_t *document, struct policy_hints *r
     return json_reader_end(&reader);
 }
 
+static json_t *wanted_json(const struct ledger_wanted *wanted)
+{
+    return json_pack("{s:o, s:o, s:I}", "recipient", json_point(&wanted->recipient), "rules",
+                     policy_rules_to_json(wanted->rules), "expires_ms",
+                     (json_int_t)wanted->expires_ms);
+}
+
+static enum escrow_err wanted_read(const json_t *document, struct ledger_wanted *ret_wanted)
+{
+    struct json_reader reader;
+
+    json_reader_init(&reader, document, "audit record: request");
+    json_read_point(&reader, "recipient", &ret_wanted->recipient);
+    if (policy_rules_from_json(json_read_array(&reader, "rules", POLICY_RULE_COUNT),
+                               &ret_wanted->rules))
+        json_reader_fault(&reader, "rules");
+    ret_wanted->expires_ms = (int64_t)json_read_number(&reader, "expires_ms", 1, INT64_MAX);
+    return json_reader_end(&reader);
+}
+
 json_t *ledger_release_detail(const struct ledger_release *release)
 {
     json_t *hints = release->has_hints ? hints_json(&release->hints) : json_null();
+    json_t *wanted = release->is_wanted ? wanted_json(&release->wanted) : json_null();
 
-    return json_pack("{s:s, s:b, s:o}", "kind", policy_kind_name(release->kind), "mints_epoch",
-                     (int)release->mints_epoch, "hints", hints);
+    return json_pack("{s:s, s:b, s:o, s:o}", "kind", policy_kind_name(release->kind), "mints_epoch",
+                     (int)release->mints_epoch, "hints", hints, "request", wanted);
 }
 
+/* Records of before there were approvals have no request. */
 enum escrow_err ledger_release_read(const json_t *detail, struct ledger_release *ret_release)
 {
     const json_t *mints = json_object_get(detail, "mints_epoch");
     const json_t *hints = json_object_get(detail, "hints");
+    const json_t *wanted = json_object_get(detail, "request");
+    enum escrow_err err = ESCROW_OK;
 
     memset(ret_release, 0, sizeof(*ret_release));
     if (!json_is_boolean(mints) || !hints)
         return ESCROW_ERR_MALFORMED;
     ret_release->mints_epoch = json_is_true(mints);
     ret_release->has_hints = !json_is_null(hints);
-    return ret_release->has_hints ? hints_read(hints, &ret_release->hints) : ESCROW_OK;
+    if (ret_release->has_hints)
+        err = hints_read(hints, &ret_release->hints);
+    ret_release->is_wanted = wanted && !json_is_null(wanted);
+    if (!err && ret_release->is_wanted)
+        err = wanted_read(wanted, &ret_release->wanted);
+    return err;
 }
 
 json_t *ledger_epoch_detail(const struct ledger_epoch *epoch)
@@ -129,6 +159,20 @@ enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_
         }
     }
     return ESCROW_ERR_MALFORMED;
+}
+
+json_t *ledger_approve_detail(uint64_t request)
+{
+    return json_pack("{s:I}", "request", (json_int_t)request);
+}
+
+enum escrow_err ledger_approve_read(const json_t *detail, uint64_t *ret_request)
+{
+    struct json_reader reader;
+
+    json_reader_init(&reader, detail, "audit record: approve");
+    *ret_request = json_read_number(&reader, "request", 1, INT64_MAX);
+    return json_reader_end(&reader);
 }
 
 json_t *ledger_order_detail(int64_t expires_ms)

@@ -11,20 +11,31 @@
  * The "detail" of the audit records that the ledger folds: written by the keeper, read by the fold,
  * both here so that they agree.
  *
- *   release   {"kind", "mints_epoch": bool, "hints": hints | null}
+ *   release   {"kind", "mints_epoch": bool, "hints": hints | null, "request": wanted | null}
  *   epoch     {"origin": "baseline" | "observed", "hints": {database: hints, ...}}
  *   receipt   {"outcome", "object": hex | null, "sql_error": number, "text"}
  *   order     {"expires_ms": Unix time in ms}
+ *   approve   {"request": number}
+ *   wanted    {"recipient": {"x", "y"}, "rules": [name], "expires_ms": Unix time in ms}
  *   hints     {"recovery_lsn": text | null, "sequence_number": number | null}
  *
  * Functions that make one return NULL without memory; those that read one return
  * ESCROW_ERR_MALFORMED.
  */
+/* What admins are asked to approve, beside what the record has of it. */
+struct ledger_wanted {
+    struct ec_point recipient;
+    unsigned rules;     /* that need it: policy_rules_to_approve */
+    int64_t expires_ms; /* Unix time */
+};
+
 struct ledger_release {
     enum policy_kind kind; /* for readers of the log; the fold does not ask */
     bool mints_epoch;
     bool has_hints;
     struct policy_hints hints;
+    bool is_wanted; /* admins are asked */
+    struct ledger_wanted wanted;
 };
 
 /* The fingerprints that an instance told; what does not have its form is left out. */
@@ -48,6 +59,9 @@ MUST_CHECK enum escrow_err ledger_epoch_read(const json_t *detail, struct ledger
 
 json_t *ledger_receipt_detail(const struct act_receipt *receipt);
 MUST_CHECK enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome);
+
+json_t *ledger_approve_detail(uint64_t request);
+MUST_CHECK enum escrow_err ledger_approve_read(const json_t *detail, uint64_t *ret_request);
 
 json_t *ledger_order_detail(int64_t expires_ms);
 MUST_CHECK enum escrow_err ledger_order_read(const json_t *detail, int64_t *ret_expires_ms);

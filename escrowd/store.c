@@ -76,6 +76,18 @@ static const char *const migrations[] = {
     "CREATE INDEX unsettled ON grants (sequence) WHERE settled_by IS NULL;"
     "DROP INDEX grants_by_group;"
     "CREATE INDEX grants_by_group ON grants (group_name, time_ms, is_unfinished);",
+    /* What was asked for before can be approved by nobody: its log does not say to which key. */
+    "DROP TABLE requests;"
+    "CREATE TABLE requests ("
+    "  sequence INTEGER PRIMARY KEY, group_name TEXT NOT NULL, database_name TEXT NOT NULL,"
+    "  replica TEXT NOT NULL, actor TEXT NOT NULL, purpose INTEGER NOT NULL,"
+    "  epoch INTEGER NOT NULL, rules INTEGER NOT NULL, reason TEXT NOT NULL,"
+    "  recipient BLOB NOT NULL, objects BLOB NOT NULL, act TEXT, time_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL, is_open INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX open_requests ON requests (group_name, database_name) WHERE is_open = 1;"
+    "CREATE TABLE request_approvals ("
+    "  request INTEGER NOT NULL, identity TEXT NOT NULL, key BLOB NOT NULL,"
+    "  PRIMARY KEY (request, identity)) STRICT;",
 };
 
 static enum escrow_err run_sql(struct store *store, const char *sql)

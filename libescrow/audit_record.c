@@ -16,7 +16,7 @@ static const char *const event_words[] = {
     [AUDIT_DEPOSIT] = "deposit",   [AUDIT_RELEASE] = "release",   [AUDIT_UNFINISHED] = "unfinished",
     [AUDIT_RECEIPT] = "receipt",   [AUDIT_ORDER] = "order",       [AUDIT_EPOCH] = "epoch",
     [AUDIT_REFUSAL] = "refusal",   [AUDIT_UNPROVED] = "unproved", [AUDIT_ALERT] = "alert",
-    [AUDIT_LOG_TORN] = "log_torn", [AUDIT_LOG_BACK] = "log_back",
+    [AUDIT_LOG_TORN] = "log_torn", [AUDIT_LOG_BACK] = "log_back", [AUDIT_APPROVE] = "approve",
 };
 static const char *const auth_words[] = {"none", "certificate", "act"};
 

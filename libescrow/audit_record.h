@@ -35,6 +35,7 @@ enum audit_event {
     AUDIT_ALERT,      /* something that a person should look at: reason, detail */
     AUDIT_LOG_TORN,   /* an incomplete last line was cut at start: detail.bytes */
     AUDIT_LOG_BACK,   /* the log can be written again: detail.error */
+    AUDIT_APPROVE,    /* an admin approved a request: act, detail.request */
     AUDIT_EVENT_COUNT,
 };
 

@@ -90,6 +90,14 @@ static const struct {
                              "wrapped to another key."},
     [REASON_CERTIFICATE_UNTRUSTED] = {"certificate_untrusted", 403,
                                       "No CA in use issued the client certificate."},
+    [REASON_REQUEST_UNKNOWN] = {"request_unknown", 404,
+                                "There is no such request for an approval, or it was answered, or "
+                                "its requester asks anew: see escrowctl pending."},
+    [REASON_REQUEST_EXPIRED] = {"request_expired", 409,
+                                "The request for an approval has expired: its requester asks "
+                                "anew."},
+    [REASON_ALREADY_APPROVED] = {"already_approved", 409,
+                                 "The same admin has approved this request already."},
 
     [REASON_CANDIDATE_UNREACHABLE] = {"candidate_unreachable", 403,
                                       "escrowd cannot ask the replica itself over verified TLS."},

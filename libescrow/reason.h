@@ -52,6 +52,9 @@ enum reason {
     REASON_ORDER_UNKNOWN,         /* no such order, or used, or expired */
     REASON_BLOB_INVALID,          /* this member's blob of a deposit does not open */
     REASON_CERTIFICATE_UNTRUSTED, /* none of the CAs in force issued it */
+    REASON_REQUEST_UNKNOWN,       /* no such request for an approval, or it was answered */
+    REASON_REQUEST_EXPIRED,
+    REASON_ALREADY_APPROVED, /* by the same admin, with this key or another */
 
     /* Rule 1: candidate. */
     REASON_CANDIDATE_UNREACHABLE,

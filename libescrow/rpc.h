@@ -10,7 +10,7 @@
  *   POST /v1/challenge   {"v": 1, "act", "purpose", "group", "database", "key": hex Name}
  *                        -> 200 {"answer": compact}, a challenge to that act key. key is the act
  *                        key that will sign; group and database are "" for publish.
- *   POST /v1/deposit, release, receipt, orders, publish
+ *   POST /v1/deposit, release, receipt, orders, approve, publish
  *                        {"act": compact} -> 200 {"answer": compact}
  *                        release only: 202 {"request": number, "reason": code}, an admin must
  *                        approve
@@ -24,9 +24,13 @@
  *                        "trouble": text or null, "roster": version, "rules": hex, "log": null
  *                        or {"sequence", "hash", "time"}, "versions", "unimported",
  *                        "unsettled", "requests": [{"request", "group", "database", "replica",
- *                        "purpose", "reason", "time"}], "groups": [{"group", "database",
+ *                        "purpose", "reason", "time", "expires", "actor", "rules", "approvals",
+ *                        "approvals_needed"}], "groups": [{"group", "database",
  *                        "primary": instance or null, "epoch", "replicas": [{"instance",
  *                        "outcome", "role", "diagnosis", "ago_ms"}]}]}, null what is unknown
+ *   GET /v1/requests?number=NUMBER&wait=SECONDS
+ *                        as in "requests" above, and "state": "pending", "approved", "expired" or
+ *                        "closed", "act": the requester's compact act, or null when closed
  *   GET /v1/audit?from=SEQUENCE&limit=N
  *                        application/x-ndjson, records as in the log (audit_record.h)
  *

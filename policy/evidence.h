@@ -64,6 +64,13 @@ MUST_CHECK enum escrow_err policy_evidence_from_json(const json_t *object,
                                                      struct policy_evidence **ret_evidence);
 
 /*
+ * Rules as bits (policy_rules_to_approve) and as an array of their names, in the order of the enum.
+ * Owned by the caller, NULL without memory; ESCROW_ERR_MALFORMED.
+ */
+json_t *policy_rules_to_json(unsigned rules);
+MUST_CHECK enum escrow_err policy_rules_from_json(const json_t *words, unsigned *ret_rules);
+
+/*
  * {outcome, reason, kind, mints_epoch, witnesses, witnesses_needed, is_by_silence,
  *  rules: [{rule, result, reason}]}, in the order of enum policy_rule; reason may be null.
  * Owned by the caller; NULL without memory.

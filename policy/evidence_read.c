@@ -298,22 +298,24 @@ static enum escrow_err rules_from_json(const json_t *object, struct policy_evide
     return err ? err : json_reader_end(&reader);
 }
 
-/* In the order of the enum, no rule twice: one approval has one text. */
-static void read_approved_rules(struct json_reader *reader, unsigned *ret_rules)
+/* In the order of the enum, no rule twice: a set has one text. */
+enum escrow_err policy_rules_from_json(const json_t *words, unsigned *ret_rules)
 {
-    const json_t *words = json_read_array(reader, "rules", POLICY_RULE_COUNT);
+    unsigned rules = 0;
     size_t known = 0;
 
     for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
         const char *word = json_string_value(json_array_get(words, known));
 
         if (word && strcmp(word, policy_rule_name((enum policy_rule)i)) == 0) {
-            *ret_rules |= 1U << i;
+            rules |= 1U << i;
             known++;
         }
     }
-    if (known != json_array_size(words))
-        json_reader_fault(reader, "rules");
+    if (!json_is_array(words) || known != json_array_size(words))
+        return ESCROW_ERR_MALFORMED;
+    *ret_rules = rules;
+    return ESCROW_OK;
 }
 
 static enum escrow_err approved_from_json(const json_t *object, struct policy_approval *approval)
@@ -323,7 +325,9 @@ static enum escrow_err approved_from_json(const json_t *object, struct policy_ap
     json_reader_init(&reader, object, "evidence: approval");
     approval->count = (int64_t)json_read_number(&reader, "count", 1, INT64_MAX);
     approval->epoch = json_read_number(&reader, "epoch", 0, INT64_MAX);
-    read_approved_rules(&reader, &approval->rules);
+    if (policy_rules_from_json(json_read_array(&reader, "rules", POLICY_RULE_COUNT),
+                               &approval->rules))
+        json_reader_fault(&reader, "rules");
     return json_reader_end(&reader);
 }
 

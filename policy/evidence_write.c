@@ -216,21 +216,28 @@ static json_t *rules_to_json(const struct policy_group *rules, const char *datab
     return object;
 }
 
-static json_t *approved_to_json(const struct policy_approval *approval)
+json_t *policy_rules_to_json(unsigned rules)
 {
-    json_t *object = json_object(), *rules = json_array();
+    json_t *words = json_array();
 
     for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
-        if (approval->rules & 1U << i &&
-            json_array_append_new(rules, json_string(policy_rule_name((enum policy_rule)i))) < 0) {
-            json_decref(rules);
-            rules = NULL;
+        if (rules & 1U << i &&
+            json_array_append_new(words, json_string(policy_rule_name((enum policy_rule)i))) < 0) {
+            json_decref(words);
+            return NULL;
         }
     }
+    return words;
+}
+
+static json_t *approved_to_json(const struct policy_approval *approval)
+{
+    json_t *object = json_object();
+
     put(&object, "count", json_integer(approval->count));
     put(&object, "epoch",
         approval->epoch <= INT64_MAX ? json_integer((json_int_t)approval->epoch) : NULL);
-    put(&object, "rules", rules);
+    put(&object, "rules", policy_rules_to_json(approval->rules));
     return object;
 }
 

@@ -56,7 +56,7 @@ static const struct config_field group_fields[] = {
     {"on_restart", CONFIG_ENUM(GROUP, group.on_restart, policy_on_restarts),
      .fallback = "approval"},
     {"approvals", CONFIG_INTEGER(GROUP, group.approvals, 1, 9), .fallback = "2"},
-    {"approval_expiry", CONFIG_DURATION(GROUP, group.approval_expiry_ms, MINUTE, DAY),
+    {"approval_expiry", CONFIG_DURATION(GROUP, group.approval_expiry_ms, SECOND, DAY),
      .fallback = "1h"},
 };
 #undef GROUP

@@ -32,11 +32,15 @@
 
 /* Silence, crashes and failures: any number, but for what shall be served in the end. */
 #ifdef LIVE
+/* Nobody needs to approve for what waits for the admins. */
+#define IS_APPROVABLE false
 #define IS_TROUBLE troubles < 2
 #define TROUBLE troubles++
 #define OPEN(is) is_open = is
 #define PEND(who) pending = who
 #else
+/* Once more beyond the retries: else the count has no end. */
+#define IS_APPROVABLE (ledger.requests <= RETRIES + 1)
 #define IS_TROUBLE true
 #define TROUBLE skip
 #define OPEN(is) skip
@@ -193,6 +197,7 @@ inline decide(me)
         :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, RETRIES) ->
             PEND(Q.who);
             forget(me)
+        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, RETRIES) && IS_APPROVABLE -> give(me)
         :: else -> give(me)
         fi
     fi

@@ -142,11 +142,27 @@ def facts():
     rules = ("candidate", "session", "rival", "witnesses", "promotion", "brake")
     passed = [{"rule": rule, "result": "passed", "reason": None} for rule in rules]
     asked = {"purpose": "promote", "database": "SSISDB", "replica": "SQL1", "is_order_valid": False}
+    asked["approval"] = {"count": 2, "epoch": 2, "rules": ["rival", "brake"]}
+    group = {
+        "cluster_type": "wsfc",
+        "databases": ["SSISDB"],
+        "replicas": [{"instance": "SQL1", "server_name": "SQL-1"}, {"instance": "SQL2", "server_name": "SQL-2"}],
+        "witnesses": "count",
+        "witness_count": 2,
+        "rival_wait_ms": 300,
+        "dead_for_ms": 5000,
+        "window_ms": 86400000,
+        "retries": 5,
+        "brake": 6,
+        "approvals": 2,
+        "on_restart": "approval",
+    }
     grant = {"state": "unsettled", "replica": "SQL2", "requests": 1, "age_ms": 7}
     ledger = {"primary": "SQL2", "epoch": 1, "origin": "baseline", "epoch_age_ms": 5000}
     return {
         "evidence": {
             "v": 1,
+            "rules": group,
             "request": asked,
             "facts": {
                 "elapsed_ms": 5,
@@ -202,7 +218,7 @@ def records():
         replica="SQL1",
         objects=[NAME],
         versions=[1],
-        detail={"kind": "promotion", "mints_epoch": True, "hints": hints},
+        detail={"kind": "promotion", "mints_epoch": True, "hints": hints, "request": None},
         **who,
     )
     yield record("receipt", act=signed["receipt"], grant=7, replica="SQL1", detail=receipt, **who)
@@ -210,8 +226,43 @@ def records():
     yield record("refusal", act=signed["approve"], decision="deny", reason="nonce_invalid", **who)
     yield record("unproved", reason="key_unknown", detail={"count": 4})
     yield record("log_torn", detail={"segment": "00000001.jsonl", "bytes": 17})
+    yield record("approve", act=signed["approve"], replica="SQL1", detail={"request": 9}, **who)
+    yield record(
+        "release",
+        act=signed["release"],
+        decision="needs_approval",
+        reason="rival_primary",
+        epoch=2,
+        facts=facts(),
+        replica="SQL1",
+        objects=[NAME],
+        versions=[1],
+        detail={
+            "kind": "promotion",
+            "mints_epoch": True,
+            "hints": None,
+            "request": {"recipient": POINT, "rules": ["rival"], "expires_ms": 7},
+        },
+        **who,
+    )
     yield record("log_back", detail={"error": "No space left on device"})
     yield record("shutdown")
+
+
+def pending():
+    return dict(
+        SUBJECT,
+        request=9,
+        replica="SQL1",
+        actor="spiffe://example.net/agent/sql1",
+        purpose="promote",
+        reason="brake",
+        rules=["brake"],
+        time=TIME,
+        expires=TIME,
+        approvals=1,
+        approvals_needed=2,
+    )
 
 
 def status():
@@ -240,9 +291,7 @@ def status():
         "versions": 1,
         "unimported": 0,
         "unsettled": 1,
-        "requests": [
-            dict(SUBJECT, request=9, replica="SQL1", purpose="promote", reason="brake", time=TIME)
-        ],
+        "requests": [pending()],
         "groups": [
             dict(
                 SUBJECT,
@@ -345,6 +394,10 @@ def main():
     say("POST", "/v1/receipt", 200, noted, {"act": signed["receipt"]})
     say("POST", "/v1/orders", 200, noted, {"act": signed["order"]})
     say("POST", "/v1/publish", 200, noted, {"act": signed["publish"]})
+    say("POST", "/v1/approve", 200, noted, {"act": signed["approve"]})
+    asked_for = dict(pending(), state="pending", act=signed["release"])
+    say("GET", "/v1/requests?number=9", 200, asked_for)
+    say("GET", "/v1/requests?number=9&wait=5", 200, dict(asked_for, state="closed", act=None))
     order = dict(SUBJECT, order="ab" * 12, purpose="rotate", expires=TIME)
     say("GET", "/v1/orders?wait=30", 200, {"orders": [order]})
     version = {"version": 1, "state": "active", "object": NAME, "sequence": 3, "time": TIME}

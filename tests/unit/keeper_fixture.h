@@ -30,7 +30,15 @@ struct fx_actor {
     struct tpm_name name;
 };
 
-enum fx_who { FX_AGENT_A, FX_AGENT_B, FX_ADMIN, FX_AUDITOR, FX_ACTORS };
+enum fx_who {
+    FX_AGENT_A,
+    FX_AGENT_B,
+    FX_ADMIN,
+    FX_AUDITOR,
+    FX_ADMIN_2,
+    FX_ADMIN_SPARE, /* another key of FX_ADMIN's identity */
+    FX_ACTORS
+};
 
 struct keeper_fixture;
 struct fx_replica;

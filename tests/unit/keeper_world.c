@@ -61,6 +61,8 @@ static void make_keys(struct keeper_fixture *fx)
     make_actor(&fx->actors[FX_AGENT_A], "spiffe://corp.example/node-a", "agent", "node-a");
     make_actor(&fx->actors[FX_AGENT_B], "spiffe://corp.example/node-b", "agent", "node-b");
     make_actor(&fx->actors[FX_ADMIN], "spiffe://corp.example/alice", "admin", NULL);
+    make_actor(&fx->actors[FX_ADMIN_2], "spiffe://corp.example/bob", "admin", NULL);
+    make_actor(&fx->actors[FX_ADMIN_SPARE], "spiffe://corp.example/alice", "admin", NULL);
     make_actor(&fx->actors[FX_AUDITOR], "spiffe://corp.example/audra", "auditor", NULL);
 }
 
@@ -76,7 +78,7 @@ static json_t *key_entry(const struct fx_actor *actor)
 json_t *fx_roster_payload(struct keeper_fixture *fx, unsigned version)
 {
     CLEANUP(cleanup_free) char *text = NULL, *path = NULL;
-    json_t *member, *payload;
+    json_t *member, *payload, *keys = json_array();
     struct ec_point authority, recovery;
     size_t len;
 
@@ -88,12 +90,12 @@ json_t *fx_roster_payload(struct keeper_fixture *fx, unsigned version)
     json_object_del(member, "pcrs");
     OK(key_point(fx->authority, &authority));
     OK(key_point(fx->recovery, &recovery));
-    payload =
-        json_pack("{s:i, s:i, s:o, s:o, s:[o], s:[o, o, o, o]}", "v", 1, "version", (int)version,
-                  "authority", json_point(&authority), "recovery", json_point(&recovery), "members",
-                  member, "keys", key_entry(&fx->actors[0]), key_entry(&fx->actors[1]),
-                  key_entry(&fx->actors[2]), key_entry(&fx->actors[3]));
+    payload = json_pack("{s:i, s:i, s:o, s:o, s:[o], s:o}", "v", 1, "version", (int)version,
+                        "authority", json_point(&authority), "recovery", json_point(&recovery),
+                        "members", member, "keys", keys);
     NOT_NULL(payload);
+    for (int i = 0; i < FX_ACTORS; i++)
+        json_array_append_new(keys, key_entry(&fx->actors[i]));
     return payload;
 }
 

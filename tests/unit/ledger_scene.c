@@ -2,6 +2,7 @@
 #include "tests/unit/ledger_scene.h"
 
 #include "escrowd/ledger_detail.h"
+#include "libescrow/encode.h"
 #include "libescrow/json.h"
 
 #include <setjmp.h>
@@ -182,6 +183,59 @@ uint64_t scene_release(struct ledger_scene *scene, const struct wanted_release *
                                         .detail = document};
 
     return scene_record(scene, &wanted);
+}
+
+struct store_request scene_wanted(const char *replica, uint8_t object)
+{
+    struct store_request wanted = {.subject = scene_subject,
+                                   .purpose = PURPOSE_PROMOTE,
+                                   .recipient = {.x = {1}, .y = {2}},
+                                   .object_count = 1,
+                                   .objects = {{.bytes = {object}}}};
+
+    snprintf(wanted.replica, sizeof(wanted.replica), "%s", replica);
+    return wanted;
+}
+
+void scene_ask_admins(struct ledger_scene *scene, uint64_t epoch, const char *replica,
+                      uint8_t object, int64_t expires_ms)
+{
+    const struct store_request wanted = scene_wanted(replica, object);
+    const struct ledger_release detail = {.kind = POLICY_KIND_RESTART,
+                                          .is_wanted = true,
+                                          .wanted = {.recipient = wanted.recipient,
+                                                     .rules = 1U << POLICY_RULE_PROMOTION,
+                                                     .expires_ms = expires_ms}};
+    CLEANUP(json_free_p) json_t *document = ledger_release_detail(&detail);
+    CLEANUP(json_free_p)
+    json_t *objects = json_pack("[o]", json_tpm_name(&wanted.objects[0]));
+    const struct audit_record record = {.event = AUDIT_RELEASE,
+                                        .actor = FIXTURE_AGENT,
+                                        .act = "header.payload.signature",
+                                        .group = FIXTURE_GROUP,
+                                        .database = DATABASE,
+                                        .replica = replica,
+                                        .purpose = "promote",
+                                        .epoch = epoch,
+                                        .decision = "needs_approval",
+                                        .reason = "restart",
+                                        .objects = objects,
+                                        .detail = document};
+
+    scene_record(scene, &record);
+}
+
+void scene_approve(struct ledger_scene *scene, uint64_t request, const char *identity,
+                   EVP_PKEY *key)
+{
+    CLEANUP(json_free_p) json_t *detail = ledger_approve_detail(request);
+    const struct tpm_name name = fixture_name(key);
+    char hex[TPM_NAME_HEX + 1];
+
+    hex_encode(name.bytes, sizeof(name.bytes), hex);
+    scene_record(scene,
+                 &(struct audit_record){
+                     .event = AUDIT_APPROVE, .actor = identity, .key = hex, .detail = detail});
 }
 
 uint64_t scene_promote(struct ledger_scene *scene, uint64_t epoch, bool mints, const char *replica)

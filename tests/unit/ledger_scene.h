@@ -3,6 +3,7 @@
 
 #include "escrowd/audit.h"
 #include "escrowd/ledger.h"
+#include "escrowd/store_requests.h"
 #include "tests/unit/fixture.h"
 
 /* For tests of the ledger: a log, the store that follows it, and records. Failures are cmocka's. */
@@ -56,6 +57,16 @@ struct wanted_release {
     bool mints;
     const char *replica, *order;
 };
+
+/* What admins are asked for by such a record: from agent's key, for the objects whose first byte is
+ * given; expires at the Unix time. */
+void scene_ask_admins(struct ledger_scene *scene, uint64_t epoch, const char *replica,
+                      uint8_t object, int64_t expires_ms);
+/* The same, as the store finds it. */
+struct store_request scene_wanted(const char *replica, uint8_t object);
+/* An approval of that request. */
+void scene_approve(struct ledger_scene *scene, uint64_t request, const char *identity,
+                   EVP_PKEY *key);
 
 uint64_t scene_release(struct ledger_scene *scene, const struct wanted_release *release);
 /* A release that was allowed. */

@@ -144,6 +144,8 @@ static void test_every_route(void **state)
         {"/v1/secrets", EVHTTP_REQ_GET, ROUTE_SECRETS},
         {"/v1/status", EVHTTP_REQ_GET, ROUTE_STATUS},
         {"/v1/audit", EVHTTP_REQ_GET, ROUTE_AUDIT},
+        {"/v1/approve", EVHTTP_REQ_POST, ROUTE_APPROVE},
+        {"/v1/requests?number=1", EVHTTP_REQ_GET, ROUTE_REQUEST},
     };
     struct ipc_request request;
     const char *allow;
@@ -194,6 +196,12 @@ static void test_query(void **state)
         {"/v1/audit?from=0", false, 0, 0, 0},
         {"/v1/audit?limit=1001", false, 0, 0, 0},
         {"/v1/audit?from=9999999999999999999", false, 0, 0, 0},
+        {"/v1/requests?number=5", true, 0, 5, 0},
+        {"/v1/requests?wait=30&number=5", true, 30000, 5, 0},
+        {"/v1/requests?number=5&wait=61", false, 0, 0, 0},
+        {"/v1/requests?number=0", false, 0, 0, 0},
+        {"/v1/requests?wait=30", false, 0, 0, 0},
+        {"/v1/requests", false, 0, 0, 0},
         {"/v1/health?from=1", false, 0, 0, 0},
         {"/v1/health?", false, 0, 0, 0},
     };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What records become in the store, and which are not taken. */
 #include "escrowd/store_ledger.h"
-#include "escrowd/store_pending.h"
+#include "escrowd/store_orders.h"
 #include "escrowd/store_secrets.h"
 #include "escrowd/store_trust.h"
 #include "tests/unit/ledger_scene.h"
@@ -147,18 +147,10 @@ static void test_trust(void **state)
     assert_int_equal(roster_version(ledger_roster(scene->ledger)), 1);
 }
 
-static void test_orders_and_requests(void **state)
+static void test_orders(void **state)
 {
     struct ledger_scene *scene = *state;
-    const struct store_request wanted = {.subject = scene_subject,
-                                         .replica = "sql1",
-                                         .purpose = PURPOSE_PROMOTE,
-                                         .epoch = 1,
-                                         .reason = REASON_RESTART};
-    struct wanted_release needs = {
-        .decision = "needs_approval", .purpose = PURPOSE_PROMOTE, .epoch = 1, .replica = "sql1"};
     struct store_order found = {0};
-    uint64_t number, first;
 
     scene_order(scene, "order-1", 1000);
     scene_order(scene, "order-2", 3000);
@@ -173,13 +165,101 @@ static void test_orders_and_requests(void **state)
                                                   .order = "order-2"});
     assert_int_equal(store_next_order(scene->store, FIXTURE_GROUP, 1000, 0, &found),
                      ESCROW_ERR_NOT_FOUND);
+}
 
-    first = scene_release(scene, &needs);
-    scene_release(scene, &needs);
-    assert_int_equal(store_request_number(scene->store, &wanted, &number), ESCROW_OK);
-    assert_int_equal(number, first);
-    scene_promote(scene, 1, true, "sql1");
-    assert_int_equal(store_request_number(scene->store, &wanted, &number), ESCROW_ERR_NOT_FOUND);
+/* The request with this binding that is open at the time; 0: none. */
+static uint64_t find(struct ledger_scene *scene, const char *replica, uint8_t object,
+                     int64_t now_ms)
+{
+    const struct store_request wanted = scene_wanted(replica, object);
+    struct store_request found = {0};
+    enum escrow_err err = store_find_request(scene->store, &wanted, now_ms, &found);
+
+    assert_true(err == ESCROW_OK || err == ESCROW_ERR_NOT_FOUND);
+    return err ? 0 : found.sequence;
+}
+
+static void test_requests(void **state)
+{
+    struct ledger_scene *scene = *state;
+    CLEANUP(cleanup_free) char *act = NULL, *closed_act = NULL;
+    struct store_request found = {0}, closed = {0};
+    uint64_t first;
+
+    /* A record of before there were approvals opens nothing. */
+    scene_release(scene, &(struct wanted_release){.decision = "needs_approval",
+                                                  .purpose = PURPOSE_PROMOTE,
+                                                  .epoch = 1,
+                                                  .replica = "sql1"});
+    assert_int_equal(find(scene, "sql1", 7, 0), 0);
+
+    scene_ask_admins(scene, 1, "sql1", 7, NOW_MS);
+    first = find(scene, "sql1", 7, 0);
+    assert_int_equal(first, audit_end(scene->audit)->sequence);
+    assert_int_equal(store_request(scene->store, first, &found, &act), ESCROW_OK);
+    assert_string_equal(act, "header.payload.signature");
+    assert_string_equal(found.actor, FIXTURE_AGENT);
+    assert_int_equal(found.rules, 1U << POLICY_RULE_PROMOTION);
+    assert_int_equal(found.reason, REASON_RESTART);
+    assert_true(found.is_open);
+    /* Asked again it goes on; for another replica, other objects, or later it is another. */
+    scene_ask_admins(scene, 1, "sql1", 7, NOW_MS);
+    assert_int_equal(find(scene, "sql1", 7, 0), first);
+    assert_int_equal(find(scene, "sql2", 7, 0), 0);
+    assert_int_equal(find(scene, "sql1", 8, 0), 0);
+    assert_int_equal(find(scene, "sql1", 7, NOW_MS), 0);
+
+    /* In another epoch the same is another; and who asks for something else waits for no more. */
+    scene_ask_admins(scene, 2, "sql1", 7, NOW_MS);
+    assert_int_not_equal(find(scene, "sql1", 7, 0), first);
+    assert_int_equal(store_request(scene->store, first, &closed, &closed_act), ESCROW_OK);
+    assert_false(closed.is_open);
+    assert_null(closed_act);
+    scene_ask_admins(scene, 2, "sql1", 8, NOW_MS);
+    assert_int_equal(find(scene, "sql1", 7, 0), 0);
+    assert_int_not_equal(find(scene, "sql1", 8, 0), 0);
+
+    /* What has expired does not go on. */
+    scene_ask_admins(scene, 2, "sql2", 7, 1);
+    assert_int_equal(find(scene, "sql2", 7, 1), 0);
+    first = audit_end(scene->audit)->sequence;
+    scene_ask_admins(scene, 2, "sql2", 7, NOW_MS);
+    assert_int_equal(find(scene, "sql2", 7, 0), first + 1);
+
+    scene_promote(scene, 2, true, "sql1");
+    assert_int_equal(find(scene, "sql1", 8, 0), 0);
+    assert_int_equal(find(scene, "sql2", 7, 0), 0);
+}
+
+struct approvers {
+    unsigned count;
+    struct tpm_name last;
+};
+
+static enum escrow_err on_approver(const char *identity, const struct tpm_name *key, void *argument)
+{
+    struct approvers *approvers = argument;
+
+    (void)identity;
+    approvers->count++;
+    approvers->last = *key;
+    return ESCROW_OK;
+}
+
+static void test_one_approval_an_identity(void **state)
+{
+    struct ledger_scene *scene = *state;
+    struct approvers approvers = {0};
+    struct tpm_name other = fixture_name(scene->keys->agent);
+
+    scene_ask_admins(scene, 1, "sql1", 7, NOW_MS);
+    scene_approve(scene, 1, FIXTURE_ADMIN, scene->keys->admin);
+    scene_approve(scene, 1, FIXTURE_ADMIN, scene->keys->agent);
+    /* Of a request that there never was: it does no harm. */
+    scene_approve(scene, 99, FIXTURE_ADMIN, scene->keys->admin);
+    assert_int_equal(store_list_approvers(scene->store, 1, on_approver, &approvers), ESCROW_OK);
+    assert_int_equal(approvers.count, 1);
+    assert_true(tpm_name_equal(&approvers.last, &other));
 }
 
 /* What cannot be folded leaves nothing of its batch behind. */
@@ -240,7 +320,9 @@ int main(void)
         LEDGER_TEST(test_brake_counts_the_last_hour),
         LEDGER_TEST(test_versions),
         LEDGER_TEST(test_trust),
-        LEDGER_TEST(test_orders_and_requests),
+        LEDGER_TEST(test_orders),
+        LEDGER_TEST(test_requests),
+        LEDGER_TEST(test_one_approval_an_identity),
         LEDGER_TEST(test_a_batch_is_folded_whole_or_not),
         LEDGER_TEST(test_forged_act_is_not_folded),
         LEDGER_TEST(test_second_keeper_is_refused),

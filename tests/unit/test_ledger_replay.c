@@ -84,7 +84,9 @@ static char *dump(struct ledger_scene *scene)
         "SELECT * FROM groups ORDER BY 1",
         "SELECT * FROM hints ORDER BY 1, 2",
         "SELECT * FROM grants ORDER BY 1",
-        "SELECT * FROM requests ORDER BY 1",
+        "SELECT sequence, replica, actor, epoch, rules, reason, hex(recipient), hex(objects), act,"
+        " time_ms, expires_ms, is_open FROM requests ORDER BY 1",
+        "SELECT request, identity, hex(key) FROM request_approvals ORDER BY 1, 2",
         "SELECT * FROM orders ORDER BY 1",
     };
     char path[PATH_BYTES];

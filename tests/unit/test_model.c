@@ -113,12 +113,21 @@ static struct answers answers_of(unsigned *number)
     return answers;
 }
 
-static enum policy_outcome outcome_of(struct model_ledger l, const struct answers *answers)
+static enum policy_outcome outcome_of(struct model_ledger l, const struct answers *answers,
+                                      bool is_approved)
 {
     if (IS_DENIED(l, CANDIDATE, answers->says, answers->found, answers->names, NEEDED))
         return POLICY_DENY;
-    return IS_FOR_ADMINS(l, CANDIDATE, answers->rival, RETRIES) ? POLICY_NEEDS_APPROVAL
-                                                                : POLICY_ALLOW;
+    return IS_FOR_ADMINS(l, CANDIDATE, answers->rival, RETRIES) && !is_approved
+               ? POLICY_NEEDS_APPROVAL
+               : POLICY_ALLOW;
+}
+
+/* By as many admins as are needed, for whatever rule asks for it. */
+static void approve_all(bool mints)
+{
+    scene.request.approval = (struct policy_approval){
+        .count = 2, .epoch = scene.ledger.epoch + mints, .rules = (1U << POLICY_RULE_COUNT) - 1};
 }
 
 static void test_every_decision(void **state)
@@ -126,18 +135,22 @@ static void test_every_decision(void **state)
     size_t outcomes[4] = {0};
 
     (void)state;
-    for (unsigned i = 0; i < LEDGERS * ANSWERS; i++) {
+    for (unsigned i = 0; i < 2 * LEDGERS * ANSWERS; i++) {
         unsigned number = i;
         struct model_ledger ledger;
         struct answers answers;
         enum policy_outcome expected;
+        bool is_approved;
 
         scene_init(&scene, REPLICAS, WSFC);
         scene.rules.retries = RETRIES;
         ledger = ledger_of(&number);
         set_ledger(&ledger);
         answers = answers_of(&number);
-        expected = outcome_of(ledger, &answers);
+        is_approved = digit(&number, 2);
+        if (is_approved)
+            approve_all(IS_MINTING(ledger, CANDIDATE));
+        expected = outcome_of(ledger, &answers, is_approved);
         assert_int_equal(scene_decide(&scene), expected);
         if (expected == POLICY_ALLOW || expected == POLICY_NEEDS_APPROVAL)
             assert_int_equal(scene.verdict.mints_epoch, IS_MINTING(ledger, CANDIDATE));

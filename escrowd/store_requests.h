@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/store.h"
+#include "libescrow/act.h"
+#include "libescrow/identity.h"
+#include "libescrow/reason.h"
+
+/*
+ * The ledger's tables of requests that wait for admins, and of who has approved them. Rows are
+ * written only by the fold (ledger.h); whether an approval counts is the keeper's to say
+ * (keeper_approve.h).
+ */
+
+/* What an approval is asked for: a release to this key and of these objects, and nothing else. */
+struct store_request {
+    uint64_t sequence; /* the number that admins name */
+    struct act_subject subject;
+    char replica[NAME_MAX_BYTES + 1];
+    enum act_purpose purpose;
+    struct ec_point recipient;
+    size_t object_count;
+    struct tpm_name objects[ACT_OBJECTS_MAX];
+    char actor[IDENTITY_MAX + 1]; /* who asks */
+    uint64_t epoch;               /* that the release would have */
+    unsigned rules;               /* that need the approval: policy_rules_to_approve */
+    enum reason reason;           /* the first of theirs */
+    int64_t time_ms;
+    int64_t expires_ms;
+    bool is_open;
+};
+
+/*
+ * Opens a request. One for the very same that has not expired at time_ms goes on in its place;
+ * whatever else the replica waited for with this secret and purpose is closed: its requester asks
+ * for something else now. act: the signed act, compact, kept while the request is open.
+ */
+MUST_CHECK enum escrow_err store_open_request(struct store *store,
+                                              const struct store_request *request, const char *act);
+/*
+ * The open request for the same subject, replica, purpose, recipient and objects, if it has not
+ * expired. ESCROW_ERR_NOT_FOUND.
+ */
+MUST_CHECK enum escrow_err store_find_request(struct store *store,
+                                              const struct store_request *wanted, int64_t now_ms,
+                                              struct store_request *ret_request);
+/*
+ * The request with this number, open or not, and the act, owned by the caller (NULL: it is not kept
+ * any more). ESCROW_ERR_NOT_FOUND.
+ */
+MUST_CHECK enum escrow_err store_request(struct store *store, uint64_t sequence,
+                                         struct store_request *ret_request, char **ret_act);
+/* A grant for the secret answers all requests for it. */
+MUST_CHECK enum escrow_err store_close_requests(struct store *store,
+                                                const struct act_subject *subject);
+typedef enum escrow_err (*store_request_fn)(const struct store_request *request, void *argument);
+/* The open ones that have not expired, oldest first, at most 100. */
+MUST_CHECK enum escrow_err store_list_requests(struct store *store, int64_t now_ms,
+                                               store_request_fn on_request, void *argument);
+
+/* An admin has approved; a later approval of the same identity takes the place of the earlier. */
+MUST_CHECK enum escrow_err store_approve_request(struct store *store, uint64_t request,
+                                                 const char *identity, const struct tpm_name *key);
+typedef enum escrow_err (*store_approver_fn)(const char *identity, const struct tpm_name *key,
+                                             void *argument);
+MUST_CHECK enum escrow_err store_list_approvers(struct store *store, uint64_t request,
+                                                store_approver_fn on_approver, void *argument);

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/json.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* What admins approve, whose approval counts, and for what. node-a is primary and asks again. */
+
+/* A release that was asked for and waits for admins. */
+struct asked {
+    EVP_PKEY *recipient;
+    struct tpm_name object;
+    uint64_t number;
+};
+
+static void asked_deinit(struct asked *asked)
+{
+    EVP_PKEY_free(asked->recipient);
+}
+
+static uint64_t number_of(const struct fx_reply *reply)
+{
+    CLEANUP(json_free_p) json_t *document = NULL;
+
+    if (reply->status != 202)
+        return 0;
+    assert_int_equal(json_parse(reply->body, strlen(reply->body), 4096, &document), ESCROW_OK);
+    return (uint64_t)json_integer_value(json_object_get(document, "request"));
+}
+
+/* node-a's agent asks; the request's number is 0 if admins are not asked. */
+static struct asked ask(struct keeper_fixture *fx)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_A, ACT_RELEASE, PURPOSE_PROMOTE);
+    struct asked asked = {.recipient = key_generate()};
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    assert_non_null(challenge);
+    asked.object = challenge->objects[0].name;
+    grant = fx_release(fx, FX_AGENT_A, asked.recipient);
+    assert_null(grant);
+    asked.number = number_of(&fx->reply);
+    return asked;
+}
+
+static struct act *approve_act(struct keeper_fixture *fx, enum fx_who who,
+                               const struct asked *asked)
+{
+    struct act *act = act_new(ACT_APPROVE);
+    struct ec_point recipient;
+
+    assert_int_equal(key_point(asked->recipient, &recipient), ESCROW_OK);
+    act->purpose = PURPOSE_PROMOTE;
+    act->approve.request = asked->number;
+    act->approve.object_count = 1;
+    act->approve.objects[0].object = asked->object;
+    assert_int_equal(act_sign_objects(fx->actors[who].key, &recipient, act->approve.objects, 1),
+                     ESCROW_OK);
+    return act;
+}
+
+static enum reason send(struct keeper_fixture *fx, enum fx_who who, struct act *act)
+{
+    CLEANUP(answer_free_p) struct answer *noted = fx_act(fx, who, ROUTE_APPROVE, act);
+
+    return noted ? REASON_NONE : fx->reply.reason;
+}
+
+static enum reason approve(struct keeper_fixture *fx, enum fx_who who, const struct asked *asked)
+{
+    CLEANUP(act_free_p) struct act *act = approve_act(fx, who, asked);
+
+    return send(fx, who, act);
+}
+
+/* The same agent asks again for the same; REASON_NONE: it still waits. */
+static enum reason again(struct keeper_fixture *fx, const struct asked *asked)
+{
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, FX_AGENT_A, asked->recipient);
+    CLEANUP(secret_free_p) struct secret *password = NULL;
+
+    if (!grant)
+        return fx->reply.reason;
+    password = fx_open(grant, asked->recipient);
+    assert_memory_equal(password->bytes, FX_PASSWORD, password->len);
+    return grant->grant.reason;
+}
+
+/* GET /v1/requests, without waiting: a member of the answer. */
+static const char *member(struct keeper_fixture *fx, uint64_t number, const char *name)
+{
+    static char text[8192];
+    const struct ipc_request request = {
+        .route = ROUTE_REQUEST, .identity = fx->actors[FX_AUDITOR].identity, .from = number};
+    CLEANUP(json_free_p) json_t *document = NULL;
+    const json_t *value;
+
+    assert_int_equal(fx_try_request(fx, ++fx->last_id, &request), ESCROW_OK);
+    fx_wait(fx, fx->last_id);
+    if (fx->reply.status != 200)
+        return reason_code(fx->reply.reason);
+    assert_int_equal(json_parse(fx->reply.body, strlen(fx->reply.body), 65536, &document),
+                     ESCROW_OK);
+    value = json_object_get(document, name);
+    if (json_is_integer(value))
+        snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else
+        snprintf(text, sizeof(text), "%s", json_is_string(value) ? json_string_value(value) : "-");
+    return text;
+}
+
+static void test_two_admins(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(act_free_p) struct act *replayed = NULL;
+
+    assert_int_not_equal(asked.number, 0);
+    assert_string_equal(member(fx, asked.number, "state"), "pending");
+    assert_string_equal(member(fx, asked.number, "approvals_needed"), "2");
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+    assert_string_equal(member(fx, asked.number, "state"), "pending");
+    /* One is not enough; asked again, it is the same request. */
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    assert_int_equal(number_of(&fx->reply), asked.number);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    assert_string_equal(member(fx, asked.number, "state"), "approved");
+    assert_int_equal(again(fx, &asked), REASON_APPROVED);
+    assert_int_equal(fx_count(fx, "approve", "restart"), 2);
+    assert_int_equal(fx_count(fx, "release", "approved"), 1);
+    /* It is used up. */
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    assert_string_equal(member(fx, asked.number, "act"), "-");
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
+}
+
+/* An admin is a person, not a key, and nobody approves what the own agent asks for. */
+static void test_who_counts(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_equal(approve(fx, FX_AGENT_B, &asked), REASON_ROLE_NOT_ALLOWED);
+    assert_int_equal(approve(fx, FX_AUDITOR, &asked), REASON_ROLE_NOT_ALLOWED);
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_ALREADY_APPROVED);
+    assert_int_equal(approve(fx, FX_ADMIN_SPARE, &asked), REASON_ALREADY_APPROVED);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    assert_int_equal(fx_count(fx, "refusal", "already_approved"), 2);
+}
+
+/* Of an approve act whatever could be another's. */
+static void test_what_is_signed(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(act_free_p)
+    struct act *other_recipient = NULL, *by_other = NULL, *object = NULL, *number = NULL,
+               *purpose = NULL;
+    CLEANUP(key_free_p) EVP_PKEY *stranger = key_generate();
+    struct asked theirs = {stranger, asked.object, asked.number};
+
+    other_recipient = approve_act(fx, FX_ADMIN, &theirs);
+    assert_int_equal(send(fx, FX_ADMIN, other_recipient), REASON_SIGNATURE_INVALID);
+    by_other = approve_act(fx, FX_ADMIN_2, &asked);
+    assert_int_equal(send(fx, FX_ADMIN, by_other), REASON_SIGNATURE_INVALID);
+    object = approve_act(fx, FX_ADMIN, &asked);
+    object->approve.objects[0].object.bytes[9] ^= 1;
+    assert_int_equal(send(fx, FX_ADMIN, object), REASON_OBJECT_MISMATCH);
+    number = approve_act(fx, FX_ADMIN, &asked);
+    number->approve.request++;
+    assert_int_equal(send(fx, FX_ADMIN, number), REASON_REQUEST_UNKNOWN);
+    purpose = approve_act(fx, FX_ADMIN, &asked);
+    purpose->purpose = PURPOSE_ROTATE;
+    assert_int_equal(send(fx, FX_ADMIN, purpose), REASON_REQUEST_UNKNOWN);
+    assert_string_equal(member(fx, asked.number, "approvals"), "0");
+    assert_string_equal(member(fx, asked.number + 7, "state"), "request_unknown");
+}
+
+/* An act that was taken once is not taken again, whoever brings it. */
+static void test_replayed(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_ADMIN, ACT_APPROVE, PURPOSE_PROMOTE);
+    CLEANUP(act_free_p) struct act *act = approve_act(fx, FX_ADMIN, &asked);
+    CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_ADMIN, challenge, act);
+
+    assert_int_equal(fx_reason(fx, ROUTE_APPROVE, FX_ADMIN_2, body), REASON_IDENTITY_MISMATCH);
+    assert_int_equal(fx_reason(fx, ROUTE_ORDER, FX_ADMIN, body), REASON_ACT_MISMATCH);
+    assert_int_equal(fx_reason(fx, ROUTE_APPROVE, FX_ADMIN, body), REASON_NONE);
+    assert_int_equal(fx_reason(fx, ROUTE_APPROVE, FX_ADMIN, body), REASON_NONCE_INVALID);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+}
+
+/* Another key to wrap to is another request, and nobody waits for the first any more. */
+static void test_another_recipient(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(asked_deinit) struct asked other = {0};
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    other = ask(fx);
+    assert_int_not_equal(other.number, asked.number);
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    assert_string_equal(member(fx, other.number, "approvals"), "0");
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+}
+
+/* Approved, and then there is another primary: nothing is left of it. */
+static void test_promoted_elsewhere(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    fx_set_primary(fx, 1);
+    assert_int_equal(again(fx, &asked), REASON_CANDIDATE_NOT_PRIMARY);
+    fx_wait_primary(fx, "node-b");
+    fx_set_primary(fx, 0);
+    fx_wait_primary(fx, "node-a");
+    /* Served as what it is, a promotion. */
+    assert_int_equal(again(fx, &asked), REASON_PROMOTION);
+    assert_int_equal(fx_count(fx, "release", "approved"), 0);
+}
+
+/* What the admins have not seen they have not approved. */
+static void test_second_primary_since(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    fx->replicas[2].state.role = 1;
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    assert_int_not_equal(number_of(&fx->reply), asked.number);
+    assert_string_equal(member(fx, number_of(&fx->reply), "reason"), "rival_primary");
+}
+
+/* An admin who is gone from the roster does not count any more, nor one of other groups. */
+static void test_roster_changed_since(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    json_t *without = fx_roster_payload(fx, 2), *limited = fx_roster_payload(fx, 3);
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    json_array_remove(json_object_get(without, "keys"), FX_ADMIN_2);
+    assert_int_equal(fx_publish_roster(fx, without, fx->authority), REASON_NONE);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    json_object_set_new(json_array_get(json_object_get(limited, "keys"), FX_ADMIN_2), "groups",
+                        json_pack("[s]", "other"));
+    assert_int_equal(fx_publish_roster(fx, limited, fx->authority), REASON_NONE);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_ROLE_NOT_ALLOWED);
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+}
+
+/* It is in the log: a keeper that was killed, without its store, still has it. */
+static void test_keeper_killed(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    char path[400];
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    fx_kill(fx);
+    snprintf(path, sizeof(path), "%s/store.sqlite", fx->config.state_folder);
+    assert_int_equal(unlink(path), 0);
+    fx_run(fx);
+    assert_string_equal(member(fx, asked.number, "state"), "approved");
+    assert_int_equal(again(fx, &asked), REASON_APPROVED);
+}
+
+/* Who waits hears of it when the last admin that is needed has approved. */
+static void test_waiting(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    const struct ipc_request request = {.route = ROUTE_REQUEST,
+                                        .identity = fx->actors[FX_AGENT_A].identity,
+                                        .from = asked.number,
+                                        .wait_ms = FX_DEADLINE_MS};
+    uint64_t waiting;
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(fx_try_request(fx, waiting = ++fx->last_id, &request), ESCROW_OK);
+    /* Only one reply is kept, so the approval's own is not looked at. */
+    {
+        CLEANUP(answer_free_p)
+        struct answer *challenge = fx_challenge(fx, FX_ADMIN_2, ACT_APPROVE, PURPOSE_PROMOTE);
+        CLEANUP(act_free_p) struct act *act = approve_act(fx, FX_ADMIN_2, &asked);
+        CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_ADMIN_2, challenge, act);
+
+        fx_send(fx, ROUTE_APPROVE, fx->actors[FX_ADMIN_2].identity, body);
+    }
+    fx_wait(fx, waiting);
+    assert_int_equal(fx->reply.status, 200);
+    assert_non_null(strstr(fx->reply.body, "\"state\":\"approved\""));
+}
+
+static int set_up_short(void **state)
+{
+    struct keeper_fixture *fx;
+    int result = fx_setup_ready(state);
+
+    fx = *state;
+    fx_shut_down(fx);
+    fx_run_with(fx, "    approval_expiry: 1s\n");
+    fx_wait_primary(fx, "node-a");
+    return result;
+}
+
+/* Who waits hears of that too; nobody approves any more, and what was approved counts no more. */
+static void test_expired(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    struct asked later;
+    const struct ipc_request request = {.route = ROUTE_REQUEST,
+                                        .identity = fx->actors[FX_AGENT_A].identity,
+                                        .from = asked.number,
+                                        .wait_ms = FX_DEADLINE_MS};
+
+    assert_int_equal(fx_try_request(fx, ++fx->last_id, &request), ESCROW_OK);
+    fx_wait(fx, fx->last_id);
+    assert_non_null(strstr(fx->reply.body, "\"state\":\"expired\""));
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_REQUEST_EXPIRED);
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    later = (struct asked){asked.recipient, asked.object, number_of(&fx->reply)};
+    assert_int_not_equal(later.number, asked.number);
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
+}
+
+#define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        READY(test_two_admins),
+        READY(test_who_counts),
+        READY(test_what_is_signed),
+        READY(test_replayed),
+        READY(test_another_recipient),
+        READY(test_promoted_elsewhere),
+        READY(test_second_primary_since),
+        READY(test_roster_changed_since),
+        READY(test_keeper_killed),
+        READY(test_waiting),
+        cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
