@@ -3,8 +3,8 @@
 
 #include "escrowd/clock.h"
 #include "escrowd/front_metrics.h"
-#include "escrowd/front_problem.h"
 #include "escrowd/front_route.h"
+#include "escrowd/front_wire.h"
 #include "libescrow/cleanup.h"
 #include "libescrow/log.h"
 
@@ -22,8 +22,6 @@
 #define RETRY_MS 100
 #define GRACE_MS 250 /* less than a second */
 
-TAILQ_HEAD(connection_list, front_connection);
-
 struct front_connections {
     struct front_connections_config config;
     struct evhttp *http;
@@ -33,18 +31,17 @@ struct front_connections {
     struct event *place; /* runs after connections were accepted */
     int ssl_index;
     struct front_connection *spare; /* the TLS of the next connection */
-    struct connection_list open;    /* the newest first */
-    size_t count;                   /* of open */
+    struct front_crowd crowd;
     struct front_bodies bodies;
     struct log_limit full_lines;
     bool is_stopping;
 };
 
-static void close_now(struct front_connection *connection)
+void front_connection_close(struct front_connection *connection)
 {
     int fd = bufferevent_getfd(connection->bufferevent);
 
-    connection->is_closing = true;
+    front_crowd_leave(&connection->owner->crowd, &connection->member);
     /* evhttp then finds the end of the connection and frees all of it, in whatever state it is. */
     if (fd >= 0)
         shutdown(fd, SHUT_RDWR);
@@ -53,7 +50,7 @@ static void close_now(struct front_connection *connection)
 void front_connection_refused(struct front_connection *connection, enum reason reason)
 {
     struct front_connections *owner = connection->owner;
-    const char *identity = connection->identity;
+    const char *identity = connection->member.identity;
     struct tls_peer peer;
 
     connection->is_refused = true;
@@ -75,9 +72,9 @@ static void on_deadline(evutil_socket_t fd, short events, void *argument)
         return;
     }
     /* One that is idle between two requests has done nothing wrong. */
-    if (!connection->identity[0] || connection->scan != FRONT_SCAN_FIRST)
+    if (!connection->member.identity[0] || connection->scan != FRONT_SCAN_FIRST)
         front_connection_refused(connection, REASON_DEADLINE);
-    close_now(connection);
+    front_connection_close(connection);
 }
 
 void front_connection_arm(struct front_connection *connection, uint64_t later_ms)
@@ -86,10 +83,10 @@ void front_connection_arm(struct front_connection *connection, uint64_t later_ms
     const struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
 
     if (event_add(connection->deadline, &delay) < 0)
-        close_now(connection);
+        front_connection_close(connection);
 }
 
-static bool take_body_place(struct front_connection *connection)
+bool front_connection_take_body(struct front_connection *connection)
 {
     struct front_connections *owner = connection->owner;
     struct tls_peer peer;
@@ -97,97 +94,6 @@ static bool take_body_place(struct front_connection *connection)
     return tls_peer_check(owner->config.tls, connection->ssl, &connection->verified, &peer) ==
                REASON_NONE &&
            front_bodies_take(&owner->bodies, connection, peer.identity);
-}
-
-/*
- * The head is complete, and evhttp has not seen its end. evhttp hands its connection to nobody, but
- * the callbacks of the bufferevent get it.
- */
-static void bound_body(struct front_connection *connection)
-{
-    bool is_large = front_body_is_large(connection->line), has_place;
-    void *http = NULL;
-
-    bufferevent_getcb(connection->bufferevent, NULL, NULL, NULL, &http);
-    if (!http)
-        return;
-    has_place = is_large && take_body_place(connection);
-    connection->lacks_place = is_large && !has_place;
-    evhttp_connection_set_max_body_size(http,
-                                        (ev_ssize_t)(has_place ? FRONT_BODY_MAX : IPC_BODY_MAX));
-}
-
-/* Sees every byte that arrives before evhttp does. */
-static void on_input(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *argument)
-{
-    struct front_connection *connection = argument;
-    size_t at = evbuffer_get_length(buffer) - info->n_added;
-    struct evbuffer_ptr position;
-    uint8_t bytes[1024];
-    ev_ssize_t got;
-
-    if (info->n_added == 0 || connection->scan == FRONT_SCAN_DONE ||
-        evbuffer_ptr_set(buffer, &position, at, EVBUFFER_PTR_SET) < 0)
-        return;
-    while ((got = evbuffer_copyout_from(buffer, &position, bytes, sizeof(bytes))) > 0) {
-        front_body_line(connection->line, connection->head_len, bytes, (size_t)got);
-        connection->head_len += front_scan(&connection->scan, bytes, (size_t)got);
-        if (connection->scan == FRONT_SCAN_DONE) {
-            bound_body(connection);
-            return;
-        }
-        if (evbuffer_ptr_set(buffer, &position, (size_t)got, EVBUFFER_PTR_ADD) < 0)
-            return;
-    }
-}
-
-/* Instead of evhttp's page, and with the end of the connection that evhttp has in mind. */
-static void write_problem(struct front_connection *connection, struct evbuffer *output,
-                          enum reason reason)
-{
-    CLEANUP(cleanup_free) char *problem = front_problem(reason, NULL);
-    const char *body = problem ? problem : "";
-    const int status = reason_http_status(reason);
-
-    connection->is_answering = true;
-    if (evbuffer_add_printf(output,
-                            "HTTP/1.1 %d Refused\r\nContent-Type: application/problem+json\r\n"
-                            "Cache-Control: no-store\r\nConnection: close\r\n%s"
-                            "Content-Length: %zu\r\n\r\n%s",
-                            status, status == HTTP_SERVUNAVAIL ? "Retry-After: 1\r\n" : "",
-                            strlen(body), body) < 0)
-        log_error("reply: no memory");
-    connection->is_answering = false;
-}
-
-/*
- * Sees every byte before it is sent. Of evhttp's own only "100 Continue" may pass; the first piece
- * of a page is its status line, and after our problem has taken its place the buffer takes no more.
- */
-static void on_output(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *argument)
-{
-    static const char may_continue[] = "HTTP/1.1 100 ", too_large[] = "HTTP/1.1 413 ";
-    struct front_connection *connection = argument;
-    char line[sizeof(may_continue)] = "";
-    enum reason reason = REASON_MALFORMED;
-
-    if (info->n_added == 0 || connection->is_answering)
-        return;
-    if (info->orig_size > 0) {
-        close_now(connection); /* behind a reply that is still on its way there must be nothing */
-        return;
-    }
-    evbuffer_copyout(buffer, line, sizeof(line) - 1);
-    if (strcmp(line, may_continue) == 0)
-        return;
-    if (strcmp(line, too_large) == 0 && connection->lacks_place)
-        reason = REASON_OVERLOADED;
-    else if (strcmp(line, too_large) == 0 || connection->head_len > FRONT_HEAD_MAX)
-        reason = REASON_TOO_LARGE;
-    evbuffer_drain(buffer, info->n_added);
-    write_problem(connection, buffer, reason);
-    evbuffer_freeze(buffer, 0);
-    front_connection_refused(connection, reason);
 }
 
 static void prepare(struct front_connections *owner);
@@ -215,7 +121,7 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
     if (!connection)
         return;
     owner = connection->owner;
-    was_open = connection->is_open;
+    was_open = connection->member.is_open;
     if (connection->pending)
         owner->config.on_lost(connection, owner->config.argument);
     if (was_open) {
@@ -225,8 +131,8 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
             front_connection_refused(connection, tls_handshake_reason(connection->ssl));
         if (!SSL_is_init_finished(connection->ssl))
             owner->config.counts->handshake_failures++;
-        TAILQ_REMOVE(&owner->open, connection, entries);
-        owner->config.counts->open = --owner->count;
+        front_crowd_remove(&owner->crowd, &connection->member);
+        owner->config.counts->open = owner->crowd.count;
     }
     /* libevent closes what it finds in the SSL, and has not looked whether it could put it there.
      */
@@ -238,7 +144,7 @@ static void on_ssl_freed(void *parent, void *pointer, CRYPTO_EX_DATA *data, int 
     connection_free(connection);
     if (was_open && !owner->is_stopping)
         prepare(owner);
-    else if (was_open && owner->count == 0)
+    else if (was_open && owner->crowd.count == 0)
         owner->config.on_none(owner->config.argument);
 }
 
@@ -260,6 +166,7 @@ static struct front_connection *connection_new(struct front_connections *owner)
         free(connection);
         return NULL;
     }
+    connection->member.connection = connection;
     connection->owner = owner;
     connection->fd = -1;
     connection->ssl = ssl;
@@ -279,20 +186,10 @@ static struct front_connection *connection_new(struct front_connections *owner)
         return NULL;
     connection->bufferevent = bufferevent;
     bufferevent_setcb(bufferevent, on_forgotten, NULL, NULL, NULL);
-    if (!evbuffer_add_cb(bufferevent_get_input(connection->bufferevent), on_input, connection) ||
-        !evbuffer_add_cb(bufferevent_get_output(connection->bufferevent), on_output, connection)) {
+    if (!front_wire_watch(connection)) {
         bufferevent_free(connection->bufferevent);
         return NULL;
     }
-    return connection;
-}
-
-static struct front_connection *oldest_stranger(const struct front_connections *owner)
-{
-    struct front_connection *connection = TAILQ_LAST(&owner->open, connection_list);
-
-    while (connection && (connection->identity[0] || connection->is_closing))
-        connection = TAILQ_PREV(connection, connection_list, entries);
     return connection;
 }
 
@@ -307,14 +204,14 @@ static void try_again(struct front_connections *owner, int64_t after_ms)
 /* Whether there may be a next one now. At most one is over the limit, until a stranger is freed. */
 static bool has_place(struct front_connections *owner)
 {
-    const struct front_connection *stranger = oldest_stranger(owner);
+    const struct front_member *stranger = front_crowd_oldest_stranger(&owner->crowd);
     int64_t age_ms;
 
-    if (owner->count != owner->config.limit)
-        return owner->count < owner->config.limit;
+    if (owner->crowd.count != owner->config.limit)
+        return owner->crowd.count < owner->config.limit;
     if (!stranger) {
         if (log_may(&owner->full_lines))
-            log_warning("%zu clients are connected: no more are accepted", owner->count);
+            log_warning("%zu clients are connected: no more are accepted", owner->crowd.count);
         owner->config.counts->full++;
         return false;
     }
@@ -361,7 +258,15 @@ static void on_retry(evutil_socket_t fd, short events, void *argument)
 static void give_way(struct front_connection *connection)
 {
     front_connection_refused(connection, REASON_OVERLOADED);
-    close_now(connection);
+    front_connection_close(connection);
+}
+
+static void make_way(struct front_connections *owner)
+{
+    struct front_member *stranger = front_crowd_oldest_stranger(&owner->crowd);
+
+    if (stranger) /* the newcomer is one, unless it could not even get a deadline */
+        give_way(stranger->connection);
 }
 
 /* evhttp asks for the bufferevent of a connection that it has just accepted. */
@@ -374,14 +279,12 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
     if (!connection)
         return NULL; /* cannot be: the listener is off; its requests would get no answer */
     owner->spare = NULL;
-    connection->is_open = true;
-    connection->since_ms = clock_boot_ms();
-    TAILQ_INSERT_HEAD(&owner->open, connection, entries);
-    owner->config.counts->open = ++owner->count;
+    front_crowd_enter(&owner->crowd, &connection->member, clock_boot_ms());
+    owner->config.counts->open = owner->crowd.count;
     owner->config.counts->accepted++;
     front_connection_arm(connection, 0);
-    if (owner->count > owner->config.limit)
-        give_way(oldest_stranger(owner)); /* this one is a stranger too, so there is one */
+    if (owner->crowd.count > owner->config.limit)
+        make_way(owner);
     event_active(owner->place, EV_TIMEOUT, 0);
     prepare(owner);
     return connection->bufferevent;
@@ -394,15 +297,16 @@ static struct bufferevent *on_accept(struct event_base *base, void *argument)
 static void on_place(evutil_socket_t fd, short events, void *argument)
 {
     struct front_connections *owner = argument;
-    struct front_connection *connection = TAILQ_FIRST(&owner->open), *next;
+    struct front_member *member = TAILQ_FIRST(&owner->crowd.open), *next;
 
     (void)fd;
     (void)events;
-    for (; connection && !connection->has_place; connection = next) {
+    for (; member && !member->connection->has_place; member = next) {
+        struct front_connection *connection = member->connection;
         struct bufferevent *bufferevent = connection->bufferevent;
         bufferevent_data_cb reader = NULL;
 
-        next = TAILQ_NEXT(connection, entries);
+        next = TAILQ_NEXT(member, open);
         connection->has_place = true;
         bufferevent_getcb(bufferevent, &reader, NULL, NULL, NULL);
         if (reader == on_forgotten) {
@@ -424,7 +328,7 @@ enum escrow_err front_connections_new(const struct front_connections_config *con
         return ESCROW_ERR_NO_MEMORY;
     owner->config = *config;
     owner->http = http;
-    TAILQ_INIT(&owner->open);
+    front_crowd_init(&owner->crowd);
     owner->ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, on_ssl_freed);
     owner->retry = evtimer_new(config->base, on_retry, owner);
     owner->order = front_order_new();
@@ -482,24 +386,21 @@ static bool is_idle(const struct front_connection *connection)
            evbuffer_get_length(bufferevent_get_output(connection->bufferevent)) == 0;
 }
 
+static bool may_end(const struct front_member *member)
+{
+    return is_idle(member->connection);
+}
+
 /* Room for one more of this identity: its oldest one whose client waits for nothing gives way. */
 static bool make_room(struct front_connections *owner, const char *identity)
 {
-    struct front_connection *oldest = NULL;
-    size_t count = 0;
+    struct front_member *oldest;
 
-    for (struct front_connection *other = TAILQ_FIRST(&owner->open); other;
-         other = TAILQ_NEXT(other, entries)) {
-        if (other->is_closing || strcmp(other->identity, identity) != 0)
-            continue;
-        count++;
-        if (is_idle(other))
-            oldest = other;
-    }
-    if (count < owner->config.limit_per_identity)
+    if (front_crowd_of(&owner->crowd, identity, may_end, &oldest) <
+        owner->config.limit_per_identity)
         return true;
     if (oldest)
-        give_way(oldest);
+        give_way(oldest->connection);
     return oldest != NULL;
 }
 
@@ -507,11 +408,11 @@ bool front_connection_identify(struct front_connection *connection, const char *
 {
     front_order_ask(connection->owner->order, &connection->place, connection->bufferevent,
                     clock_boot_ms());
-    if (connection->identity[0])
-        return strcmp(connection->identity, identity) == 0;
+    if (connection->member.identity[0])
+        return strcmp(connection->member.identity, identity) == 0;
     if (!make_room(connection->owner, identity))
         return false;
-    snprintf(connection->identity, sizeof(connection->identity), "%s", identity);
+    front_crowd_identify(&connection->owner->crowd, &connection->member, identity);
     if (!connection->owner->is_stopping)
         prepare(connection->owner); /* one stranger less */
     return true;
@@ -530,7 +431,7 @@ void front_connection_next(struct front_connection *connection)
     connection->head_len = 0;
     front_bodies_leave(&connection->owner->bodies, connection);
     if (connection->owner->is_stopping || connection->is_ending)
-        close_now(connection);
+        front_connection_close(connection);
 }
 
 size_t front_connection_unread(const struct front_connection *connection)
@@ -550,7 +451,7 @@ bool front_connection_has_more(const struct front_connection *connection)
 
 void front_connections_stop(struct front_connections *connections)
 {
-    struct front_connection *connection;
+    struct front_member *member;
 
     if (connections->is_stopping)
         return;
@@ -559,11 +460,11 @@ void front_connections_stop(struct front_connections *connections)
     if (connections->spare)
         bufferevent_free(connections->spare->bufferevent);
     connections->spare = NULL;
-    TAILQ_FOREACH(connection, &connections->open, entries)
+    TAILQ_FOREACH(member, &connections->crowd.open, open)
     {
-        if (is_idle(connection))
-            close_now(connection);
+        if (is_idle(member->connection))
+            front_connection_close(member->connection);
     }
-    if (connections->count == 0)
+    if (connections->crowd.count == 0)
         connections->config.on_none(connections->config.argument);
 }

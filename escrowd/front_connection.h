@@ -2,17 +2,15 @@
 #pragma once
 
 #include "escrowd/front_body.h"
+#include "escrowd/front_crowd.h"
 #include "escrowd/front_order.h"
 #include "escrowd/front_scan.h"
 #include "escrowd/ipc_messages.h"
-#include "libescrow/identity.h"
 #include "libescrow/tls.h"
 
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <event2/http.h>
-
-#include <sys/queue.h>
 
 /*
  * The TLS connections of clients: how many there may be, and until when. evhttp has neither limit,
@@ -20,16 +18,13 @@
  * connection is always made beforehand, and the listener is enabled only while it is there: what
  * has no TLS ready is not accepted, and waits in the kernel.
  *
- * Strangers are connections that have made no request with a verified certificate yet. Where all
- * places are taken, the oldest stranger gives way to the next connection, so that those who connect
- * and say nothing keep nobody out. Each has a quarter of a second for its handshake before that;
- * until then, and where there is no stranger, the next connection waits. The
- * same among the connections of one identity, which may be in two hands: where it has too many, the
- * oldest one whose client waits for no reply gives way.
+ * Where all places are taken, the oldest stranger (escrowd/front_crowd.h) gives way to the next
+ * connection, so that those who connect and say nothing keep nobody out. Each has a quarter of a
+ * second for its handshake before that; until then, and where there is no stranger, the next
+ * connection waits. The same among the connections of one identity, which may be in two hands:
+ * where it has too many, the oldest one whose client waits for no reply gives way.
  *
- * Who is served before whom: escrowd/front_order.h.
- *
- * evhttp answers what it cannot parse by a page of HTML. None leaves: a problem goes instead of it.
+ * Who is served before whom: escrowd/front_order.h. What may come and go: escrowd/front_wire.h.
  */
 
 struct front_connections;
@@ -37,7 +32,7 @@ struct front_counts;
 struct front_exchange;
 
 struct front_connection {
-    TAILQ_ENTRY(front_connection) entries;
+    struct front_member member; /* its identity: later requests must have it too */
     struct front_connections *owner;
     struct bufferevent *bufferevent;
     int fd;                       /* of the bufferevent, or -1 */
@@ -45,22 +40,18 @@ struct front_connection {
     struct tls *tls;              /* that the SSL was made from */
     struct tls_verified verified; /* the peer, by what came after that */
     struct event *deadline;
-    int64_t since_ms; /* CLOCK_BOOTTIME */
     struct front_place place;
     enum front_scan_state scan;
-    size_t head_len;                 /* bytes of the request's head so far */
-    char line[FRONT_LINE_BYTES];     /* the first of them */
-    char identity[IDENTITY_MAX + 1]; /* "" until the first request; later ones must have it too */
-    struct front_exchange *pending;  /* the request that waits for its reply, or NULL */
-    enum route route;                /* of the current request; 0: none of ours */
-    int64_t began_us;                /* when it was there, by metric_now_us */
-    bool lacks_place;                /* for a large body */
-    bool is_open;
-    bool has_place; /* in the order in which connections are served */
-    bool is_ending; /* with this reply; evhttp would go on after CONNECT */
-    bool is_closing;
-    bool is_refused;   /* and counted */
-    bool is_answering; /* what is written now is ours, not evhttp's */
+    size_t head_len;                /* bytes of the request's head so far */
+    char line[FRONT_LINE_BYTES];    /* the first of them */
+    struct front_exchange *pending; /* the request that waits for its reply, or NULL */
+    enum route route;               /* of the current request; 0: none of ours */
+    int64_t began_us;               /* when it was there, by metric_now_us */
+    bool lacks_place;               /* for a large body */
+    bool has_place;                 /* in the order in which connections are served */
+    bool is_ending;                 /* with this reply; evhttp would go on after CONNECT */
+    bool is_refused;                /* and counted */
+    bool is_answering;              /* what is written now is ours, not evhttp's */
 };
 
 struct front_connections_config {
@@ -105,6 +96,12 @@ void front_connections_tick(struct front_connections *connections);
  * connection had another identity.
  */
 bool front_connection_identify(struct front_connection *connection, const char *identity);
+
+/* Ends it, in whatever state it is; it goes when evhttp has found out. */
+void front_connection_close(struct front_connection *connection);
+
+/* A place for a large body, if its client has shown a good certificate and there is one. */
+bool front_connection_take_body(struct front_connection *connection);
 
 /* Counts a refusal. */
 void front_connection_refused(struct front_connection *connection, enum reason reason);

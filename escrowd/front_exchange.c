@@ -161,7 +161,7 @@ static void tell_keeper(const struct front_exchange *exchange)
 
 void front_exchange_expire(struct front_exchange *exchange)
 {
-    log_warning("a request of %s was not answered in time", exchange->connection->identity);
+    log_warning("a request of %s was not answered in time", exchange->connection->member.identity);
     tell_keeper(exchange);
     end(exchange, REASON_DEADLINE, false);
 }
@@ -214,7 +214,7 @@ void front_exchanges_recheck(struct front_exchanges *exchanges,
         next = LIST_NEXT(exchange, entries);
         if (reason == REASON_NONE)
             continue;
-        log_warning("%s is refused while it waits: %s", exchange->connection->identity,
+        log_warning("%s is refused while it waits: %s", exchange->connection->member.identity,
                     reason_code(reason));
         tell_keeper(exchange);
         end(exchange, reason, true);
