@@ -39,6 +39,8 @@ struct front {
     struct front_counts counts;
     struct front_pages *pages; /* NULL: nobody may watch */
     struct role *role;
+    bool is_answer_due; /* the supervisor waits for what became of its offer */
+    bool is_taken;      /* that answer */
     bool is_broken;
 };
 
@@ -147,6 +149,20 @@ static void tell(struct front *front)
         refusals_flush(front->refusals, clock_boot_ms(), true, tell_one, front);
 }
 
+/* The supervisor makes no other offer before it knows: where memory is lacking, again later. */
+static void answer_offer(struct front *front)
+{
+    if (front->is_answer_due)
+        front->is_answer_due = !role_reloaded(front->role, front->is_taken);
+}
+
+static void settle_offer(struct front *front, bool is_taken)
+{
+    front->is_answer_due = true;
+    front->is_taken = is_taken;
+    answer_offer(front);
+}
+
 static void on_second(evutil_socket_t fd, short events, void *argument)
 {
     struct front *front = argument;
@@ -154,6 +170,7 @@ static void on_second(evutil_socket_t fd, short events, void *argument)
     (void)fd;
     (void)events;
     tell(front);
+    answer_offer(front);
     front_connections_tick(front->connections);
 }
 
@@ -232,7 +249,7 @@ static void on_reload(int fd, void *argument)
     if (credentials_renew(copy, front->tls, &fresh) != ESCROW_OK) {
         log_warning("certificate, key, CAs and revocation lists in use stay until all of the new "
                     "ones are right");
-        role_reloaded(front->role, false);
+        settle_offer(front, false);
         return;
     }
     front_connections_renew(front->connections, fresh);
@@ -240,7 +257,7 @@ static void on_reload(int fd, void *argument)
     front->tls = fresh;
     front->loaded_ms = clock_wall_ms();
     log_notice("new certificate, key, CAs and revocation lists are in use");
-    role_reloaded(front->role, true);
+    settle_offer(front, true);
     tell_served(front);
     front_exchanges_recheck(front->exchanges, recheck, front);
 }

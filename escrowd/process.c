@@ -36,6 +36,7 @@ struct process {
     bool is_pinged; /* a ping is not answered yet */
     uint64_t ping;
     unsigned reloads;    /* that are not answered yet */
+    int64_t offered_ms;  /* when it was offered the last of them */
     int64_t since_ms;    /* of the start, of READY, or of the ping that is not answered */
     int64_t ready_ms;    /* when it became ready */
     bool is_told;        /* to end */
@@ -245,6 +246,8 @@ static void on_timer(evutil_socket_t fd, short events, void *argument)
         process_kill(process, "it did not become ready");
     else if (process->is_pinged && silent_ms > process->config.ping_ms)
         process_kill(process, "it does not answer");
+    else if (process->reloads > 0 && now_ms() - process->offered_ms > process->config.ping_ms)
+        process_kill(process, "it does not say whether it uses the new credentials");
     else if (process->is_ready && !process->is_pinged && kinds[process->config.kind].has_ping)
         send_ping(process);
     set_timer(process, TICK_MS);
@@ -354,6 +357,7 @@ bool process_reload(struct process *process, int credentials_fd)
         return false;
     }
     process->reloads++;
+    process->offered_ms = now_ms();
     return true;
 }
 

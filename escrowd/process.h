@@ -56,7 +56,7 @@ void process_kill(struct process *process, const char *why);
 void process_shut_down(struct process *process, int64_t limit_ms);
 /*
  * Front's: offers it new credentials (the descriptor stays the caller's); on_reloaded follows
- * unless it ends before. False: it does not run.
+ * unless it ends before, which it is made to after ping_ms. False: it does not run.
  */
 bool process_reload(struct process *process, int credentials_fd);
 

@@ -128,13 +128,15 @@ enum escrow_err role_ready(struct role *role, uint16_t port)
     return ipc_channel_send(role->channel, IPC_READY, 0, &writer);
 }
 
-void role_reloaded(struct role *role, bool is_taken)
+bool role_reloaded(struct role *role, bool is_taken)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
 
     ipc_put_bool(&writer, is_taken);
-    if (ipc_channel_send(role->channel, IPC_RELOADED, 0, &writer) != ESCROW_OK)
-        log_warning("the supervisor does not take messages");
+    if (ipc_channel_send(role->channel, IPC_RELOADED, 0, &writer) == ESCROW_OK)
+        return true;
+    log_warning("the supervisor does not take messages");
+    return false;
 }
 
 bool role_status(struct role *role, const char *text)

@@ -38,8 +38,11 @@ CLEANUP_FUNCTION(role_free_p, struct role, role_free)
 
 /* Once, when the role can do its work. port: what front listens on, else 0. */
 MUST_CHECK enum escrow_err role_ready(struct role *role, uint16_t port);
-/* Front only: whether the credentials of the last on_reload are in use now. */
-void role_reloaded(struct role *role, bool is_taken);
+/*
+ * Front only: whether the credentials of the last on_reload are in use now. False: the supervisor
+ * was not told, and waits.
+ */
+MUST_CHECK bool role_reloaded(struct role *role, bool is_taken);
 /* One line for the service manager: what keeps escrowd from serving, or that it serves. False: it
  * was not sent. */
 bool role_status(struct role *role, const char *text);

@@ -281,6 +281,36 @@ static void test_silence_kills(void **state)
     end(fixture);
 }
 
+/* It answers its pings, but not whether it uses what it was offered. */
+static void test_an_offer_is_not_waited_for_without_end(void **state)
+{
+    struct ipc_buffer *buffer = ipc_buffer_new();
+    CLEANUP(cleanup_close) int offer = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct fixture *fixture = start(IPC_PEER_FRONT, 600);
+    const struct timeval limit = {.tv_sec = TIMEOUT_MS / 1000};
+    struct ipc_message message;
+
+    (void)state;
+    assert_non_null(buffer);
+    say(fixture, IPC_READY);
+    assert_true(process_reload(fixture->process, offer));
+    event_base_loopexit(fixture->base, &limit);
+    while (!fixture->has_ended && !event_base_got_exit(fixture->base)) {
+        event_base_loop(fixture->base, EVLOOP_ONCE);
+        if (ipc_try_receive(fixture->role_fd, buffer, &message) != ESCROW_OK)
+            continue;
+        if (message.type == IPC_RELOAD)
+            close(message.fd);
+        else if (message.type == IPC_PING)
+            assert_int_equal(ipc_send(fixture->role_fd, IPC_PONG, message.id, NULL, TIMEOUT_MS),
+                             ESCROW_OK);
+    }
+    assert_true(fixture->has_ended);
+    assert_true(fixture->was_killed);
+    end(fixture);
+    ipc_buffer_free(buffer);
+}
+
 static void test_a_role_that_closes_its_channel_does_not_stay(void **state)
 {
     struct fixture *fixture = start(IPC_PEER_FRONT, 60000);
@@ -314,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_malformed_payloads_kill),
         cmocka_unit_test(test_pong),
         cmocka_unit_test(test_silence_kills),
+        cmocka_unit_test(test_an_offer_is_not_waited_for_without_end),
         cmocka_unit_test(test_a_role_that_closes_its_channel_does_not_stay),
         cmocka_unit_test(test_backoff),
     };
