@@ -21,7 +21,7 @@ char *tsql_quote_text(const char *text);
 char *tsql_quote_name(const char *name);
 
 /*
- * One row about the local replica of an availability group and one of its databases (DMV, H):
+ * One row about the local replica of an availability group and one of its databases:
  * the columns of enum tsql_state_column, in that order. No row: no such group here, or no right to
  * see it.
  */
