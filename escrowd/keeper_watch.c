@@ -279,6 +279,30 @@ static void end_round(struct watched *watched)
     watched->round = NULL;
 }
 
+/*
+ * No rival can come any more (rule 3): every replica has told its state or is dead, or the time for
+ * rivals is over since the last that answered.
+ */
+static bool is_over(const struct watched *watched)
+{
+    const struct policy_facts *facts = round_facts(watched->round);
+    bool have_all_spoken = true;
+    int64_t last_ms = 0;
+
+    for (size_t i = 0; i < facts->replica_count; i++) {
+        const struct policy_replica_facts *known = &facts->replicas[i];
+        bool has_answered = known->status == POLICY_ANSWERED;
+
+        have_all_spoken &= has_answered && (known->state.outcome == PROBE_ANSWERED ||
+                                            known->state.outcome == PROBE_REFUSED);
+        if (has_answered && known->answered_ms > last_ms)
+            last_ms = known->answered_ms;
+    }
+    return round_is_complete(watched->round) &&
+           (have_all_spoken ||
+            facts->elapsed_ms - last_ms >= watched->target.group->rival_wait_ms);
+}
+
 static void on_change(struct round *round, size_t replica, void *argument)
 {
     struct watched *watched = argument;
@@ -289,7 +313,7 @@ static void on_change(struct round *round, size_t replica, void *argument)
         remember(&watched->memories[replica], &known->state);
         tell(watched, replica, &known->state);
     }
-    if (round_is_complete(round))
+    if (is_over(watched))
         end_round(watched);
 }
 
@@ -304,11 +328,9 @@ static void begin_round(struct watched *watched)
         .argument = watched,
     };
 
+    /* Where there is no prober to call back, the next tick ends it. */
     if (round_new(&config, &watched->round))
-        return;
-    /* Without any prober there is nobody to call back. */
-    if (round_is_complete(watched->round))
-        end_round(watched);
+        watched->round = NULL;
 }
 
 void watch_tick(struct watch *watch)
@@ -316,10 +338,10 @@ void watch_tick(struct watch *watch)
     for (size_t i = 0; i < watch->count; i++) {
         struct watched *watched = &watch->items[i];
 
-        if (watched->round && round_facts(watched->round)->elapsed_ms >= ROUND_MS) {
+        if (watched->round && round_facts(watched->round)->elapsed_ms >= ROUND_MS)
             round_give_up(watched->round);
+        if (watched->round && is_over(watched))
             end_round(watched);
-        }
         if (!watched->round)
             begin_round(watched);
     }

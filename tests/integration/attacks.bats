@@ -56,8 +56,7 @@ outcomes() {
 
 @test "a fake SQL Server on a replica's address is no witness: wrong CA, another replica's certificate, no TLS" {
     # shellcheck disable=SC2034 # of lib/chain.bash
-    CHAIN_RULES='witnesses: 2
-rival_wait: 0s'
+    CHAIN_RULES='witnesses: 2'
     chain_prepare 5
     cp "$CHAIN/pki/mssql-sql2.pem" "$CHAIN/pki/mssql-sql3.pem"
     cp "$CHAIN/pki/mssql-sql2.key" "$CHAIN/pki/mssql-sql3.key"

@@ -131,6 +131,21 @@ static void test_promotion_seen_by_the_watch(void **state)
     assert_int_equal(epoch, 2);
 }
 
+/* A replica whose certificate has expired says at once that it says nothing: the watch waits for
+ * rivals all the same, and then records the promotion. */
+static void test_promotion_beside_a_replica_that_fails(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t epoch;
+
+    fx_set_primary(fx, 1);
+    memset(&fx->replicas[2].state, 0, sizeof(fx->replicas[2].state));
+    fx->replicas[2].state.outcome = PROBE_TLS_FAILED;
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    assert_int_equal(epoch, 2);
+}
+
 /* The old primary's host is hung: its prober says nothing, and the decision does not wait for it.
  */
 static void test_hung_old_primary(void **state)
@@ -283,6 +298,7 @@ int main(void)
         READY(test_session_missing),
         READY(test_back_and_forth),
         READY(test_promotion_seen_by_the_watch),
+        READY(test_promotion_beside_a_replica_that_fails),
         READY(test_hung_old_primary),
         READY(test_dead_old_primary),
         READY(test_nobody_answers),
