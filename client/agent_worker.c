@@ -33,13 +33,30 @@ struct agent_worker {
     struct worker_result result; /* WORKER_DIED until it has said */
 };
 
+static enum escrow_err set_deadline(struct agent_worker *worker, int64_t limit_ms)
+{
+    int64_t ms = limit_ms + GRACE_MS;
+    const struct timeval deadline = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+
+    worker->limit_ms = limit_ms;
+    return evtimer_add(worker->deadline, &deadline) == 0 ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+}
+
 static enum escrow_err on_part(struct ipc_channel *channel, const struct ipc_message *message,
                                void *argument)
 {
     struct agent_worker *worker = argument;
 
+    enum worker_part before = worker->part;
+    enum escrow_err err = worker_get_part(message, &worker->part);
+
     (void)channel;
-    return worker_get_part(message, &worker->part);
+    if (err || (worker->part == WORKER_PART_APPROVAL) == (before == WORKER_PART_APPROVAL))
+        return err;
+    /* Admins take their time; what follows has as much as any attempt. */
+    return set_deadline(worker, GRACE_MS + (worker->part == WORKER_PART_APPROVAL
+                                                ? WORKER_APPROVAL_MS
+                                                : worker->config.deadline_ms));
 }
 
 static enum escrow_err on_result(struct ipc_channel *channel, const struct ipc_message *message,
@@ -155,15 +172,6 @@ static enum escrow_err start_child(struct agent_worker *worker, int fds[static 2
     fds[0] = -1; /* the channel takes it, also on failure */
     err = ipc_channel_new(&channel, fd, &worker->channel);
     return err ? err : agent_child_start(&child, &worker->child);
-}
-
-static enum escrow_err set_deadline(struct agent_worker *worker, int64_t limit_ms)
-{
-    int64_t ms = limit_ms + GRACE_MS;
-    const struct timeval deadline = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
-
-    worker->limit_ms = limit_ms;
-    return evtimer_add(worker->deadline, &deadline) == 0 ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
 }
 
 enum escrow_err agent_worker_start(const struct agent_worker_config *config,

@@ -29,6 +29,8 @@ static const struct ctl_command *const commands[] = {
     &ctl_deposit,
     &ctl_list,
     &ctl_status,
+    &ctl_pending,
+    &ctl_approve,
     &ctl_policy_check,
     &ctl_audit_show,
     &ctl_audit_explain,

@@ -180,7 +180,7 @@ static const struct {
     [ACT_RELEASE] = {"/v1/release", ANSWER_GRANT, is_about_release},
     [ACT_RECEIPT] = {"/v1/receipt", ANSWER_NOTED, is_about_nonce},
     [ACT_ORDER] = {"/v1/orders", ANSWER_NOTED, is_about_nonce},
-    [ACT_APPROVE] = {NULL, 0, NULL},
+    [ACT_APPROVE] = {"/v1/approve", ANSWER_NOTED, is_about_nonce},
     [ACT_PUBLISH] = {"/v1/publish", ANSWER_NOTED, is_about_nonce},
 };
 

@@ -27,6 +27,7 @@ struct attempt {
     struct worker_escrow escrow; /* of one escrowd at a time */
     struct worker_identity identity;
     struct worker_tried tried;
+    EVP_PKEY *recipient; /* kept while admins decide about it; NULL: the next is a new one */
 };
 
 static void pause_ms(int64_t ms)
@@ -113,13 +114,62 @@ static enum escrow_err use_grant(struct attempt *attempt, struct worker_escrow *
     return err;
 }
 
-/* One challenge and one release. ESCROW_ERR_NOT_FOUND: the database refused what was granted. */
+/* The attempt's own time begins, or the admins' time, in which it lives on. */
+static enum escrow_err set_time(struct worker_run *run, int64_t ms)
+{
+    worker_run_limit(run, ms);
+    return worker_run_alarm(ms + READY_GRACE_MS);
+}
+
+/*
+ * Waits until the admins have approved what was asked for, or cannot any more, or the master key
+ * opens without them. The key that it is to be wrapped to stays in this process.
+ */
+static enum escrow_err await_admins(struct attempt *attempt, uint64_t number)
+{
+    struct worker_run *run = &attempt->run;
+    const struct worker_result kept = run->result;
+    bool opens = false;
+    enum escrow_err err = set_time(run, WORKER_APPROVAL_MS);
+
+    worker_run_begin(run, WORKER_PART_APPROVAL);
+    log_notice("%s/%s: waits for an approval: request %llu (%s); an admin runs: escrowctl approve "
+               "%llu",
+               run->task->instance->name, run->task->database, (unsigned long long)number,
+               reason_code(kept.reason), (unsigned long long)number);
+    if (!err)
+        err = worker_escrow_await(&attempt->escrow, number);
+    /* What needed admins may be over: asked again, it is the same request, or none is needed. */
+    if (err == ESCROW_ERR_TIMEOUT)
+        err = worker_sql_opens(&attempt->sql, &opens);
+    if (!err && opens) {
+        worker_run_fail(run, WORKER_ALREADY_OPEN, "%s", "");
+        return ESCROW_ERR_DENIED;
+    }
+    worker_run_begin(run, WORKER_PART_CHALLENGE);
+    run->result.outcome = kept.outcome;
+    if (!err)
+        err = set_time(run, run->task->config->worker_deadline_ms);
+    return err;
+}
+
+/* Whoever else could help without an admin has been asked. */
+static bool is_last(const struct attempt *attempt)
+{
+    const struct agent_config *config = attempt->run.task->config;
+
+    return attempt->escrow.config == &config->escrowds[config->escrowd_count - 1];
+}
+
+/*
+ * One challenge and one release. ESCROW_ERR_NOT_FOUND: to be asked again, because the database
+ * refused what was granted, or admins have approved it.
+ */
 static enum escrow_err ask(struct attempt *attempt)
 {
     struct worker_escrow *escrow = &attempt->escrow;
     CLEANUP(answer_free_p) struct answer *challenge = NULL;
     CLEANUP(answer_free_p) struct answer *grant = NULL;
-    CLEANUP(key_free_p) EVP_PKEY *recipient = NULL;
     struct worker_choice choice;
     enum escrow_err err;
 
@@ -139,13 +189,18 @@ static enum escrow_err ask(struct attempt *attempt)
     err = worker_sql_set_context(&attempt->sql, challenge->nonce);
     if (err)
         return err;
-    recipient = key_generate();
-    if (!recipient)
+    if (!attempt->recipient)
+        attempt->recipient = key_generate();
+    if (!attempt->recipient)
         return ESCROW_ERR_CRYPTO;
-    err = worker_escrow_release(escrow, challenge, &choice, recipient, &grant);
+    err = worker_escrow_release(escrow, challenge, &choice, attempt->recipient, &grant);
+    if (err && attempt->run.result.outcome == WORKER_NEEDS_APPROVAL && is_last(attempt) &&
+        await_admins(attempt, escrow->session.problem.request) == ESCROW_OK)
+        return ESCROW_ERR_NOT_FOUND;
     if (err)
         return err;
-    err = use_grant(attempt, escrow, grant, recipient);
+    err = use_grant(attempt, escrow, grant, attempt->recipient);
+    key_free_p(&attempt->recipient);
     if (err == ESCROW_ERR_NOT_FOUND)
         worker_note_tried(&attempt->tried, challenge, &choice);
     return err;
@@ -163,6 +218,7 @@ static enum escrow_err ask_escrowd(struct attempt *attempt, const struct rpc_ser
             err = ask(attempt);
         while (err == ESCROW_ERR_NOT_FOUND);
     worker_escrow_deinit(&attempt->escrow);
+    key_free_p(&attempt->recipient);
     return err;
 }
 

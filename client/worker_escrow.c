@@ -2,12 +2,14 @@
 #include "client/worker_escrow.h"
 
 #include "client/worker_roster.h"
+#include "libescrow/json.h"
 #include "libescrow/rpc.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define AWAIT_S 20        /* of one question for what the admins have decided */
 #define HTTP_ACCEPTED 202 /* escrowd's admins must approve */
 
 enum escrow_err worker_identity_init(struct worker_identity *identity, struct worker_run *run)
@@ -253,6 +255,29 @@ enum escrow_err worker_escrow_release(struct worker_escrow *escrow, const struct
         return fail(escrow, err);
     escrow->run->result.epoch = (*ret_grant)->grant.epoch;
     return ESCROW_OK;
+}
+
+enum escrow_err worker_escrow_await(struct worker_escrow *escrow, uint64_t request)
+{
+    CLEANUP(cleanup_free) char *body = NULL;
+    CLEANUP(json_free_p) json_t *document = NULL;
+    const char *state;
+    char path[96];
+    size_t len = 0;
+    enum escrow_err err;
+
+    snprintf(path, sizeof(path), "/v1/requests?number=%llu&wait=%d", (unsigned long long)request,
+             AWAIT_S);
+    escrow->session.timeout_ms = AWAIT_S * 1500;
+    err = rpc_session_get(&escrow->session, path, &body, &len);
+    if (!err)
+        err = json_parse(body, len, RPC_BODY_MAX, &document);
+    if (err)
+        return err;
+    state = json_string_value(json_object_get(document, "state"));
+    if (state && strcmp(state, "approved") == 0)
+        return ESCROW_OK;
+    return state && strcmp(state, "pending") == 0 ? ESCROW_ERR_TIMEOUT : ESCROW_ERR_DENIED;
 }
 
 /* What may stand in an act: bounded, printable ASCII. */

@@ -56,6 +56,12 @@ MUST_CHECK enum escrow_err worker_escrow_release(struct worker_escrow *escrow,
                                                  const struct worker_choice *choice,
                                                  EVP_PKEY *recipient, struct answer **ret_grant);
 
+/*
+ * Waits a while for the admins to approve a request. ESCROW_OK: they have; ESCROW_ERR_TIMEOUT: not
+ * yet; everything else: they will not.
+ */
+MUST_CHECK enum escrow_err worker_escrow_await(struct worker_escrow *escrow, uint64_t request);
+
 /* How a grant ended. */
 struct worker_receipt {
     const struct answer *grant;

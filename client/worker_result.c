@@ -34,7 +34,7 @@ const char *worker_part_name(enum worker_part part)
         [WORKER_PART_SESSION] = "session", [WORKER_PART_RELEASE] = "release",
         [WORKER_PART_UNWRAP] = "unwrap",   [WORKER_PART_OPEN] = "open",
         [WORKER_PART_ADD] = "add",         [WORKER_PART_CHECK] = "check",
-        [WORKER_PART_RECEIPT] = "receipt",
+        [WORKER_PART_RECEIPT] = "receipt", [WORKER_PART_APPROVAL] = "approval",
     };
 
     _Static_assert(ARRAY_LEN(names) == WORKER_PARTS, "a name per part");

@@ -22,6 +22,8 @@ enum worker_message {
 
 /* How long a worker may wait for its go. */
 #define WORKER_READY_MS 60000
+/* And for admins; escrowd's policy says how long they have, at most a day. */
+#define WORKER_APPROVAL_MS (25 * 3600 * 1000)
 
 enum worker_outcome {
     WORKER_DIED = 0,       /* no result came: it was killed, crashed or ran into its deadline */
@@ -50,6 +52,7 @@ enum worker_part {
     WORKER_PART_ADD,
     WORKER_PART_CHECK,
     WORKER_PART_RECEIPT,
+    WORKER_PART_APPROVAL, /* waits for escrowd's admins */
     WORKER_PARTS,
 };
 

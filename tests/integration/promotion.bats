@@ -81,10 +81,39 @@ reasons() {
     # As after a change of the service account.
     sim dmk drop-service-key
     "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql1/notify"
-    wait_log agent-sql1 'needs_approval/restart'
+    wait_log agent-sql1 'waits for an approval: request [0-9]* .restart.'
     run -0 reasons
     assert_line --index 0 --partial 'sql1 needs_approval restart'
     refute_output --partial allow
+}
+
+# boss: escrowctl as the second admin.
+boss() {
+    "$BUILD/client/escrowctl" --config "$CHAIN/boss.yaml" "$@"
+}
+
+@test "two admins approve what a restarted primary asks for, and its master key opens" {
+    local number
+    CHAIN_ADMINS=boss begin 3
+    chain_person boss
+    chain_agents
+    sim dmk drop-service-key
+    "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql1/notify"
+    wait_log agent-sql1 'waits for an approval: request [0-9]* .restart.; an admin runs: escrowctl approve'
+    number=$(ctl --output json pending | jq -r '.requests[0].request')
+    assert_equal "$(ctl --output json pending | jq -r '.requests[0].approved')" '0 of 2'
+    run -0 ctl approve "$number" --yes
+    assert_line --partial 'asked by   spiffe://test/agent/sql1'
+    run ! ctl approve "$number" --yes
+    assert_output --partial already_approved
+    run -0 boss approve "$number" --yes
+    wait_log agent-sql1 'opens by itself again'
+    run -0 reasons
+    assert_line --partial 'sql1 needs_approval restart'
+    assert_line --partial 'sql1 allow approved 2'
+    number=$(cat "$CHAIN"/audit/*.jsonl | jq -r 'select(.reason == "approved") | .sequence')
+    run -0 ctl audit explain "$number"
+    assert_output --partial 'the same'
 }
 
 @test "another replica that also says PRIMARY makes it an admin's matter" {
@@ -92,7 +121,7 @@ reasons() {
     chain_agents
     sim set SQL3.role PRIMARY
     sim failover SQL2
-    wait_log agent-sql2 'needs_approval/rival_primary'
+    wait_log agent-sql2 'waits for an approval: request [0-9]* .rival_primary.'
     run -0 reasons
     refute_output --partial allow
     # The liar stops: the agent, which does not give up, is served.
@@ -127,7 +156,7 @@ reasons() {
         wait_log agent-sql2 'wrong_password.*15313' "$attempt" 60
     done
     "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql2/notify"
-    wait_log agent-sql2 'needs_approval/retries_exhausted' 1 60
+    wait_log agent-sql2 'waits for an approval: request [0-9]* .retries_exhausted.' 1 60
     assert_equal "$(reasons | grep -c 'allow promotion_repeat')" 5
     # Nobody else gets what was granted to this one.
     run -0 thief sql1

@@ -16,7 +16,7 @@
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
-# CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
+# CHAIN_ADMINS (names of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
 # (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab).
 
 # shellcheck source=tests/integration/lib/processes.bash
@@ -69,7 +69,10 @@ chain_certificates() {
         "$CHAIN/ca"
     "$CHAIN_CERTS" admin --id spiffe://test/admin --out "$CHAIN/pki" "$CHAIN/ca"
     "$CHAIN_CERTS" auditor --id spiffe://test/auditor --out "$CHAIN/pki" "$CHAIN/ca"
-    for person in admin auditor "${CHAIN_NODES[@]}"; do
+    for person in ${CHAIN_ADMINS:-}; do
+        "$CHAIN_CERTS" admin --id "spiffe://test/$person" --out "$CHAIN/pki" "$CHAIN/ca"
+    done
+    for person in admin auditor ${CHAIN_ADMINS:-} "${CHAIN_NODES[@]}"; do
         "$CHAIN_CERTS" key act "$CHAIN/keys/$person.act"
     done
     for node in "${CHAIN_NODES[@]}"; do
@@ -222,6 +225,10 @@ chain_member() {
     "$CHAIN_ESCROWD" init --config "$CHAIN/escrowd.yaml" || return
     for person in admin auditor; do
         ctl_offline enroll --identity "spiffe://test/$person" --role "$person" --group '*' \
+            --act-key "$CHAIN/keys/$person.act" --out "$CHAIN/docs/$person.enroll" || return
+    done
+    for person in ${CHAIN_ADMINS:-}; do
+        ctl_offline enroll --identity "spiffe://test/$person" --role admin --group '*' \
             --act-key "$CHAIN/keys/$person.act" --out "$CHAIN/docs/$person.enroll" || return
     done
     for node in "${CHAIN_NODES[@]}"; do

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pending: what waits for admins. approve: approves one request, of which nothing is believed but
+ * what its requester, an agent of the roster, has signed.
+ */
+#include "client/escrowctl_peer.h"
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+
+    return text ? text : "-";
+}
+
+/* What a person wants to know of a request, beside what escrowd says. */
+static bool add_row(json_t *rows, const char *address, const json_t *request)
+{
+    json_t *row = json_copy_whole(request);
+    char approvals[48], command[128];
+
+    snprintf(approvals, sizeof(approvals), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(request, "approvals")),
+             json_integer_value(json_object_get(request, "approvals_needed")));
+    snprintf(command, sizeof(command), "escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s",
+             json_integer_value(json_object_get(request, "request")), address);
+    return json_object_set_new(row, "escrowd", json_string(address)) == 0 &&
+           json_object_set_new(row, "approved", json_string(approvals)) == 0 &&
+           json_object_set_new(
+               row, "why",
+               json_string(reason_text(reason_from_code(text_of(request, "reason"))))) == 0 &&
+           json_object_set_new(row, "command", json_string(command)) == 0 &&
+           json_array_append_new(rows, row) == 0;
+}
+
+static enum escrow_err pending_one(const struct ctl_access *access, size_t index, json_t *rows)
+{
+    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
+    CLEANUP(json_free_p) json_t *status = NULL;
+    json_t *request;
+    size_t i;
+    enum escrow_err err = ctl_peer_init(&peer, access, index);
+
+    if (!err)
+        err = ctl_peer_get(&peer, "/v1/status", &status);
+    if (err)
+        return err;
+    json_array_foreach(json_object_get(status, "requests"), i, request)
+    {
+        if (!add_row(rows, peer.escrowd->address, request))
+            return ESCROW_ERR_MALFORMED;
+    }
+    return ESCROW_OK;
+}
+
+static enum escrow_err run_pending(struct ctl *ctl)
+{
+    static const struct ctl_column columns[] = {{"REQUEST", "request"},   {"GROUP", "group"},
+                                                {"DATABASE", "database"}, {"REPLICA", "replica"},
+                                                {"PURPOSE", "purpose"},   {"SINCE", "time"},
+                                                {"EXPIRES", "expires"},   {"APPROVED", "approved"},
+                                                {"WHY", "why"},           {"NEXT", "command"}};
+    CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
+    CLEANUP(json_free_p) json_t *rows = json_array();
+    CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", "requests", rows);
+    enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0), last = ESCROW_OK;
+
+    if (!err)
+        err = ctl_access_init(&access, ctl, false);
+    if (err)
+        return err;
+    for (size_t i = 0; i < access.root->escrowd_count; i++) {
+        err = pending_one(&access, i, rows);
+        last = err ? err : last;
+    }
+    ctl_print_rows(ctl->output, result, rows, columns, ARRAY_LEN(columns));
+    return last;
+}
+
+/* The requester's act, verified by the roster: an agent's, and one for a release. */
+static enum escrow_err read_act(struct ctl_peer *peer, uint64_t number, json_t **ret_said,
+                                struct act **ret_act)
+{
+    CLEANUP(json_free_p) json_t *said = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    const struct roster_key *key;
+    const char *compact;
+    char path[64];
+    enum escrow_err err;
+
+    snprintf(path, sizeof(path), "/v1/requests?number=%llu", (unsigned long long)number);
+    err = ctl_peer_get(peer, path, &said);
+    if (err)
+        return err;
+    compact = json_string_value(json_object_get(said, "act"));
+    if (!compact || strcmp(text_of(said, "state"), "pending") != 0) {
+        log_error("request %llu is %s: there is nothing to approve", (unsigned long long)number,
+                  text_of(said, "state"));
+        return ESCROW_ERR_NOT_FOUND;
+    }
+    err = act_verify(compact, strlen(compact), peer->roster, &act);
+    key = err ? NULL : roster_find_key(peer->roster, &act->kid);
+    if (err || act->kind != ACT_RELEASE || !key || key->role != ROSTER_AGENT ||
+        !roster_key_covers(key, act->subject.group) ||
+        !roster_key_has_instance(key, act->release.replica)) {
+        log_error("escrowd %s: request %llu was not signed by an agent that may ask for it",
+                  peer->escrowd->address, (unsigned long long)number);
+        return ESCROW_ERR_CRYPTO;
+    }
+    *ret_said = TAKE(said);
+    *ret_act = TAKE(act);
+    return ESCROW_OK;
+}
+
+static void show(const struct ctl_peer *peer, uint64_t number, const json_t *said,
+                 const struct act *act)
+{
+    const struct roster_key *key = roster_find_key(peer->roster, &act->kid);
+
+    fprintf(stderr,
+            "request %llu: %s of %s (group %s) for %s\n"
+            "  asked by   %s\n"
+            "  versions   %zu\n"
+            "  why        %s (as escrowd %s says)\n",
+            (unsigned long long)number, act_purpose_word(act->purpose), act->subject.database,
+            act->subject.group, act->release.replica, key->identity, act->release.object_count,
+            reason_text(reason_from_code(text_of(said, "reason"))), peer->escrowd->address);
+}
+
+static bool is_confirmed(bool is_yes)
+{
+    char answer[8] = "";
+
+    if (is_yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        log_error("nobody to ask: --yes approves without a question");
+        return false;
+    }
+    fputs("Approve this release? [yes/no] ", stderr);
+    return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
+}
+
+static enum escrow_err send_approval(struct ctl_peer *peer, uint64_t number,
+                                     const struct act *wanted)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_APPROVE);
+    CLEANUP(answer_free_p) struct answer *challenge = NULL;
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+    enum escrow_err err;
+
+    if (!act)
+        return ESCROW_ERR_NO_MEMORY;
+    act->purpose = wanted->purpose;
+    act->subject = wanted->subject;
+    act->approve.request = number;
+    act->approve.object_count = wanted->release.object_count;
+    for (size_t i = 0; i < wanted->release.object_count; i++)
+        act->approve.objects[i].object = wanted->release.objects[i].object;
+    err = act_sign_objects(peer->session.act_key, &wanted->release.recipient, act->approve.objects,
+                           act->approve.object_count);
+    if (err)
+        return err;
+    err = rpc_act_challenge(&peer->session, act, &challenge);
+    if (!err)
+        err = rpc_act_send(&peer->session, challenge, act, &noted);
+    return err ? ctl_peer_fail(peer, err) : ESCROW_OK;
+}
+
+static enum escrow_err find_escrowd(const struct ctl_access *access, const char *address,
+                                    size_t *ret_index)
+{
+    if (!address && access->root->escrowd_count == 1) {
+        *ret_index = 0;
+        return ESCROW_OK;
+    }
+    for (size_t i = 0; address && i < access->root->escrowd_count; i++) {
+        if (strcmp(access->root->escrowds[i].address, address) == 0) {
+            *ret_index = i;
+            return ESCROW_OK;
+        }
+    }
+    log_error("--escrowd names the escrowd that has the request, as in the configuration");
+    return ESCROW_ERR_USAGE;
+}
+
+static enum escrow_err approve_at(struct ctl *ctl, struct ctl_peer *peer, uint64_t number,
+                                  bool is_yes)
+{
+    CLEANUP(json_free_p) json_t *said = NULL;
+    CLEANUP(json_free_p) json_t *now = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    char path[64];
+    enum escrow_err err = read_act(peer, number, &said, &act);
+
+    if (err)
+        return err;
+    show(peer, number, said, act);
+    if (!is_confirmed(is_yes))
+        return ESCROW_ERR_DENIED;
+    err = send_approval(peer, number, act);
+    if (err)
+        return err;
+    snprintf(path, sizeof(path), "/v1/requests?number=%llu", (unsigned long long)number);
+    err = ctl_peer_get(peer, path, &now);
+    if (!err) {
+        json_object_del(now, "act");
+        ctl_print_object(ctl->output, now);
+    }
+    return err;
+}
+
+static enum escrow_err run_approve(struct ctl *ctl)
+{
+    CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
+    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
+    const char *address = NULL;
+    bool is_yes = false;
+    const struct ctl_option options[] = {{.name = "escrowd", .value = &address},
+                                         {.name = "yes", .flag = &is_yes}};
+    uint64_t number = 0;
+    size_t index = 0;
+    enum escrow_err err = ctl_parse(ctl, options, ARRAY_LEN(options), 1, 1);
+
+    if (!err)
+        err = ctl_number("NUMBER", ctl->argv[0], 1, INT64_MAX, 0, &number);
+    if (!err)
+        err = ctl_access_init(&access, ctl, true);
+    if (!err)
+        err = find_escrowd(&access, address, &index);
+    if (!err)
+        err = ctl_peer_init(&peer, &access, index);
+    if (!err)
+        err = ctl_peer_roster(&peer, &access);
+    return err ? err : approve_at(ctl, &peer, number, is_yes);
+}
+
+const struct ctl_command ctl_pending = {"pending", run_pending,
+                                        "show the releases that wait for admins",
+                                        "\n"
+                                        "\n"
+                                        "With each, the command that approves it.\n"
+                                        "\n"
+                                        "  escrowctl pending --output json\n"};
+
+const struct ctl_command ctl_approve = {
+    "approve", run_approve, "approve a release that waits for admins",
+    "NUMBER [--escrowd ADDRESS] [--yes]\n"
+    "\n"
+    "Shows what the agent has signed and asks; --yes does not ask. The policy says how many\n"
+    "different admins must approve (approvals).\n"
+    "\n"
+    "  escrowctl approve 812\n"};
