@@ -99,7 +99,7 @@ outcomes() {
     sim failover SQL2
     sim wait primary SQL2
     chain_agent sql2
-    wait_log agent-sql2 'needs_approval/rival_primary' 1 60
+    wait_log agent-sql2 'waits for an approval: request [0-9]* .rival_primary.' 1 60
     run -0 thief sql1
     assert_line --regexp '^403 '
     run -0 releases

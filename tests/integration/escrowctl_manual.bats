@@ -65,7 +65,7 @@ usage() {
 }
 
 @test "every key of the configuration is described" {
-    grep -oE '^    \{"[a-z_]+"' "$CLIENT/escrowctl_config.c" | tr -d ' {"' >keys
+    grep -oE '^    \{"[a-z_]+"' -h "$CLIENT"/{escrowctl_config,rpc_server}.c | tr -d ' {"' >keys
     assert [ "$(wc -l <keys)" -ge 10 ]
     sed -n '/^# CONFIGURATION/,/^# EXIT/p' "$PAGE" >section
     while read -r key; do
