@@ -299,8 +299,7 @@ static bool is_over(const struct watched *watched)
             last_ms = known->answered_ms;
     }
     return round_is_complete(watched->round) &&
-           (have_all_spoken ||
-            facts->elapsed_ms - last_ms >= watched->target.group->rival_wait_ms);
+           (have_all_spoken || facts->elapsed_ms - last_ms >= watched->target.group->rival_wait_ms);
 }
 
 static void on_change(struct round *round, size_t replica, void *argument)

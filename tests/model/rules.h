@@ -9,8 +9,8 @@
  *
  * A ledger l has the members known, primary, origin, grant, holder, requests; who is the
  * number of a replica. Windows and brake are left out of the model: they only make an approval out
- * of a release. That approvals are for one requester and one epoch is left out too: in the model the
- * admins may approve whatever asks for it.
+ * of a release. That approvals are for one requester and one epoch is left out too: in the model
+ * the admins may approve whatever asks for it.
  */
 
 #define NOBODY 9
