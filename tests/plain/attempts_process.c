@@ -239,7 +239,6 @@ const struct dead_call dead_calls[] = {
     {"keyctl", SYS_keyctl},
     {"landlock_create_ruleset", SYS_landlock_create_ruleset},
     {"linkat", SYS_linkat},
-    {"memfd_create", SYS_memfd_create},
     {"mkdirat", SYS_mkdirat},
     {"mknodat", SYS_mknodat},
     {"mount", SYS_mount},

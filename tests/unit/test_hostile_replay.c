@@ -348,7 +348,8 @@ static void test_replays(void **state)
                 enum reason reason =
                     say(fx, act_routes[j], fx->actors[who].identity, heard[i].body);
 
-                if (who != (int)heard[i].who)
+                /* Two actors may be one admin with two keys. */
+                if (strcmp(fx->actors[who].identity, fx->actors[heard[i].who].identity) != 0)
                     assert_int_equal(reason, REASON_IDENTITY_MISMATCH);
                 else if (act_routes[j] == heard[i].route)
                     assert_int_equal(reason, REASON_NONCE_INVALID);
