@@ -184,14 +184,17 @@ static void order(struct keeper_fixture *fx)
     assert_non_null(noted);
 }
 
+/* Every key of the roster but the actors that are no agents. */
+#define POLLS (REQUESTS_MAX - 4)
+
 static bool are_all_answered(struct keeper_fixture *fx)
 {
     (void)fx;
-    return polls_answered == REQUESTS_MAX - 4;
+    return polls_answered == POLLS - 2;
 }
 
 /*
- * Every agent of the largest roster waits for orders, and two releases for a hung rival: one more
+ * Every agent of the largest roster waits for orders, and some releases for a hung rival: one more
  * request is refused, one less is served, and the order that comes wakes all that wait.
  */
 static void test_requests_are_bounded(void **state)
@@ -205,9 +208,9 @@ static void test_requests_are_bounded(void **state)
     fx->replicas[0].is_hung = true;
     polls_answered = overloaded = 0;
     fx->on_reply = count_replies;
-    assert_int_equal(open_polls(fx), REQUESTS_MAX - 2);
-    open_release(fx, recipient);
-    open_release(fx, recipient);
+    assert_int_equal(open_polls(fx), POLLS);
+    for (int i = POLLS; i < REQUESTS_MAX; i++)
+        open_release(fx, recipient);
     fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_ADMIN].identity, "");
     assert_int_equal(fx->reply.reason, REASON_OVERLOADED);
     assert_int_equal(overloaded, 1);

@@ -344,18 +344,6 @@ static void test_release(void **state)
         assert_int_equal(act_against(*state, bends[i], ACT_RELEASE), ESCROW_ERR_CRYPTO);
 }
 
-static void test_approve_has_no_path(void **state)
-{
-    struct fixture *fixture = *state;
-    CLEANUP(answer_free_p) struct answer *challenge = answer_new(ANSWER_CHALLENGE);
-    CLEANUP(act_free_p) struct act *act = act_new(ACT_APPROVE);
-    struct rpc_session session = {.act_key = fixture->agent};
-    struct answer *answer = NULL;
-
-    assert_int_equal(rpc_act_send(&session, challenge, act, &answer), ESCROW_ERR_USAGE);
-    assert_null(answer);
-}
-
 static char *fixed_handler(const char *method, const char *path, const char *body, void *argument)
 {
     (void)method;
@@ -586,7 +574,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deposit),
         cmocka_unit_test(test_release),
-        cmocka_unit_test(test_approve_has_no_path),
         cmocka_unit_test(test_problems),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_deadline),
