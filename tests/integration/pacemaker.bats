@@ -129,7 +129,7 @@ agent_ready() {
 
 @test "no agent runs: exit status 1, and a line that says so" {
     run -1 resource promote 0
-    assert_output --regexp "^escrow-alert: promote of ag_cluster:0: the agent at $CHAIN/agent.sock could not be asked \(exit status [0-9]+\): .*No such file or directory; it looks by itself at its next poll$"
+    assert_output --regexp "^escrow-alert: promote of ag_cluster:0: the agent at $CHAIN/agent.sock could not be asked \(exit status [0-9]+\): .*no agent listens at .*; it looks by itself at its next poll$"
     # No program, either.
     run -1 resource promote 0 escrow_agent=/nonexistent
     assert_output --partial 'could not be asked (exit status 127)'
