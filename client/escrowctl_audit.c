@@ -85,26 +85,6 @@ static enum escrow_err read_page(struct ctl_audit *audit, const char *text, size
     return err;
 }
 
-/* The one that is named by its address or identity, or the only one. */
-static enum escrow_err find_escrowd(const struct ctl_config *config, const char *name,
-                                    size_t *ret_index)
-{
-    for (size_t i = 0; i < config->escrowd_count; i++) {
-        const struct rpc_server *escrowd = &config->escrowds[i];
-
-        if (name ? strcmp(escrowd->address, name) == 0 || strcmp(escrowd->server_id, name) == 0
-                 : config->escrowd_count == 1) {
-            *ret_index = i;
-            return ESCROW_OK;
-        }
-    }
-    if (name)
-        log_error("no escrowd of the configuration has the address or the identity '%s'", name);
-    else
-        log_error("every escrowd has a log of its own: say which by --escrowd");
-    return ESCROW_ERR_USAGE;
-}
-
 static enum escrow_err read_remote(const struct ctl *ctl, struct ctl_audit *audit)
 {
     CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
@@ -113,7 +93,7 @@ static enum escrow_err read_remote(const struct ctl *ctl, struct ctl_audit *audi
     enum escrow_err err = ctl_access_init(&access, ctl, false);
 
     if (!err)
-        err = find_escrowd(access.root, audit->escrowd, &index);
+        err = ctl_find_escrowd(&access, audit->escrowd, &index);
     if (!err)
         err = ctl_peer_init(&peer, &access, index);
     audit->end.sequence = audit->from - 1;

@@ -34,6 +34,29 @@ enum escrow_err ctl_access_init(struct ctl_access *access, const struct ctl *ctl
     return key_read_private(access->root->act_key_file, &access->act_key);
 }
 
+enum escrow_err ctl_find_escrowd(const struct ctl_access *access, const char *name,
+                                 size_t *ret_index)
+{
+    const struct ctl_config *root = access->root;
+
+    if (!name && root->escrowd_count == 1) {
+        *ret_index = 0;
+        return ESCROW_OK;
+    }
+    for (size_t i = 0; name && i < root->escrowd_count; i++) {
+        if (strcmp(root->escrowds[i].address, name) == 0 ||
+            strcmp(root->escrowds[i].server_id, name) == 0) {
+            *ret_index = i;
+            return ESCROW_OK;
+        }
+    }
+    if (name)
+        log_error("no escrowd of the configuration has the address or the identity '%s'", name);
+    else
+        log_error("each escrowd has a log and requests of its own: say which by --escrowd");
+    return ESCROW_ERR_USAGE;
+}
+
 enum escrow_err ctl_peer_init(struct ctl_peer *peer, const struct ctl_access *access, size_t index)
 {
     const struct rpc_server *escrowd = &access->root->escrowds[index];

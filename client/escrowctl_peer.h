@@ -18,6 +18,13 @@ MUST_CHECK enum escrow_err ctl_access_init(struct ctl_access *access, const stru
                                            bool signs);
 void ctl_access_deinit(struct ctl_access *access);
 
+/*
+ * The escrowd of this address or identity, or, for NULL, the only one of the configuration.
+ * ESCROW_ERR_USAGE with a log line.
+ */
+MUST_CHECK enum escrow_err ctl_find_escrowd(const struct ctl_access *access, const char *name,
+                                            size_t *ret_index);
+
 /* A connection to one of them. */
 struct ctl_peer {
     const struct rpc_server *escrowd;

@@ -4,6 +4,7 @@
  * what its requester, an agent of the roster, has signed.
  */
 #include "client/escrowctl_peer.h"
+#include "libescrow/encode.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
 
@@ -122,15 +123,19 @@ static void show(const struct ctl_peer *peer, uint64_t number, const json_t *sai
                  const struct act *act)
 {
     const struct roster_key *key = roster_find_key(peer->roster, &act->kid);
+    char name[TPM_NAME_HEX + 1];
 
+    hex_encode(act->kid.bytes, sizeof(act->kid.bytes), name);
     fprintf(stderr,
             "request %llu: %s of %s (group %s) for %s\n"
             "  asked by   %s\n"
+            "  act key    %s\n"
             "  versions   %zu\n"
             "  why        %s (as escrowd %s says)\n",
             (unsigned long long)number, act_purpose_word(act->purpose), act->subject.database,
-            act->subject.group, act->release.replica, key->identity, act->release.object_count,
-            reason_text(reason_from_code(text_of(said, "reason"))), peer->escrowd->address);
+            act->subject.group, act->release.replica, key->identity, name,
+            act->release.object_count, reason_text(reason_from_code(text_of(said, "reason"))),
+            peer->escrowd->address);
 }
 
 static bool is_confirmed(bool is_yes)
@@ -171,23 +176,6 @@ static enum escrow_err send_approval(struct ctl_peer *peer, uint64_t number,
     if (!err)
         err = rpc_act_send(&peer->session, challenge, act, &noted);
     return err ? ctl_peer_fail(peer, err) : ESCROW_OK;
-}
-
-static enum escrow_err find_escrowd(const struct ctl_access *access, const char *address,
-                                    size_t *ret_index)
-{
-    if (!address && access->root->escrowd_count == 1) {
-        *ret_index = 0;
-        return ESCROW_OK;
-    }
-    for (size_t i = 0; address && i < access->root->escrowd_count; i++) {
-        if (strcmp(access->root->escrowds[i].address, address) == 0) {
-            *ret_index = i;
-            return ESCROW_OK;
-        }
-    }
-    log_error("--escrowd names the escrowd that has the request, as in the configuration");
-    return ESCROW_ERR_USAGE;
 }
 
 static enum escrow_err approve_at(struct ctl *ctl, struct ctl_peer *peer, uint64_t number,
@@ -233,7 +221,7 @@ static enum escrow_err run_approve(struct ctl *ctl)
     if (!err)
         err = ctl_access_init(&access, ctl, true);
     if (!err)
-        err = find_escrowd(&access, address, &index);
+        err = ctl_find_escrowd(&access, address, &index);
     if (!err)
         err = ctl_peer_init(&peer, &access, index);
     if (!err)
