@@ -104,6 +104,7 @@ boss() {
     assert_equal "$(ctl --output json pending | jq -r '.requests[0].approved')" '0 of 2'
     run -0 ctl approve "$number" --yes
     assert_line --partial 'asked by   spiffe://test/agent/sql1'
+    assert_line --regexp '^  act key    000b[0-9a-f]{64}$'
     run ! ctl approve "$number" --yes
     assert_output --partial already_approved
     run -0 boss approve "$number" --yes
