@@ -2,6 +2,7 @@
 #pragma once
 
 #include "escrowd/ipc_messages.h"
+#include "escrowd/turns.h"
 #include "libescrow/act.h"
 #include "libescrow/answer.h"
 #include "libescrow/audit_record.h"
@@ -65,8 +66,7 @@ struct request {
     uint64_t sequence;
 
     /* Of its use of the TPM (keeper_tpm.h). */
-    TAILQ_ENTRY(request) in_queue;
-    uint64_t round;
+    struct turn turn;
     int64_t turn_by_ms;  /* CLOCK_BOOTTIME */
     struct tpm_job *job; /* the thread's while REQUEST_AT_TPM */
 

@@ -116,7 +116,7 @@ static void import_next(struct keeper *keeper)
 
 void keeper_tpm_init(struct keeper *keeper)
 {
-    TAILQ_INIT(&keeper->tpm_use.queue);
+    turns_init(&keeper->tpm_use.turns);
 }
 
 enum escrow_err keeper_tpm_start(struct keeper *keeper)
@@ -149,43 +149,28 @@ void keeper_tpm_tick(struct keeper *keeper)
 static void give_turns(struct keeper *keeper)
 {
     struct keeper_tpm *use = &keeper->tpm_use;
-    struct request *request;
+    const struct turn *turn;
 
-    while (use->at_work < AT_WORK_MAX && (request = TAILQ_FIRST(&use->queue))) {
-        use->round = request->round;
-        request_advance(request, REQUEST_TURN);
+    while (use->at_work < AT_WORK_MAX && (turn = turns_next(&use->turns))) {
+        turns_had(&use->turns, turn);
+        request_advance(turn->owner, REQUEST_TURN);
     }
 }
 
 void keeper_tpm_wait(struct request *request, int64_t wait_ms)
 {
-    struct keeper_tpm *use = &request->keeper->tpm_use;
-    struct request *other;
-
     request->state = REQUEST_QUEUED;
     request->turn_by_ms = clock_boot_ms() + wait_ms;
     request_set_timer(request, wait_ms);
     if (request->state != REQUEST_QUEUED)
         return;
-    /* In each round every identity has one request. */
-    request->round = use->round;
-    for (other = TAILQ_FIRST(&use->queue); other; other = TAILQ_NEXT(other, in_queue)) {
-        if (strcmp(other->identity, request->identity) == 0)
-            request->round = other->round + 1;
-    }
-    other = TAILQ_FIRST(&use->queue);
-    while (other && other->round <= request->round)
-        other = TAILQ_NEXT(other, in_queue);
-    if (other)
-        TAILQ_INSERT_BEFORE(other, request, in_queue);
-    else
-        TAILQ_INSERT_TAIL(&use->queue, request, in_queue);
+    turns_wait(&request->keeper->tpm_use.turns, &request->turn, request->identity, request);
     give_turns(request->keeper);
 }
 
 void keeper_tpm_leave(struct request *request)
 {
-    TAILQ_REMOVE(&request->keeper->tpm_use.queue, request, in_queue);
+    turns_leave(&request->keeper->tpm_use.turns, &request->turn);
 }
 
 enum reason keeper_tpm_refuses(const struct request *request)
@@ -228,10 +213,10 @@ void keeper_tpm_do(struct request *request, struct tpm_job *job)
 
 void keeper_tpm_drain(struct keeper *keeper)
 {
-    struct request *request;
+    const struct turn *turn;
 
-    while ((request = TAILQ_FIRST(&keeper->tpm_use.queue)))
-        request_advance(request, REQUEST_TURN);
+    while ((turn = turns_next(&keeper->tpm_use.turns)))
+        request_advance(turn->owner, REQUEST_TURN);
 }
 
 enum reason keeper_tpm_reason(enum escrow_err err)

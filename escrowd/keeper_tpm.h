@@ -3,6 +3,7 @@
 
 #include "escrowd/keeper_request.h"
 #include "escrowd/tpm_jobs.h"
+#include "escrowd/turns.h"
 #include "libescrow/reason.h"
 
 /*
@@ -12,12 +13,9 @@
  * back. The keeper's own jobs (is the TPM there, imports after the store was rebuilt) go to the
  * thread as they come, one of each at a time.
  */
-TAILQ_HEAD(request_queue, request);
-
 struct keeper_tpm {
     struct tpm_thread *thread; /* NULL before keeper_tpm_start: the TPM is the loop's */
-    struct request_queue queue;
-    uint64_t round;   /* of the request that had its turn last */
+    struct turns turns;
     unsigned at_work; /* requests that the thread has */
 
     struct tpm_job check;
@@ -42,8 +40,7 @@ void keeper_tpm_tick(struct keeper *keeper);
 
 /*
  * The request waits for its turn: REQUEST_QUEUED, until request_advance hands it to its route's
- * turn step, at the latest after wait_ms. Of two that wait, the one comes first whose identity has
- * fewer before it, then the older one: whoever asks for much waits for himself.
+ * turn step, at the latest after wait_ms. An identity after the other (turns.h).
  */
 void keeper_tpm_wait(struct request *request, int64_t wait_ms);
 /* Out of the queue. */

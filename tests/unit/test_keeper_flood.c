@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/keeper_probers.h"
+#include "libescrow/ipc_probe.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/*
+ * One identity asks for as much as it can, and another one for its release. What the other waits
+ * for is counted in turns: questions that a prober answers, not time.
+ */
+
+#define FLOOD 32 /* challenges of one identity: NONCES_PER_IDENTITY */
+#define B 1      /* the primary whose agent asks once */
+#define AT_ONCE 2
+
+/* A release that is ready to be sent. */
+struct prepared {
+    enum fx_who who;
+    EVP_PKEY *recipient;
+    struct act *act;
+    char *body;
+};
+
+static void prepared_deinit(struct prepared *prepared)
+{
+    EVP_PKEY_free(prepared->recipient);
+    act_free(prepared->act);
+    free(prepared->body);
+}
+
+static struct prepared prepare(struct keeper_fixture *fx, enum fx_who who)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, who, ACT_RELEASE, PURPOSE_PROMOTE);
+    struct prepared prepared = {.who = who, .recipient = key_generate()};
+
+    assert_non_null(challenge);
+    prepared.act = fx_release_act(fx, who, challenge, prepared.recipient);
+    prepared.body = fx_sign(fx, who, challenge, prepared.act);
+    return prepared;
+}
+
+static uint64_t send_release(struct keeper_fixture *fx, const struct prepared *prepared)
+{
+    return fx_send(fx, ROUTE_RELEASE, fx->actors[prepared->who].identity, prepared->body);
+}
+
+/* What the keeper had been asked for when it answers this, it has asked its probers for. */
+static void wait_until_asked(struct keeper_fixture *fx)
+{
+    fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_ADMIN].identity, "");
+    assert_int_equal(fx->reply.status, 200);
+}
+
+/* The probers answer nothing meanwhile, so that everything is open at once. */
+static void hold_probers(struct keeper_fixture *fx, int held[static FX_REPLICAS])
+{
+    for (int i = 0; i < FX_REPLICAS; i++) {
+        held[i] = fx->replicas[i].fd;
+        fx->replicas[i].fd = -1;
+    }
+}
+
+static void let_probers_go(struct keeper_fixture *fx, const int held[static FX_REPLICAS])
+{
+    for (int i = 0; i < FX_REPLICAS; i++)
+        fx->replicas[i].fd = held[i];
+}
+
+/* Which question of the candidate's prober was the one for the session, the only one of its kind
+ * there; 0: it has not come. */
+static unsigned session_place;
+
+static bool note_session(struct fx_replica *replica, const struct ipc_message *question,
+                         void *argument)
+{
+    const unsigned *before = argument;
+
+    if (question->type == IPC_PROBE_ASK_SESSION)
+        session_place = replica->asked - *before;
+    return false;
+}
+
+/*
+ * Every prober has a question of each of many releases before it. The other's two come after those
+ * at work, and each after one turn of the flood and of the watch.
+ */
+static void test_releases_of_one_do_not_delay_another(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    struct prepared flood[FLOOD];
+    CLEANUP(prepared_deinit) struct prepared other = {0};
+    int held[FX_REPLICAS];
+    unsigned before;
+    uint64_t id;
+
+    for (int i = 0; i < FLOOD; i++)
+        flood[i] = prepare(fx, FX_AGENT_A);
+    other = prepare(fx, FX_AGENT_B);
+    fx_set_primary(fx, B);
+    hold_probers(fx, held);
+    for (int i = 0; i < FLOOD; i++)
+        send_release(fx, &flood[i]);
+    id = send_release(fx, &other);
+    wait_until_asked(fx);
+    let_probers_go(fx, held);
+    before = fx->replicas[B].asked;
+    fx->replicas[B].argument = &before;
+    fx->replicas[B].lie = note_session;
+    fx_wait(fx, id);
+    fx->replicas[B].lie = NULL;
+    assert_int_equal(fx->reply.status, 200);
+    assert_in_range(session_place, 2, AT_ONCE + 2 * (1 + 1 + 1));
+    for (int i = 0; i < FLOOD; i++)
+        prepared_deinit(&flood[i]);
+}
+
+static unsigned overloaded;
+
+static void count_overloaded(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply)
+{
+    (void)fx;
+    (void)id;
+    overloaded += reply->reason == REASON_OVERLOADED;
+}
+
+/* Releases whose candidate answers nothing, as many as there are challenges for at once. */
+static void open_releases(struct keeper_fixture *fx, unsigned count)
+{
+    struct prepared flood[FLOOD];
+
+    for (unsigned i = 0; i < count; i++)
+        flood[i] = prepare(fx, FX_AGENT_A);
+    for (unsigned i = 0; i < count; i++) {
+        send_release(fx, &flood[i]);
+        prepared_deinit(&flood[i]);
+    }
+}
+
+/*
+ * Each of them has two questions for its candidate. Once there are too many they are refused, with
+ * the reason, and another identity is still asked for.
+ */
+static void test_questions_of_one_identity_are_bounded(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(prepared_deinit) struct prepared other = prepare(fx, FX_AGENT_B);
+
+    overloaded = 0;
+    fx->on_reply = count_overloaded;
+    fx_set_primary(fx, B);
+    fx->replicas[0].is_hung = true;
+    /* A release gives its questions up after a while: on a slow machine it takes more of them. */
+    for (int i = 0; i < 20 && overloaded == 0; i++) {
+        open_releases(fx, PROBERS_PER_ASKER / 2);
+        open_releases(fx, 1);
+        wait_until_asked(fx);
+    }
+    assert_in_range(overloaded, 1, UINT32_MAX);
+    fx_wait(fx, send_release(fx, &other));
+    assert_int_equal(fx->reply.status, 200);
+}
+
+#define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        READY(test_releases_of_one_do_not_delay_another),
+        READY(test_questions_of_one_identity_are_bounded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
