@@ -2,6 +2,8 @@
 #include "escrowd/keeper_probers.h"
 
 #include "escrowd/clock.h"
+#include "escrowd/turns.h"
+#include "libescrow/identity.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/log.h"
 
@@ -9,8 +11,14 @@
 #include <string.h>
 #include <sys/queue.h>
 
+/* So many does a prober have: the one it works on, and the one it finds when that is done. */
+#define SENT_MAX 2
+
 struct question {
-    STAILQ_ENTRY(question) next;
+    STAILQ_ENTRY(question) next; /* once it is sent */
+    struct turn turn;            /* until then */
+    char asker[IDENTITY_MAX + 1];
+    struct ipc_writer message;
     uint64_t id;
     enum ipc_probe_type type;
     int64_t asked_ms;
@@ -23,8 +31,10 @@ struct prober {
     const char *instance;
     struct ipc_channel *channel; /* NULL: none now */
     int64_t lost_ms;             /* since when; CLOCK_BOOTTIME */
-    struct question_queue open;  /* oldest first */
-    uint64_t connections;        /* channels so far */
+    struct question_queue sent;  /* oldest first */
+    unsigned sent_count;
+    struct turns waiting; /* nobody, unless SENT_MAX are sent */
+    uint64_t connections; /* channels so far */
     struct probers *probers;
 };
 
@@ -44,24 +54,56 @@ static struct prober *find_prober(const struct probers *probers, const char *ins
     return NULL;
 }
 
+static void question_free(struct question *question)
+{
+    ipc_writer_deinit(&question->message);
+    free(question);
+}
+
+/* Out of its queue. */
+static void take_out(struct prober *prober, struct question *question)
+{
+    if (question->asked_ms == 0) {
+        turns_leave(&prober->waiting, &question->turn);
+        return;
+    }
+    STAILQ_REMOVE(&prober->sent, question, question, next);
+    prober->sent_count--;
+}
+
+/* Hands out an answer; the question is gone before anybody hears of it. */
+static void answer_question(struct prober *prober, struct question *question,
+                            const struct prober_answer *answer)
+{
+    prober_answer_fn on_answer = question->on_answer;
+    void *argument = question->argument;
+
+    take_out(prober, question);
+    question_free(question);
+    if (on_answer)
+        on_answer(answer, argument);
+}
+
+static struct question *next_waiting(const struct prober *prober)
+{
+    const struct turn *turn = turns_next(&prober->waiting);
+
+    return turn ? turn->owner : NULL;
+}
+
 /*
  * Tells everybody who waits for this prober that no answer comes. Its channel is gone, so nothing
- * is added meanwhile; whoever is told may forget other questions that are still in the queue.
+ * is added meanwhile; whoever is told may forget other questions that are still in a queue.
  */
 static void silence(struct prober *prober)
 {
     const struct prober_answer none = {0};
     struct question *question;
 
-    while ((question = STAILQ_FIRST(&prober->open)) != NULL) {
-        prober_answer_fn on_answer = question->on_answer;
-        void *argument = question->argument;
-
-        STAILQ_REMOVE_HEAD(&prober->open, next);
-        free(question);
-        if (on_answer)
-            on_answer(&none, argument);
-    }
+    while ((question = STAILQ_FIRST(&prober->sent)) != NULL)
+        answer_question(prober, question, &none);
+    while ((question = next_waiting(prober)) != NULL)
+        answer_question(prober, question, &none);
 }
 
 static void drop_channel(struct prober *prober)
@@ -72,33 +114,58 @@ static void drop_channel(struct prober *prober)
     silence(prober);
 }
 
+/* The question must be in no queue. */
+static enum escrow_err send_question(struct prober *prober, struct question *question)
+{
+    enum escrow_err err =
+        ipc_channel_send(prober->channel, question->type, question->id, &question->message);
+
+    if (err)
+        return err;
+    question->asked_ms = clock_boot_ms();
+    STAILQ_INSERT_TAIL(&prober->sent, question, next);
+    prober->sent_count++;
+    return ESCROW_OK;
+}
+
+static void send_waiting(struct prober *prober)
+{
+    const struct prober_answer none = {0};
+    struct question *question;
+
+    while (prober->channel && prober->sent_count < SENT_MAX &&
+           (question = next_waiting(prober)) != NULL) {
+        turns_had(&prober->waiting, &question->turn);
+        turns_leave(&prober->waiting, &question->turn);
+        if (send_question(prober, question) == ESCROW_OK)
+            continue;
+        if (question->on_answer)
+            question->on_answer(&none, question->argument);
+        question_free(question);
+    }
+}
+
 static struct question *find_question(struct prober *prober, uint64_t id)
 {
-    struct question *question = STAILQ_FIRST(&prober->open);
+    struct question *question = STAILQ_FIRST(&prober->sent);
 
     while (question && question->id != id)
         question = STAILQ_NEXT(question, next);
     return question;
 }
 
-/* Hands out an answer to a question of this type; a prober that was not asked is malformed. */
+/* Takes an answer to a question of this type; a prober that was not asked is malformed. */
 static enum escrow_err deliver(struct prober *prober, uint64_t id, enum ipc_probe_type asked,
                                const struct prober_answer *answer)
 {
     struct question *question = find_question(prober, id);
-    prober_answer_fn on_answer;
-    void *argument;
 
     if (!question || question->type != asked) {
         log_warning("the prober of %s answers what it was not asked", prober->instance);
         return ESCROW_ERR_MALFORMED;
     }
-    on_answer = question->on_answer;
-    argument = question->argument;
-    STAILQ_REMOVE(&prober->open, question, question, next);
-    free(question);
-    if (on_answer)
-        on_answer(answer, argument);
+    answer_question(prober, question, answer);
+    send_waiting(prober);
     return ESCROW_OK;
 }
 
@@ -168,57 +235,88 @@ void probers_attach(struct probers *probers, const char *instance, int fd)
         log_error("no channel to the prober of %s", instance);
 }
 
-size_t probers_open(const struct probers *probers, const char *instance)
+/* With one more there would be too much, for this asker or in all. */
+static bool is_busy(const struct prober *prober, const char *asker)
 {
-    const struct prober *prober = find_prober(probers, instance);
     const struct question *question;
-    size_t count = 0;
+    const struct turn *turn;
+    size_t all = 0, own = 0;
 
-    if (!prober)
-        return 0;
-    for (question = STAILQ_FIRST(&prober->open); question; question = STAILQ_NEXT(question, next))
-        count++;
-    return count;
+    STAILQ_FOREACH(question, &prober->sent, next)
+    {
+        all += question->asker[0] != '\0';
+        own += strcmp(question->asker, asker) == 0;
+    }
+    TAILQ_FOREACH(turn, &prober->waiting.queue, next)
+    {
+        all += turn->whose[0] != '\0';
+        own += strcmp(turn->whose, asker) == 0;
+    }
+    return asker[0] != '\0' && (all >= PROBERS_WAITING_MAX || own >= PROBERS_PER_ASKER);
 }
 
-enum escrow_err probers_ask(struct probers *probers, const char *instance, enum ipc_probe_type type,
-                            const struct ipc_probe_question *question, prober_answer_fn on_answer,
-                            void *argument, uint64_t *ret_id)
+static struct question *question_new(const struct prober_ask *ask, uint64_t id)
 {
-    struct prober *prober = find_prober(probers, instance);
-    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-    struct question *open;
-    enum escrow_err err;
+    struct question *question = calloc(1, sizeof(*question));
+
+    if (!question)
+        return NULL;
+    question->id = id;
+    question->type = ask->type;
+    question->on_answer = ask->on_answer;
+    question->argument = ask->argument;
+    memcpy(question->asker, ask->asker, strlen(ask->asker) + 1);
+    ipc_put_probe_question(&question->message, ask->type, &ask->question);
+    return question;
+}
+
+enum escrow_err probers_ask(struct probers *probers, const struct prober_ask *ask, uint64_t *ret_id)
+{
+    struct prober *prober = find_prober(probers, ask->instance);
+    struct question *question;
 
     if (!prober || !prober->channel)
         return ESCROW_ERR_UNAVAILABLE;
-    open = malloc(sizeof(*open));
-    if (!open)
+    if (is_busy(prober, ask->asker))
+        return ESCROW_ERR_DENIED;
+    question = question_new(ask, ++probers->last_id);
+    if (!question)
         return ESCROW_ERR_NO_MEMORY;
-    *open = (struct question){.id = ++probers->last_id,
-                              .type = type,
-                              .asked_ms = clock_boot_ms(),
-                              .on_answer = on_answer,
-                              .argument = argument};
-    ipc_put_probe_question(&writer, type, question);
-    err = ipc_channel_send(prober->channel, type, open->id, &writer);
-    if (err) {
-        free(open);
+    *ret_id = question->id;
+    if (prober->sent_count < SENT_MAX) {
+        enum escrow_err err = send_question(prober, question);
+
+        if (err)
+            question_free(question);
         return err;
     }
-    STAILQ_INSERT_TAIL(&prober->open, open, next);
-    *ret_id = open->id;
+    turns_wait(&prober->waiting, &question->turn, question->asker, question);
     return ESCROW_OK;
+}
+
+/* One that waits is gone; of one that was sent, the answer must still come. */
+static void forget(struct prober *prober, uint64_t id)
+{
+    struct question *question = find_question(prober, id);
+    const struct turn *turn;
+
+    if (question)
+        question->on_answer = NULL;
+    TAILQ_FOREACH(turn, &prober->waiting.queue, next)
+    {
+        question = turn->owner;
+        if (question->id == id) {
+            take_out(prober, question);
+            question_free(question);
+            return;
+        }
+    }
 }
 
 void probers_forget(struct probers *probers, uint64_t id)
 {
-    for (size_t i = 0; i < probers->count; i++) {
-        struct question *question = find_question(&probers->items[i], id);
-
-        if (question)
-            question->on_answer = NULL;
-    }
+    for (size_t i = 0; i < probers->count; i++)
+        forget(&probers->items[i], id);
 }
 
 void probers_check(struct probers *probers, int64_t overdue_ms)
@@ -227,7 +325,7 @@ void probers_check(struct probers *probers, int64_t overdue_ms)
 
     for (size_t i = 0; i < probers->count; i++) {
         struct prober *prober = &probers->items[i];
-        const struct question *oldest = STAILQ_FIRST(&prober->open);
+        const struct question *oldest = STAILQ_FIRST(&prober->sent);
         int64_t since_ms = now_ms;
 
         if (!prober->channel)
@@ -268,7 +366,8 @@ static void add_prober(struct probers *probers, const char *instance)
     prober->instance = instance;
     prober->probers = probers;
     prober->lost_ms = clock_boot_ms();
-    STAILQ_INIT(&prober->open);
+    STAILQ_INIT(&prober->sent);
+    turns_init(&prober->waiting);
     probers->count++;
 }
 
@@ -295,10 +394,25 @@ enum escrow_err probers_new(const struct probers_config *config, struct probers 
     return ESCROW_OK;
 }
 
+/* Who asked may be gone already. */
+static void forget_all(struct prober *prober)
+{
+    struct question *question;
+
+    while ((question = next_waiting(prober)) != NULL) {
+        take_out(prober, question);
+        question_free(question);
+    }
+    STAILQ_FOREACH(question, &prober->sent, next)
+    question->on_answer = NULL;
+}
+
 void probers_free(struct probers *probers)
 {
-    for (size_t i = 0; i < probers->count; i++)
+    for (size_t i = 0; i < probers->count; i++) {
+        forget_all(&probers->items[i]);
         drop_channel(&probers->items[i]);
+    }
     free(probers->items);
     free(probers);
 }

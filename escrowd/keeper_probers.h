@@ -40,19 +40,31 @@ CLEANUP_FUNCTION(probers_free_p, struct probers, probers_free)
 /* The channel to the prober of an instance (taken); it replaces an earlier one. */
 void probers_attach(struct probers *probers, const char *instance, int fd);
 
-/* How many questions to this instance are open: a further one waits behind them. */
-size_t probers_open(const struct probers *probers, const char *instance);
+/*
+ * What one prober may have to do for whoever asks, sent or waiting: for one identity, and for all
+ * together. The keeper's own questions ("") are one a target, and count for nobody.
+ */
+#define PROBERS_PER_ASKER 64
+#define PROBERS_WAITING_MAX 1024
+
+struct prober_ask {
+    const char *instance;
+    const char *asker; /* the identity that it is done for; "": the keeper itself. Copied */
+    enum ipc_probe_type type;
+    struct ipc_probe_question question;
+    prober_answer_fn on_answer;
+    void *argument;
+};
 
 /*
- * Asks. *ret_id names the question, for probers_forget. ESCROW_ERR_UNAVAILABLE: there is no prober
- * of this instance now (on_answer is not called).
+ * Asks, when it is the asker's turn (turns.h): a prober has at most two questions at once, so that
+ * nobody's many delay another's one. *ret_id names the question, for probers_forget.
+ * ESCROW_ERR_UNAVAILABLE: there is no prober of this instance now. ESCROW_ERR_DENIED: it has too
+ * much to do for this asker, or in all. on_answer is not called then.
  */
-MUST_CHECK enum escrow_err probers_ask(struct probers *probers, const char *instance,
-                                       enum ipc_probe_type type,
-                                       const struct ipc_probe_question *question,
-                                       prober_answer_fn on_answer, void *argument,
+MUST_CHECK enum escrow_err probers_ask(struct probers *probers, const struct prober_ask *ask,
                                        uint64_t *ret_id);
-/* The answer to this question, if it comes, is nobody's any more. Ids of the past are ignored. */
+/* Not asked any more, or its answer is nobody's. Ids of the past are ignored. */
 void probers_forget(struct probers *probers, uint64_t id);
 
 /* For checks and metrics. */

@@ -129,15 +129,18 @@ static void ask(struct request *request)
         .candidate = release->replica->instance,
         .nonce = request->act->nonce,
         .login = agent_login(request->keeper, release->replica->instance),
+        .asker = request->identity,
         .on_change = on_change,
         .argument = request,
     };
+    enum escrow_err err;
 
     if (release->round)
         round_free(release->round);
     release->round = NULL;
-    if (round_new(&config, &release->round)) {
-        request_fail(request, REASON_INTERNAL);
+    err = round_new(&config, &release->round);
+    if (err) {
+        request_fail(request, err == ESCROW_ERR_DENIED ? REASON_OVERLOADED : REASON_INTERNAL);
         return;
     }
     request->state = REQUEST_ASKING;

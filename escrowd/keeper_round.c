@@ -48,45 +48,57 @@ static void on_session(const struct prober_answer *answer, void *argument)
     round->config.on_change(round, asked->replica, round->config.argument);
 }
 
-static bool is_overloaded(const struct round_config *config, const char *instance)
+/* Whoever cannot be asked is silent; but for want of room for this asker there is no round. */
+static enum escrow_err ask(struct round *round, enum ipc_probe_type type, const char *instance,
+                           prober_answer_fn on_answer, struct asked *asked)
 {
-    return config->most_open && probers_open(config->probers, instance) >= config->most_open;
+    const struct round_config *config = &round->config;
+    struct prober_ask ask = {.instance = instance,
+                             .asker = config->asker,
+                             .type = type,
+                             .question = {.login = config->login},
+                             .on_answer = on_answer,
+                             .argument = asked};
+    enum escrow_err err =
+        target_number(config->policy, instance, &config->target, &ask.question.target);
+
+    if (config->nonce)
+        memcpy(ask.question.nonce, config->nonce, sizeof(ask.question.nonce));
+    return err ? err : probers_ask(config->probers, &ask, &asked->id);
 }
 
-static void ask_state(struct round *round, size_t replica)
+static enum escrow_err ask_state(struct round *round, size_t replica)
 {
     const char *instance = round->config.target.group->replicas[replica].instance;
     struct policy_replica_facts *known = &round->facts.replicas[replica];
     struct asked *asked = &round->states[replica];
-    struct ipc_probe_question question = {0};
+    enum escrow_err err;
 
     memcpy(known->instance, instance, strlen(instance) + 1);
     known->status = POLICY_PENDING;
     *asked = (struct asked){.round = round, .replica = replica};
-    if (is_overloaded(&round->config, instance) ||
-        target_number(round->config.policy, instance, &round->config.target, &question.target) ||
-        probers_ask(round->config.probers, instance, IPC_PROBE_ASK_STATE, &question, on_state,
-                    asked, &asked->id))
+    err = ask(round, IPC_PROBE_ASK_STATE, instance, on_state, asked);
+    if (err)
         known->status = POLICY_SILENT;
+    return err == ESCROW_ERR_DENIED ? err : ESCROW_OK;
 }
 
-static void ask_session(struct round *round)
+static enum escrow_err ask_session(struct round *round)
 {
-    const struct round_config *config = &round->config;
-    struct ipc_probe_question question = {.login = config->login};
+    enum escrow_err err;
 
     round->facts.session = POLICY_SESSION_PENDING;
     round->session = (struct asked){.round = round};
-    memcpy(question.nonce, config->nonce, sizeof(question.nonce));
-    if (target_number(config->policy, config->candidate, &config->target, &question.target) ||
-        probers_ask(config->probers, config->candidate, IPC_PROBE_ASK_SESSION, &question,
-                    on_session, &round->session, &round->session.id))
+    err = ask(round, IPC_PROBE_ASK_SESSION, round->config.candidate, on_session, &round->session);
+    if (err)
         round->facts.session = POLICY_SESSION_MISSING;
+    return err == ESCROW_ERR_DENIED ? err : ESCROW_OK;
 }
 
 enum escrow_err round_new(const struct round_config *config, struct round **ret_round)
 {
-    struct round *round = calloc(1, sizeof(*round));
+    CLEANUP(round_free_p) struct round *round = calloc(1, sizeof(*round));
+    enum escrow_err err = ESCROW_OK;
 
     if (!round)
         return ESCROW_ERR_NO_MEMORY;
@@ -94,12 +106,13 @@ enum escrow_err round_new(const struct round_config *config, struct round **ret_
     round->started_ms = clock_boot_ms();
     round->facts.session = POLICY_SESSION_MISSING;
     round->facts.replica_count = config->target.group->replica_count;
-    for (size_t i = 0; i < round->facts.replica_count; i++)
-        ask_state(round, i);
-    if (config->candidate)
-        ask_session(round);
-    *ret_round = round;
-    return ESCROW_OK;
+    for (size_t i = 0; !err && i < round->facts.replica_count; i++)
+        err = ask_state(round, i);
+    if (!err && config->candidate)
+        err = ask_session(round);
+    if (!err)
+        *ret_round = TAKE(round);
+    return err;
 }
 
 void round_free(struct round *round)

@@ -22,13 +22,15 @@ struct round_config {
     const char *candidate;
     const uint8_t *nonce; /* ACT_NONCE_BYTES; read at the start only, as is login */
     const char *login;
-    /* A replica with so many open questions is silent without being asked; 0: all are asked. */
-    size_t most_open;
+    const char *asker; /* the identity that it is asked for; "": the keeper itself. Copied */
     round_change_fn on_change; /* called from the event loop only */
     void *argument;
 };
 
-/* Asks. Replicas without a prober are silent from the start. */
+/*
+ * Asks. Replicas without a prober are silent from the start. ESCROW_ERR_DENIED: a prober has too
+ * much to do for this asker, or in all. ESCROW_ERR_NO_MEMORY.
+ */
 MUST_CHECK enum escrow_err round_new(const struct round_config *config, struct round **ret_round);
 void round_free(struct round *round);
 CLEANUP_FUNCTION(round_free_p, struct round, round_free)

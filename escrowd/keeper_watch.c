@@ -17,8 +17,6 @@
 
 /* A round that is not complete by then goes without those that are missing. */
 #define ROUND_MS 2000
-/* A prober that has so many before it is hung: more questions would only pile up. */
-#define QUESTIONS_MAX 4
 
 /* SQL Server's numbers, as in policy/rules.c. */
 enum { ROLE_PRIMARY = 1, ROLE_SECONDARY = 2, HEALTH_HEALTHY = 2, SYNCHRONIZED = 2 };
@@ -322,7 +320,7 @@ static void begin_round(struct watched *watched)
         .probers = watched->watch->keeper->probers,
         .policy = watched->watch->keeper->policy,
         .target = watched->target,
-        .most_open = QUESTIONS_MAX,
+        .asker = "",
         .on_change = on_change,
         .argument = watched,
     };

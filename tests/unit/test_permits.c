@@ -204,7 +204,11 @@ static void on_answer(const struct prober_answer *answer, void *argument)
 static void open_probers(struct event_base *base, int fd)
 {
     const struct probers_config config = {.base = base, .policy = policy, .on_overdue = on_overdue};
-    const struct ipc_probe_question question = {.login = "agent"};
+    const struct prober_ask ask = {.instance = "node-a",
+                                   .asker = "",
+                                   .type = asked,
+                                   .question = {.login = "agent"},
+                                   .on_answer = on_answer};
     uint64_t id;
 
     overdue = answers = 0;
@@ -213,8 +217,7 @@ static void open_probers(struct event_base *base, int fd)
     probers_attach(probers, "node-a", fd);
     if (!asked)
         return;
-    assert_int_equal(probers_ask(probers, "node-a", asked, &question, on_answer, NULL, &id),
-                     ESCROW_OK);
+    assert_int_equal(probers_ask(probers, &ask, &id), ESCROW_OK);
     assert_int_equal(id, 1);
 }
 

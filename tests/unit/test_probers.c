@@ -150,7 +150,7 @@ static void answer(struct scene *scene, uint64_t id)
 /* Answers one after the other until this asker's has had its turn; after how many others? */
 static unsigned answer_until(struct scene *scene, const char *asker)
 {
-    struct ipc_header open[2 * AT_ONCE + 1];
+    struct ipc_header open[2 * AT_ONCE + 1] = {0};
     unsigned others = 0;
     size_t count = 0;
 
