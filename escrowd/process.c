@@ -20,6 +20,7 @@
 #define START_LIMIT_MS 120000 /* the keeper may have a long log to read */
 #define STEADY_MS 10000       /* ready for so long: the next pause is short again */
 #define TICK_MS 250
+#define ENDING_MS 1000 /* from the end of its channel to the end of a role */
 
 enum { STATE_STARTING = 1, STATE_READY = 2 };
 
@@ -67,6 +68,19 @@ void process_kill(struct process *process, const char *why)
         return;
     log_error("%s is killed: %s", process->name, why);
     kill(process->pid, SIGKILL); /* not reaped yet, so the number is still its own */
+}
+
+/* A role that ends by itself takes nothing any more either: it may, but not for ever. */
+static void expect_end(struct process *process)
+{
+    if (process->end_by_ms == 0)
+        process->end_by_ms = now_ms() + ENDING_MS;
+}
+
+static void on_unsent(struct process *process)
+{
+    log_warning("%s does not take messages", process->name);
+    expect_end(process);
 }
 
 /* ---- what a role says ---- */
@@ -159,8 +173,8 @@ static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *arg
     (void)channel;
     if (why != IPC_CLOSED_BY_PEER)
         process_kill(process, ipc_closed_text(why));
-    else if (process->end_by_ms == 0) /* it is ending by itself: not for ever */
-        process->end_by_ms = now_ms() + TICK_MS;
+    else
+        expect_end(process);
 }
 
 /* Who may say what to the supervisor. */
@@ -226,7 +240,7 @@ static void send_ping(struct process *process)
     process->is_pinged = true;
     process->since_ms = now_ms();
     if (ipc_channel_send(process->channel, IPC_PING, ++process->ping, NULL) != ESCROW_OK)
-        process_kill(process, "it does not take messages");
+        on_unsent(process);
 }
 
 static void on_timer(evutil_socket_t fd, short events, void *argument)
@@ -343,7 +357,7 @@ void process_shut_down(struct process *process, int64_t limit_ms)
     if (process->config.kind == IPC_PEER_PROBER)
         kill(process->pid, SIGTERM);
     else if (ipc_channel_send(process->channel, IPC_SHUTDOWN, 0, NULL) != ESCROW_OK)
-        process_kill(process, "it does not take messages");
+        on_unsent(process);
 }
 
 bool process_reload(struct process *process, int credentials_fd)
@@ -353,7 +367,7 @@ bool process_reload(struct process *process, int credentials_fd)
     if (process->pid == 0 || snapshot_open(credentials_fd, &fd) != ESCROW_OK)
         return false;
     if (ipc_channel_send_fd(process->channel, IPC_RELOAD, 0, NULL, fd) != ESCROW_OK) {
-        process_kill(process, "it does not take messages");
+        on_unsent(process);
         return false;
     }
     process->reloads++;
