@@ -3,6 +3,7 @@
 
 #include "escrowd/clock.h"
 #include "escrowd/ipc_body.h"
+#include "escrowd/keeper_approve.h"
 #include "escrowd/keeper_state.h"
 #include "libescrow/log.h"
 
@@ -277,6 +278,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     check_front(keeper);
     probers_check(keeper->probers, PROBER_OVERDUE_MS);
     watch_tick(keeper->watch);
+    approve_expire(keeper);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))

@@ -6,6 +6,7 @@
 #include "escrowd/keeper_state.h"
 #include "escrowd/ledger_detail.h"
 #include "libescrow/json.h"
+#include "libescrow/log.h"
 #include "policy/evidence.h"
 
 #include <stdlib.h>
@@ -160,7 +161,7 @@ void approve_start(struct request *request)
         request_refuse(request, reason);
         return;
     }
-    detail = ledger_approve_detail(pending.sequence);
+    detail = ledger_request_detail(pending.sequence);
     names = names_json(&pending);
     if (!detail || !names) {
         request_fail(request, REASON_INTERNAL);
@@ -179,6 +180,45 @@ void approve_finish(struct request *request)
 {
     request_note(request);
     requests_news(request->keeper);
+}
+
+static enum escrow_err record_expired(struct keeper *keeper, const struct store_request *pending)
+{
+    CLEANUP(json_free_p) json_t *detail = ledger_request_detail(pending->sequence);
+    struct audit_record record;
+
+    if (!detail)
+        return ESCROW_ERR_NO_MEMORY;
+    keeper_record(keeper, AUDIT_EXPIRED, &record);
+    record.group = pending->subject.group;
+    record.database = pending->subject.database;
+    record.replica = pending->replica;
+    record.purpose = act_purpose_word(pending->purpose);
+    record.epoch = pending->epoch;
+    record.reason = reason_code(REASON_REQUEST_EXPIRED);
+    record.detail = detail;
+    return keeper_append(keeper, &record, NULL, NULL);
+}
+
+void approve_expire(struct keeper *keeper)
+{
+    struct store_request pending = {0};
+    enum escrow_err err = ESCROW_OK;
+    bool has_ended = false;
+
+    if (keeper_lacks(keeper, KEEPER_NEEDS_LOG))
+        return;
+    while (!err) {
+        err = store_next_expired(keeper->store, clock_wall_ms(), pending.sequence, &pending);
+        if (!err)
+            err = record_expired(keeper, &pending);
+        has_ended |= !err;
+    }
+    if (err != ESCROW_ERR_NOT_FOUND)
+        log_warning("the end of a request for an approval could not be recorded");
+    /* The next tick must find it in the ledger. */
+    if (has_ended)
+        keeper_flush(keeper);
 }
 
 static json_t *time_json(int64_t time_ms)

@@ -28,5 +28,8 @@ void approve_wanted(const struct request *request, struct store_request *ret_wan
 MUST_CHECK enum escrow_err approve_find(const struct request *request,
                                         struct policy_approval *ret_approval);
 
+/* The end of each request whose time is over goes into the log, once. */
+void approve_expire(struct keeper *keeper);
+
 /* A request as GET /v1/status lists it, owned by the caller; NULL without memory or store. */
 json_t *approve_json(const struct keeper *keeper, const struct store_request *pending);

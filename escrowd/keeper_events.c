@@ -72,6 +72,7 @@ static enum log_level level_of(const struct audit_record *record)
     case AUDIT_UNPROVED:
     case AUDIT_ALERT:
     case AUDIT_LOG_TORN:
+    case AUDIT_EXPIRED:
         return LOG_LEVEL_WARNING;
     default:
         return LOG_LEVEL_NOTICE;

@@ -295,6 +295,8 @@ static void record_decision(struct request *request)
         request_fail(request, REASON_INTERNAL);
         return;
     }
+    /* A request that this one takes the place of ends first. */
+    approve_expire(request->keeper);
     request_describe(request, AUDIT_RELEASE, &record, kid);
     record.replica = release->replica->instance;
     record.objects = objects;
@@ -306,6 +308,23 @@ static void record_decision(struct request *request)
     record.order = request->act->release.order[0] ? request->act->release.order : NULL;
     record.detail = detail;
     request_record(request, &record);
+}
+
+/*
+ * Admins are asked for exactly this already, and the log says so: who waits for them asks again and
+ * again, and a record each time would say nothing.
+ */
+static bool is_asked_already(const struct request *request)
+{
+    const struct release *release = request->release;
+    const struct policy_verdict *verdict = &release->verdict;
+    struct store_request wanted, pending = {0};
+
+    approve_wanted(request, &wanted);
+    return store_find_request(request->keeper->store, &wanted, clock_wall_ms(), &pending) ==
+               ESCROW_OK &&
+           pending.epoch == release->ledger.epoch + (verdict->mints_epoch ? 1 : 0) &&
+           pending.rules == policy_rules_to_approve(verdict) && pending.reason == verdict->reason;
 }
 
 /* The policy wants to know more, or to wait: until then, or for the next answer. */
@@ -353,6 +372,8 @@ void release_facts(struct request *request)
         wait_on(request, elapsed_ms);
     else if (release->verdict.outcome == POLICY_ALLOW && release_fresh_for_ms(request) < 0)
         release_ask_again(request);
+    else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && is_asked_already(request))
+        release_finish(request);
     else
         record_decision(request);
 }

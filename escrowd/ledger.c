@@ -195,12 +195,20 @@ static enum escrow_err fold_approve(struct ledger *ledger, const struct audit_re
 {
     struct tpm_name key;
     uint64_t request;
-    enum escrow_err err = ledger_approve_read(record->detail, &request);
+    enum escrow_err err = ledger_request_read(record->detail, &request);
 
     if (err || !record->actor || !identity_is_valid(record->actor) || !record->key ||
         hex_decode(record->key, key.bytes, sizeof(key.bytes)))
         return ESCROW_ERR_MALFORMED;
     return store_approve_request(ledger->store, request, record->actor, &key);
+}
+
+static enum escrow_err fold_expired(struct ledger *ledger, const struct audit_record *record)
+{
+    uint64_t request;
+    enum escrow_err err = ledger_request_read(record->detail, &request);
+
+    return err ? err : store_expire_request(ledger->store, request);
 }
 
 static enum escrow_err fold_release(struct ledger *ledger, const struct audit_record *record)
@@ -285,7 +293,7 @@ static const fold_fn folds[] = {
     [AUDIT_EPOCH] = fold_epoch,     [AUDIT_REFUSAL] = NULL,
     [AUDIT_UNPROVED] = NULL,        [AUDIT_ALERT] = NULL,
     [AUDIT_LOG_TORN] = NULL,        [AUDIT_LOG_BACK] = NULL,
-    [AUDIT_APPROVE] = fold_approve,
+    [AUDIT_APPROVE] = fold_approve, [AUDIT_EXPIRED] = fold_expired,
 };
 
 static enum escrow_err fold_line(struct ledger *ledger, const struct audit_line *line)

@@ -161,12 +161,12 @@ enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_
     return ESCROW_ERR_MALFORMED;
 }
 
-json_t *ledger_approve_detail(uint64_t request)
+json_t *ledger_request_detail(uint64_t request)
 {
     return json_pack("{s:I}", "request", (json_int_t)request);
 }
 
-enum escrow_err ledger_approve_read(const json_t *detail, uint64_t *ret_request)
+enum escrow_err ledger_request_read(const json_t *detail, uint64_t *ret_request)
 {
     struct json_reader reader;
 

@@ -15,7 +15,7 @@
  *   epoch     {"origin": "baseline" | "observed", "hints": {database: hints, ...}}
  *   receipt   {"outcome", "object": hex | null, "sql_error": number, "text"}
  *   order     {"expires_ms": Unix time in ms}
- *   approve   {"request": number}
+ *   approve, expired  {"request": number}
  *   wanted    {"recipient": {"x", "y"}, "rules": [name], "expires_ms": Unix time in ms}
  *   hints     {"recovery_lsn": text | null, "sequence_number": number | null}
  *
@@ -60,8 +60,8 @@ MUST_CHECK enum escrow_err ledger_epoch_read(const json_t *detail, struct ledger
 json_t *ledger_receipt_detail(const struct act_receipt *receipt);
 MUST_CHECK enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome);
 
-json_t *ledger_approve_detail(uint64_t request);
-MUST_CHECK enum escrow_err ledger_approve_read(const json_t *detail, uint64_t *ret_request);
+json_t *ledger_request_detail(uint64_t request);
+MUST_CHECK enum escrow_err ledger_request_read(const json_t *detail, uint64_t *ret_request);
 
 json_t *ledger_order_detail(int64_t expires_ms);
 MUST_CHECK enum escrow_err ledger_order_read(const json_t *detail, int64_t *ret_expires_ms);

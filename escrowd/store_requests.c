@@ -156,6 +156,32 @@ enum escrow_err store_close_requests(struct store *store, const struct act_subje
     return query_run(&query);
 }
 
+enum escrow_err store_expire_request(struct store *store, uint64_t sequence)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "UPDATE requests SET act = NULL WHERE sequence = ?");
+    query_put_number(&query, sequence);
+    return query_run(&query);
+}
+
+enum escrow_err store_next_expired(struct store *store, int64_t now_ms, uint64_t after,
+                                   struct store_request *ret_request)
+{
+    CLEANUP(query_close) struct query query;
+    bool is_found;
+
+    query_open(&query, store,
+               "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1 AND act IS NOT NULL"
+               " AND expires_ms <= ? AND sequence > ? ORDER BY sequence LIMIT 1");
+    query_put_number(&query, (uint64_t)now_ms);
+    query_put_number(&query, after);
+    is_found = query_row(&query);
+    if (is_found)
+        read_request(&query, ret_request);
+    return query_found(&query, is_found);
+}
+
 enum escrow_err store_list_requests(struct store *store, int64_t now_ms,
                                     store_request_fn on_request, void *argument)
 {

@@ -53,6 +53,14 @@ MUST_CHECK enum escrow_err store_request(struct store *store, uint64_t sequence,
 /* A grant for the secret answers all requests for it. */
 MUST_CHECK enum escrow_err store_close_requests(struct store *store,
                                                 const struct act_subject *subject);
+/* Its time is over, and that is on record: its act is not kept any more. */
+MUST_CHECK enum escrow_err store_expire_request(struct store *store, uint64_t sequence);
+/*
+ * The oldest open one after this sequence whose time is over, and whose end is not on record yet.
+ * ESCROW_ERR_NOT_FOUND.
+ */
+MUST_CHECK enum escrow_err store_next_expired(struct store *store, int64_t now_ms, uint64_t after,
+                                              struct store_request *ret_request);
 typedef enum escrow_err (*store_request_fn)(const struct store_request *request, void *argument);
 /* The open ones that have not expired, oldest first, at most 100. */
 MUST_CHECK enum escrow_err store_list_requests(struct store *store, int64_t now_ms,

@@ -36,6 +36,7 @@ enum audit_event {
     AUDIT_LOG_TORN,   /* an incomplete last line was cut at start: detail.bytes */
     AUDIT_LOG_BACK,   /* the log can be written again: detail.error */
     AUDIT_APPROVE,    /* an admin approved a request: act, detail.request */
+    AUDIT_EXPIRED,    /* a request's time was over before enough had: detail.request */
     AUDIT_EVENT_COUNT,
 };
 

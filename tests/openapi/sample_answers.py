@@ -227,6 +227,7 @@ def records():
     yield record("unproved", reason="key_unknown", detail={"count": 4})
     yield record("log_torn", detail={"segment": "00000001.jsonl", "bytes": 17})
     yield record("approve", act=signed["approve"], replica="SQL1", detail={"request": 9}, **who)
+    yield record("expired", reason="request_expired", replica="SQL1", detail={"request": 9}, **who)
     yield record(
         "release",
         act=signed["release"],

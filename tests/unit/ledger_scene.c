@@ -228,7 +228,7 @@ void scene_ask_admins(struct ledger_scene *scene, uint64_t epoch, const char *re
 void scene_approve(struct ledger_scene *scene, uint64_t request, const char *identity,
                    EVP_PKEY *key)
 {
-    CLEANUP(json_free_p) json_t *detail = ledger_approve_detail(request);
+    CLEANUP(json_free_p) json_t *detail = ledger_request_detail(request);
     const struct tpm_name name = fixture_name(key);
     char hex[TPM_NAME_HEX + 1];
 

@@ -350,6 +350,31 @@ static void test_expired(void **state)
     later = (struct asked){asked.recipient, asked.object, number_of(&fx->reply)};
     assert_int_not_equal(later.number, asked.number);
     assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
+    fx_wait_count(fx, "expired", "request_expired", 2);
+    fx_kill(fx);
+    fx_run(fx);
+    assert_string_equal(member(fx, later.number, "state"), "expired");
+    assert_string_equal(member(fx, later.number, "act"), "-");
+    assert_int_equal(fx_count(fx, "expired", NULL), 2);
+}
+
+/* Who waits asks again and again: the log has one record of it, and one of each change. */
+static void test_asked_again(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    unsigned releases = fx_count(fx, "release", NULL);
+
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(again(fx, &asked), REASON_NONE);
+        assert_int_equal(number_of(&fx->reply), asked.number);
+    }
+    assert_int_equal(fx_count(fx, "release", NULL), releases);
+    fx->replicas[2].state.role = 1;
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    assert_int_equal(fx_count(fx, "release", NULL), releases + 1);
+    assert_int_equal(fx_count(fx, "release", "rival_primary"), 1);
 }
 
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
@@ -367,6 +392,7 @@ int main(void)
         READY(test_roster_changed_since),
         READY(test_keeper_killed),
         READY(test_waiting),
+        READY(test_asked_again),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
     };
 
