@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define ESCROWDS_MAX 8
 #define INSTANCES_MAX 32
 #define DATABASES_MAX 32
 #define HOOKS_MAX 8
@@ -55,7 +54,7 @@ static const struct config_schema hook_schema = CONFIG_SCHEMA(struct agent_hook,
 static const struct config_field agent_fields[] = {
     {"escrowds",
      CONFIG_MAPPING_LIST(struct agent_config, escrowds, escrowd_count, &rpc_server_schema, 1,
-                         ESCROWDS_MAX),
+                         AGENT_ESCROWDS_MAX),
      .is_required = true},
     {"authority_file", CONFIG_PATH(struct agent_config, authority_file), .is_required = true},
     {"state_file", CONFIG_PATH(struct agent_config, state_file),

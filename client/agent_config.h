@@ -10,6 +10,8 @@
  * never a secret.
  */
 
+#define AGENT_ESCROWDS_MAX 8
+
 /* An instance of SQL Server, and the identity that acts for it. */
 struct agent_instance {
     const char *name; /* as the escrow's policy and roster call it */

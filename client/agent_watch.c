@@ -390,6 +390,8 @@ void agent_watch_on_opens(struct agent_watch *watch, const struct ipc_probe_open
 
 void agent_watch_on_notify(struct agent_watch *watch)
 {
+    if (watch->worker)
+        agent_worker_look(watch->worker);
     agent_state_on_notify(&watch->state, now_ms());
     advance(watch);
 }

@@ -211,6 +211,15 @@ void agent_worker_go(struct agent_worker *worker)
         agent_child_signal(worker->child, SIGKILL);
 }
 
+void agent_worker_look(struct agent_worker *worker)
+{
+    /* One that does not hear it looks by itself in a while. */
+    if (worker->part == WORKER_PART_APPROVAL && !worker->is_closed &&
+        ipc_channel_send(worker->channel, WORKER_MESSAGE_LOOK, 0, NULL))
+        log_debug("%s/%s: the worker was not told to look", worker->config.instance,
+                  worker->config.database);
+}
+
 void agent_worker_free(struct agent_worker *worker)
 {
     if (!worker)

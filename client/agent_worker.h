@@ -35,5 +35,7 @@ MUST_CHECK enum escrow_err agent_worker_start(const struct agent_worker_config *
                                               struct agent_worker **ret_worker);
 /* Its attempt begins; once. One that cannot be told is killed, which on_end tells. */
 void agent_worker_go(struct agent_worker *worker);
+/* One that waits for escrowd's admins looks now what they have decided; others go on as they do. */
+void agent_worker_look(struct agent_worker *worker);
 /* Kills it without calling on_end. NULL is allowed. */
 void agent_worker_free(struct agent_worker *worker);

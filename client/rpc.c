@@ -6,6 +6,7 @@
 
 #include <curl/curl.h>
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct rpc {
     struct curl_slist *post_headers;
     char address[ADDRESS_MAX + 3]; /* of the URL: an IPv6 address in brackets */
     uint16_t port;
+    int interrupt_fd;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -39,7 +41,7 @@ static void received_deinit(struct received *received)
 static CURLcode on_context(CURL *curl, void *context, void *argument)
 {
     (void)curl;
-    return tls_apply(argument, context) == ESCROW_OK ? CURLE_OK : CURLE_ABORTED_BY_CALLBACK;
+    return tls_apply(argument, context) == ESCROW_OK ? CURLE_OK : CURLE_FAILED_INIT;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *argument)
@@ -58,6 +60,20 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *argument)
     received->len += len;
     received->bytes[received->len] = '\0';
     return len;
+}
+
+/* libcurl calls it about once a second while it waits. */
+static int on_progress(void *argument, curl_off_t all_down, curl_off_t down, curl_off_t all_up,
+                       curl_off_t up)
+{
+    const struct rpc *rpc = argument;
+    struct pollfd interrupt = {.fd = rpc->interrupt_fd, .events = POLLIN};
+
+    (void)all_down;
+    (void)down;
+    (void)all_up;
+    (void)up;
+    return poll(&interrupt, 1, 0) > 0;
 }
 
 /* Host names are not what a server is known by: tls_apply has set the check of its identity. */
@@ -99,6 +115,9 @@ static bool set_http(struct rpc *rpc)
            curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, rpc->error) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_XFERINFODATA, rpc) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
 }
 
@@ -114,6 +133,7 @@ enum escrow_err rpc_new(const char *address, uint16_t port, struct tls *tls, str
         curl_global_cleanup();
         return ESCROW_ERR_NO_MEMORY;
     }
+    rpc->interrupt_fd = -1;
     rpc->port = port;
     rpc->tls = tls;
     if (!is_host(address)) {
@@ -139,6 +159,11 @@ void rpc_free(struct rpc *rpc)
     curl_global_cleanup();
 }
 
+void rpc_interrupt_by(struct rpc *rpc, int fd)
+{
+    rpc->interrupt_fd = fd;
+}
+
 void rpc_reply_deinit(struct rpc_reply *reply)
 {
     free(reply->body);
@@ -149,6 +174,7 @@ static enum escrow_err from_curl(CURLcode code)
 {
     switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_ABORTED_BY_CALLBACK:
         return ESCROW_ERR_TIMEOUT;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:

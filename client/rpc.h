@@ -28,6 +28,12 @@ MUST_CHECK enum escrow_err rpc_new(const char *address, uint16_t port, struct tl
 void rpc_free(struct rpc *rpc);
 CLEANUP_FUNCTION(rpc_free_p, struct rpc, rpc_free)
 
+/*
+ * Whoever has something to say by this descriptor ends a request that waits for its reply, within a
+ * second and with ESCROW_ERR_TIMEOUT; -1, as at first: nobody does. Borrowed, not read.
+ */
+void rpc_interrupt_by(struct rpc *rpc, int fd);
+
 /* An HTTP reply. reason, request and detail are those of a problem document (status not 200). */
 struct rpc_reply {
     unsigned status;

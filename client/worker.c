@@ -20,11 +20,16 @@
 #define READY_CONNECT_MS 1000
 /* The parent ends one that has waited too long; this is for a parent that does not. */
 #define READY_GRACE_MS 2000
+/* One round of questions for what the admins have decided, shared by those that are asked. */
+#define AWAIT_S 20
+/* Between two rounds, if an escrowd answers at once. */
+#define AWAIT_PAUSE_MS 1000
 
 struct attempt {
     struct worker_run run;
     struct worker_sql sql;
-    struct worker_escrow escrow; /* of one escrowd at a time */
+    struct worker_escrow escrows[AGENT_ESCROWDS_MAX]; /* as the configuration's */
+    size_t first;                                     /* that is asked first */
     struct worker_identity identity;
     struct worker_tried tried;
     EVP_PKEY *recipient; /* kept while admins decide about it; NULL: the next is a new one */
@@ -114,60 +119,12 @@ static enum escrow_err use_grant(struct attempt *attempt, struct worker_escrow *
     return err;
 }
 
-/* The attempt's own time begins, or the admins' time, in which it lives on. */
-static enum escrow_err set_time(struct worker_run *run, int64_t ms)
-{
-    worker_run_limit(run, ms);
-    return worker_run_alarm(ms + READY_GRACE_MS);
-}
-
-/*
- * Waits until the admins have approved what was asked for, or cannot any more, or the master key
- * opens without them. The key that it is to be wrapped to stays in this process.
- */
-static enum escrow_err await_admins(struct attempt *attempt, uint64_t number)
-{
-    struct worker_run *run = &attempt->run;
-    const struct worker_result kept = run->result;
-    bool opens = false;
-    enum escrow_err err = set_time(run, WORKER_APPROVAL_MS);
-
-    worker_run_begin(run, WORKER_PART_APPROVAL);
-    log_notice("%s/%s: waits for an approval: request %llu (%s); an admin runs: escrowctl approve "
-               "%llu",
-               run->task->instance->name, run->task->database, (unsigned long long)number,
-               reason_code(kept.reason), (unsigned long long)number);
-    if (!err)
-        err = worker_escrow_await(&attempt->escrow, number);
-    /* What needed admins may be over: asked again, it is the same request, or none is needed. */
-    if (err == ESCROW_ERR_TIMEOUT)
-        err = worker_sql_opens(&attempt->sql, &opens);
-    if (!err && opens) {
-        worker_run_fail(run, WORKER_ALREADY_OPEN, "%s", "");
-        return ESCROW_ERR_DENIED;
-    }
-    worker_run_begin(run, WORKER_PART_CHALLENGE);
-    run->result.outcome = kept.outcome;
-    if (!err)
-        err = set_time(run, run->task->config->worker_deadline_ms);
-    return err;
-}
-
-/* Whoever else could help without an admin has been asked. */
-static bool is_last(const struct attempt *attempt)
-{
-    const struct agent_config *config = attempt->run.task->config;
-
-    return attempt->escrow.config == &config->escrowds[config->escrowd_count - 1];
-}
-
 /*
  * One challenge and one release. ESCROW_ERR_NOT_FOUND: to be asked again, because the database
- * refused what was granted, or admins have approved it.
+ * refused what was granted.
  */
-static enum escrow_err ask(struct attempt *attempt)
+static enum escrow_err ask(struct attempt *attempt, struct worker_escrow *escrow)
 {
-    struct worker_escrow *escrow = &attempt->escrow;
     CLEANUP(answer_free_p) struct answer *challenge = NULL;
     CLEANUP(answer_free_p) struct answer *grant = NULL;
     struct worker_choice choice;
@@ -194,9 +151,6 @@ static enum escrow_err ask(struct attempt *attempt)
     if (!attempt->recipient)
         return ESCROW_ERR_CRYPTO;
     err = worker_escrow_release(escrow, challenge, &choice, attempt->recipient, &grant);
-    if (err && attempt->run.result.outcome == WORKER_NEEDS_APPROVAL && is_last(attempt) &&
-        await_admins(attempt, escrow->session.problem.request) == ESCROW_OK)
-        return ESCROW_ERR_NOT_FOUND;
     if (err)
         return err;
     err = use_grant(attempt, escrow, grant, attempt->recipient);
@@ -206,40 +160,148 @@ static enum escrow_err ask(struct attempt *attempt)
     return err;
 }
 
-/* All that one escrowd has. */
-static enum escrow_err ask_escrowd(struct attempt *attempt, const struct rpc_server *config)
+/* What its admins are asked for now; an escrowd that is away still knows what they were. */
+static void note_request(struct worker_escrow *escrow, const struct worker_result *result)
 {
+    if (result->outcome == WORKER_NEEDS_APPROVAL)
+        escrow->request = escrow->session.problem.request;
+    else if (result->outcome != WORKER_UNAVAILABLE)
+        escrow->request = 0;
+}
+
+/* All that one escrowd has. */
+static enum escrow_err ask_escrowd(struct attempt *attempt, size_t index)
+{
+    struct worker_escrow *escrow = &attempt->escrows[index];
     enum escrow_err err = ESCROW_OK;
 
-    if (attempt->escrow.config != config)
-        err = worker_escrow_init(&attempt->escrow, &attempt->run, &attempt->identity, config);
-    if (!err)
+    if (!escrow->config)
+        err = worker_escrow_init(escrow, &attempt->run, &attempt->identity,
+                                 &attempt->run.task->config->escrowds[index]);
+    if (err)
+        worker_escrow_deinit(escrow);
+    else
         do
-            err = ask(attempt);
+            err = ask(attempt, escrow);
         while (err == ESCROW_ERR_NOT_FOUND);
-    worker_escrow_deinit(&attempt->escrow);
-    key_free_p(&attempt->recipient);
+    if (err)
+        note_request(escrow, &attempt->run.result);
     return err;
 }
 
-/* One escrowd after the other, until one helped; the result is the failure that tells most. */
-static void ask_all(struct attempt *attempt)
+/*
+ * One escrowd after the other, until one helped or none can: true. Else the result is the failure
+ * that tells most.
+ */
+static bool ask_all(struct attempt *attempt)
 {
-    const struct agent_config *config = attempt->run.task->config;
+    const struct worker_task *task = attempt->run.task;
     struct worker_result *result = &attempt->run.result, told = {0};
+    size_t count = task->config->escrowd_count;
+    /* Who waits for admins asks often, and says it once. */
+    enum log_level level = attempt->run.wait_by_ms ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING;
 
-    for (size_t i = 0; i < config->escrowd_count; i++) {
-        if (ask_escrowd(attempt, &config->escrowds[i]) == ESCROW_OK ||
-            worker_weight(result->outcome) == 0)
-            return;
-        if (config->escrowd_count > 1)
-            log_warning("%s/%s: %s", attempt->run.task->instance->name, attempt->run.task->database,
-                        result->text);
+    for (size_t i = 0; i < count; i++) {
+        size_t index = (attempt->first + i) % count;
+
+        attempt->escrows[index].left = count - i;
+        if (ask_escrowd(attempt, index) == ESCROW_OK || worker_weight(result->outcome) == 0)
+            return true;
+        if (count > 1)
+            log_write(level, "%s/%s: %s", task->instance->name, task->database, result->text);
         if (worker_weight(result->outcome) > worker_weight(told.outcome))
             told = *result;
     }
     memcpy(told.took_us, result->took_us, sizeof(told.took_us));
     *result = told;
+    return false;
+}
+
+static void tell_admins(struct attempt *attempt, struct worker_escrow *escrow)
+{
+    const struct worker_task *task = attempt->run.task;
+
+    if (escrow->told_request == escrow->request)
+        return;
+    escrow->told_request = escrow->request;
+    log_notice("%s/%s: waits for an approval: request %llu (%s); an admin runs: escrowctl approve "
+               "%llu --escrowd %s",
+               task->instance->name, task->database, (unsigned long long)escrow->request,
+               reason_code(attempt->run.result.reason), (unsigned long long)escrow->request,
+               task->config->escrowds[escrow - attempt->escrows].address);
+}
+
+/* How many have a request that waits for their admins. */
+static unsigned count_requests(struct attempt *attempt)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < AGENT_ESCROWDS_MAX; i++) {
+        if (attempt->escrows[i].request == 0)
+            continue;
+        tell_admins(attempt, &attempt->escrows[i]);
+        count++;
+    }
+    return count;
+}
+
+/*
+ * Asks each escrowd with a request in turn what its admins have decided. ESCROW_OK: to be asked for
+ * the release now; ESCROW_ERR_TIMEOUT: nothing new; ESCROW_ERR_NOT_FOUND: no request is left.
+ * Everything else: the parent is gone.
+ */
+static enum escrow_err await_round(struct attempt *attempt, unsigned count)
+{
+    int wait_s = AWAIT_S / (int)count;
+    enum escrow_err err = ESCROW_OK;
+
+    for (size_t i = 0; i < AGENT_ESCROWDS_MAX; i++) {
+        struct worker_escrow *escrow = &attempt->escrows[i];
+        int held_ms = 0;
+
+        if (escrow->request == 0)
+            continue;
+        err =
+            escrow->config ? worker_escrow_await(escrow, (unsigned)wait_s) : ESCROW_ERR_UNAVAILABLE;
+        if (!err) {
+            attempt->first = i;
+            return ESCROW_OK;
+        }
+        if (err != ESCROW_ERR_TIMEOUT && err != ESCROW_ERR_NOT_FOUND)
+            held_ms = wait_s * 1000;
+        err = worker_run_pause(&attempt->run, held_ms);
+        if (err != ESCROW_ERR_TIMEOUT)
+            return err;
+    }
+    return count_requests(attempt) > 0 ? ESCROW_ERR_TIMEOUT : ESCROW_ERR_NOT_FOUND;
+}
+
+/*
+ * Waits until the escrowds are to be asked again: the admins of one have approved, the parent says
+ * so, or a round is over, because what needed admins may be so too. False: there is nothing to wait
+ * for, or the master key opens by itself; the result says so. The key that the password is to be
+ * wrapped to stays in this process.
+ */
+static bool await_admins(struct attempt *attempt)
+{
+    struct worker_run *run = &attempt->run;
+    unsigned count = count_requests(attempt);
+    bool is_first = run->wait_by_ms == 0, opens = false;
+    enum escrow_err err = ESCROW_ERR_TIMEOUT;
+
+    if (count == 0 || worker_run_wait_begin(run))
+        return false;
+    if (!is_first)
+        err = worker_run_pause(run, AWAIT_PAUSE_MS);
+    if (err == ESCROW_ERR_TIMEOUT)
+        err = await_round(attempt, count);
+    if (err == ESCROW_ERR_TIMEOUT)
+        err = worker_sql_opens(&attempt->sql, &opens);
+    if (!err && opens) {
+        worker_run_fail(run, WORKER_ALREADY_OPEN, "%s", "");
+        return false;
+    }
+    return !err && worker_run_wait_end(run) == ESCROW_OK;
 }
 
 /* Connected to the escrowd that is asked first; without that, it is connected to when needed. */
@@ -249,9 +311,10 @@ static void get_ready(struct attempt *attempt)
     const struct worker_task *task = run->task;
 
     worker_run_limit(run, READY_CONNECT_MS);
-    if (worker_escrow_init(&attempt->escrow, run, &attempt->identity, &task->config->escrowds[0])) {
+    if (worker_escrow_init(&attempt->escrows[0], run, &attempt->identity,
+                           &task->config->escrowds[0])) {
         log_info("%s/%s: not ready: %s", task->instance->name, task->database, run->result.text);
-        worker_escrow_deinit(&attempt->escrow);
+        worker_escrow_deinit(&attempt->escrows[0]);
     } else {
         log_info("%s/%s: ready, and waits until it is needed", task->instance->name,
                  task->database);
@@ -293,7 +356,9 @@ static void attempt_once(struct attempt *attempt)
         run->result.outcome = WORKER_ALREADY_OPEN;
         return;
     }
-    ask_all(attempt);
+    while (!ask_all(attempt) && await_admins(attempt))
+        continue;
+    key_free_p(&attempt->recipient);
     worker_run_end(run);
 }
 
@@ -342,7 +407,8 @@ enum escrow_err worker_attempt(const struct worker_task *task)
                         escrow_err_name(err));
     else
         attempt_once(&attempt);
-    worker_escrow_deinit(&attempt.escrow);
+    for (size_t i = 0; i < AGENT_ESCROWDS_MAX; i++)
+        worker_escrow_deinit(&attempt.escrows[i]);
     worker_sql_deinit(&attempt.sql);
     worker_identity_deinit(&attempt.identity);
     /* A part that failed without a word of its own had no memory or no randomness. */

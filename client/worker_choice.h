@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "client/agent_config.h"
 #include "client/worker_result.h"
 #include "libescrow/answer.h"
 
@@ -10,8 +11,8 @@
  * never asked for again, and older ones only after the active one was refused.
  */
 
-/* What eight escrowds can offer: beyond that nothing is asked for. */
-#define WORKER_TRIED_MAX (8 * ACT_OBJECTS_MAX)
+/* What all escrowds can offer: beyond that nothing is asked for. */
+#define WORKER_TRIED_MAX (AGENT_ESCROWDS_MAX * ACT_OBJECTS_MAX)
 
 /* The objects whose passwords the database has refused, from whichever escrowd. */
 struct worker_tried {

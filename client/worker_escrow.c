@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AWAIT_S 20        /* of one question for what the admins have decided */
+#define AWAIT_GRACE_S 10  /* of an answer, beyond what it is asked to be held back for */
 #define HTTP_ACCEPTED 202 /* escrowd's admins must approve */
 
 enum escrow_err worker_identity_init(struct worker_identity *identity, struct worker_run *run)
@@ -73,10 +73,9 @@ static enum escrow_err fail(struct worker_escrow *escrow, enum escrow_err err)
 /* Every request has its share of what is left: one escrowd that hangs leaves time for the next. */
 static void set_patience(struct worker_escrow *escrow)
 {
-    const struct agent_config *config = escrow->run->task->config;
-    size_t left = config->escrowd_count - (size_t)(escrow->config - config->escrowds);
+    int64_t left = escrow->left > 0 ? (int64_t)escrow->left : 1;
 
-    escrow->session.timeout_ms = worker_run_left_ms(escrow->run) / (int64_t)left + 1;
+    escrow->session.timeout_ms = worker_run_left_ms(escrow->run) / left + 1;
 }
 
 /* In place of the one before. */
@@ -116,7 +115,10 @@ enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_r
     *escrow = (struct worker_escrow){.run = run,
                                      .config = config,
                                      .identity = identity,
-                                     .session = {.act_key = identity->act_key}};
+                                     .session = {.act_key = identity->act_key},
+                                     .left = escrow->left,
+                                     .request = escrow->request,
+                                     .told_request = escrow->told_request};
     worker_run_begin(run, WORKER_PART_CHALLENGE);
     err = rpc_server_tls(config, run->task->instance->certificate_file,
                          run->task->instance->key_file, &escrow->tls);
@@ -257,27 +259,50 @@ enum escrow_err worker_escrow_release(struct worker_escrow *escrow, const struct
     return ESCROW_OK;
 }
 
-enum escrow_err worker_escrow_await(struct worker_escrow *escrow, uint64_t request)
+/* Whether the request can still be approved; fails with the words for it if not. */
+static enum escrow_err judge_state(struct worker_escrow *escrow, const char *state)
+{
+    bool is_expired = strcmp(state, "expired") == 0;
+
+    if (strcmp(state, "approved") == 0)
+        return ESCROW_OK;
+    if (strcmp(state, "pending") == 0)
+        return ESCROW_ERR_TIMEOUT;
+    worker_run_fail(escrow->run, WORKER_NEEDS_APPROVAL, "escrowd %s: request %llu %s",
+                    escrow->config->address, (unsigned long long)escrow->request,
+                    is_expired ? "has expired: not enough admins have approved it in its time"
+                               : "is closed: something else was asked for or granted since");
+    escrow->run->result.reason = is_expired ? REASON_REQUEST_EXPIRED : REASON_REQUEST_UNKNOWN;
+    escrow->request = 0;
+    return ESCROW_ERR_NOT_FOUND;
+}
+
+enum escrow_err worker_escrow_await(struct worker_escrow *escrow, unsigned wait_s)
 {
     CLEANUP(cleanup_free) char *body = NULL;
     CLEANUP(json_free_p) json_t *document = NULL;
-    const char *state;
+    const char *state = "";
     char path[96];
     size_t len = 0;
     enum escrow_err err;
 
-    snprintf(path, sizeof(path), "/v1/requests?number=%llu&wait=%d", (unsigned long long)request,
-             AWAIT_S);
-    escrow->session.timeout_ms = AWAIT_S * 1500;
+    snprintf(path, sizeof(path), "/v1/requests?number=%llu&wait=%u",
+             (unsigned long long)escrow->request, wait_s);
+    escrow->session.timeout_ms = ((int64_t)wait_s + AWAIT_GRACE_S) * 1000;
+    rpc_interrupt_by(escrow->session.rpc, escrow->run->task->channel_fd);
     err = rpc_session_get(&escrow->session, path, &body, &len);
+    rpc_interrupt_by(escrow->session.rpc, -1);
     if (!err)
         err = json_parse(body, len, RPC_BODY_MAX, &document);
-    if (err)
+    if (!err) {
+        state = json_string_value(json_object_get(document, "state"));
+        err = state ? ESCROW_OK : ESCROW_ERR_MALFORMED;
+    }
+    if (err == ESCROW_ERR_NOT_FOUND)
+        state = "closed";
+    else if (err)
         return err;
-    state = json_string_value(json_object_get(document, "state"));
-    if (state && strcmp(state, "approved") == 0)
-        return ESCROW_OK;
-    return state && strcmp(state, "pending") == 0 ? ESCROW_ERR_TIMEOUT : ESCROW_ERR_DENIED;
+    return judge_state(escrow, state);
 }
 
 /* What may stand in an act: bounded, printable ASCII. */

@@ -29,11 +29,14 @@ struct worker_escrow {
     struct tls *tls;
     struct roster *roster;
     struct rpc_session session;
+    size_t left;           /* how many share what is left of the time, this one counted; 0: alone */
+    uint64_t request;      /* that waits for admins there; 0: none */
+    uint64_t told_request; /* the last that was told of */
 };
 
 /*
- * Connects and fetches the roster. identity must outlive it. What went wrong is in the run's
- * result, for this function and all below. Deinit also after a failure.
+ * Connects and fetches the roster; the last three members stay. identity must outlive it. What went
+ * wrong is in the run's result, for this function and all below. Deinit also after a failure.
  */
 MUST_CHECK enum escrow_err worker_escrow_init(struct worker_escrow *escrow, struct worker_run *run,
                                               const struct worker_identity *identity,
@@ -57,10 +60,11 @@ MUST_CHECK enum escrow_err worker_escrow_release(struct worker_escrow *escrow,
                                                  EVP_PKEY *recipient, struct answer **ret_grant);
 
 /*
- * Waits a while for the admins to approve a request. ESCROW_OK: they have; ESCROW_ERR_TIMEOUT: not
- * yet; everything else: they will not.
+ * Waits so long for the admins to approve the request. ESCROW_OK: they have. ESCROW_ERR_TIMEOUT:
+ * not yet, or the parent has something to say. ESCROW_ERR_NOT_FOUND: they cannot any more: there is
+ * no request now, and the result says why. Everything else: this escrowd does not say.
  */
-MUST_CHECK enum escrow_err worker_escrow_await(struct worker_escrow *escrow, uint64_t request);
+MUST_CHECK enum escrow_err worker_escrow_await(struct worker_escrow *escrow, unsigned wait_s);
 
 /* How a grant ended. */
 struct worker_receipt {

@@ -10,14 +10,16 @@
 /*
  * What a worker tells the agent's parent about its one attempt: which part it is at, and in the end
  * how it ended, whose word that was, and how long each part took. It is all that ever goes from a
- * worker to the parent, and holds no secret: there is no field that could. The parent has one word
- * for the worker: go. Before it the worker connects and waits, and asks for nothing.
+ * worker to the parent, and holds no secret: there is no field that could. The parent has two words
+ * for the worker: go, before which it connects and waits and asks for nothing; and, while it waits
+ * for admins, look.
  */
 
 enum worker_message {
     WORKER_MESSAGE_PART = 0x300, /* the part that begins: one byte */
     WORKER_MESSAGE_RESULT,       /* struct worker_result, once, at the end */
     WORKER_MESSAGE_GO,           /* to the worker, once: empty */
+    WORKER_MESSAGE_LOOK,         /* to one that waits for admins: look now; empty */
 };
 
 /* How long a worker may wait for its go. */

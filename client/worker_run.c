@@ -11,6 +11,8 @@
 
 /* The end of a worker's life belongs to its report: what waits must give up before. */
 #define RESERVE_MS 500
+/* Of the alarm, behind what ends by itself. */
+#define ALARM_GRACE_MS 2000
 
 static int64_t now_us(void)
 {
@@ -61,6 +63,45 @@ enum escrow_err worker_run_await_go(struct worker_run *run, int timeout_ms)
     worker_run_init(run, run->task);
     run->has_begun = true;
     return ESCROW_OK;
+}
+
+/* The attempt's own time begins, or the admins', in which it lives on. */
+static enum escrow_err set_time(struct worker_run *run, int64_t ms)
+{
+    worker_run_limit(run, ms);
+    return worker_run_alarm(ms + ALARM_GRACE_MS);
+}
+
+enum escrow_err worker_run_wait_begin(struct worker_run *run)
+{
+    int64_t now_ms = now_us() / 1000;
+
+    if (run->wait_by_ms == 0)
+        run->wait_by_ms = now_ms + WORKER_APPROVAL_MS;
+    if (now_ms >= run->wait_by_ms)
+        return ESCROW_ERR_TIMEOUT;
+    worker_run_begin(run, WORKER_PART_APPROVAL);
+    return set_time(run, run->wait_by_ms - now_ms);
+}
+
+enum escrow_err worker_run_wait_end(struct worker_run *run)
+{
+    worker_run_begin(run, WORKER_PART_CHALLENGE);
+    return set_time(run, run->task->config->worker_deadline_ms);
+}
+
+enum escrow_err worker_run_pause(const struct worker_run *run, int timeout_ms)
+{
+    CLEANUP(ipc_buffer_free_p) struct ipc_buffer *buffer = ipc_buffer_new();
+    struct ipc_message message;
+    enum escrow_err err;
+
+    if (!buffer)
+        return ESCROW_ERR_NO_MEMORY;
+    err = ipc_receive(run->task->channel_fd, buffer, timeout_ms, &message);
+    if (!err && (message.type != WORKER_MESSAGE_LOOK || message.len != 0))
+        err = ESCROW_ERR_MALFORMED;
+    return err;
 }
 
 void worker_run_end(struct worker_run *run)

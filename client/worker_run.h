@@ -22,6 +22,7 @@ struct worker_run {
     enum worker_part part;
     int64_t part_since_us;
     int64_t deadline_ms; /* of everything but the report, CLOCK_BOOTTIME */
+    int64_t wait_by_ms;  /* for admins, CLOCK_BOOTTIME; 0: it has not waited for them yet */
     bool has_begun;      /* the parent has said go */
 };
 
@@ -35,6 +36,18 @@ void worker_run_init(struct worker_run *run, const struct worker_task *task);
  * something else), ESCROW_ERR_SYSTEM.
  */
 MUST_CHECK enum escrow_err worker_run_await_go(struct worker_run *run, int timeout_ms);
+
+/*
+ * The attempt waits for admins from now on, or goes on with its own time. However often it waits,
+ * all that ends WORKER_APPROVAL_MS after it first did: ESCROW_ERR_TIMEOUT. ESCROW_ERR_SYSTEM.
+ */
+MUST_CHECK enum escrow_err worker_run_wait_begin(struct worker_run *run);
+MUST_CHECK enum escrow_err worker_run_wait_end(struct worker_run *run);
+/*
+ * Lets so much time pass. ESCROW_OK: the parent asks to look now; ESCROW_ERR_TIMEOUT: it has not;
+ * everything else: it is gone, or not itself.
+ */
+MUST_CHECK enum escrow_err worker_run_pause(const struct worker_run *run, int timeout_ms);
 
 /* SIGALRM ends the process after so long. ESCROW_ERR_SYSTEM. */
 MUST_CHECK enum escrow_err worker_run_alarm(int64_t ms);

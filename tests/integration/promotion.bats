@@ -125,10 +125,39 @@ boss() {
     wait_log agent-sql2 'waits for an approval: request [0-9]* .rival_primary.'
     run -0 reasons
     refute_output --partial allow
-    # The liar stops: the agent, which does not give up, is served.
+    # The liar stops: the agent, which does not give up, is served. It would ask again after 20 s.
     sim set SQL3.role ''
     "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql2/notify"
-    sim wait opens SQL2 --timeout 60000
+    sim wait opens SQL2 --timeout 12000
+    # It asked more than once, and the log has the request once.
+    run -0 reasons
+    assert_equal "$(grep -c needs_approval <<<"$output")" 1
+}
+
+@test "admins approve at the escrowd that knows the request, whichever else is away" {
+    local number
+    CHAIN_ADMINS=boss CHAIN_AWAY=9 begin 3
+    chain_person boss
+    CHAIN_AWAY=9 chain_agent sql1
+    sim dmk drop-service-key
+    wait_log agent-sql1 'waits for an approval: request [0-9]* .restart.; an admin runs: escrowctl approve [0-9]* --escrowd 127.0.0.1'
+    number=$(ctl --output json pending | jq -r '.requests[0].request')
+    run -0 ctl approve "$number" --yes
+    run -0 boss approve "$number" --yes
+    wait_log agent-sql1 'opens by itself again'
+    assert_equal "$(count_log agent-sql1 'waits for an approval')" 1
+}
+
+@test "a request that nobody approves in its time ends, and the agent says so and asks anew" {
+    CHAIN_RULES='approval_expiry: 2s' begin 3
+    chain_agent sql1
+    sim dmk drop-service-key
+    wait_log agent-sql1 'needs_approval/request_expired: .*has expired: not enough admins have approved it in its time; next attempt in'
+    wait_log agent-sql1 'waits for an approval' 2
+    run -0 jq -r 'select(.event == "expired") | "\(.replica) \(.reason)"' "$CHAIN"/audit/*.jsonl
+    assert_line --index 0 'sql1 request_expired'
+    run -0 reasons
+    refute_output --partial allow
 }
 
 @test "too few witnesses: refused until one is back" {

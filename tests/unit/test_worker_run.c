@@ -99,9 +99,44 @@ static void test_parent_is_gone(void **state)
     assert_false(fixture->run.has_begun);
 }
 
+/* However often it waits for admins, all that has one end; between, it has its own time. */
+static void test_waits_for_admins(void **state)
+{
+    struct fixture *fixture = *state;
+    struct worker_run *run = &fixture->run;
+
+    assert_int_equal(worker_run_wait_begin(run), ESCROW_OK);
+    assert_int_equal(run->part, WORKER_PART_APPROVAL);
+    assert_in_range(worker_run_left_ms(run), WORKER_APPROVAL_MS - 10000, WORKER_APPROVAL_MS);
+    assert_in_range(alarm_ms(), WORKER_APPROVAL_MS - 10000, WORKER_APPROVAL_MS + 5000);
+    assert_int_equal(worker_run_wait_end(run), ESCROW_OK);
+    assert_in_range(worker_run_left_ms(run), 20000, 30000);
+    assert_in_range(alarm_ms(), 20000, 35000);
+    run->wait_by_ms -= WORKER_APPROVAL_MS - 60000;
+    assert_int_equal(worker_run_wait_begin(run), ESCROW_OK);
+    assert_in_range(worker_run_left_ms(run), 50000, 60000);
+    run->wait_by_ms = 1;
+    assert_int_equal(worker_run_wait_begin(run), ESCROW_ERR_TIMEOUT);
+}
+
+static void test_look(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(worker_run_pause(&fixture->run, 1), ESCROW_ERR_TIMEOUT);
+    assert_int_equal(ipc_send(fixture->fds[0], WORKER_MESSAGE_LOOK, 0, NULL, 1000), ESCROW_OK);
+    assert_int_equal(worker_run_pause(&fixture->run, 30000), ESCROW_OK);
+    assert_int_equal(ipc_send(fixture->fds[0], WORKER_MESSAGE_GO, 0, NULL, 1000), ESCROW_OK);
+    assert_int_equal(worker_run_pause(&fixture->run, 30000), ESCROW_ERR_MALFORMED);
+    cleanup_close(&fixture->fds[0]);
+    assert_int_equal(worker_run_pause(&fixture->run, 30000), ESCROW_ERR_UNAVAILABLE);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_waits_for_admins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_look, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_go_begins_the_attempt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_words_are_no_go, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parent_is_gone, set_up, tear_down),

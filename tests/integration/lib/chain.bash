@@ -16,7 +16,7 @@
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
-# CHAIN_ADMINS (names of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
+# CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_ADMINS (names of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
 # (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab).
 
 # shellcheck source=tests/integration/lib/processes.bash
@@ -330,6 +330,14 @@ escrowds:
     server_id: spiffe://test/escrowd/e1
     ca_file: $CHAIN/ca/ca.pem
     crl_file: $CHAIN/ca/crl.pem
+TEXT
+        [ -z "${CHAIN_AWAY:-}" ] || cat <<TEXT
+  - address: ${CHAIN_ADDRESS:-127.0.0.1}
+    port: $CHAIN_AWAY
+    server_id: spiffe://test/escrowd/e2
+    ca_file: $CHAIN/ca/ca.pem
+TEXT
+        cat <<TEXT
 authority_file: $CHAIN/keys/authority.pub
 state_file: $CHAIN/run/$1/roster
 notify_socket: $CHAIN/run/$1/notify
