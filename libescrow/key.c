@@ -12,6 +12,7 @@
 #include <openssl/sha.h>
 #include <tss2/tss2_mu.h>
 
+#include <stdatomic.h>
 #include <string.h>
 
 #define CURVE "prime256v1" /* OpenSSL's name of NIST P-256 */
@@ -22,7 +23,6 @@
 CLEANUP_FUNCTION(context_free_p, EVP_PKEY_CTX, EVP_PKEY_CTX_free)
 CLEANUP_FUNCTION(bignum_free_p, BIGNUM, BN_free)
 CLEANUP_FUNCTION(signature_free_p, ECDSA_SIG, ECDSA_SIG_free)
-CLEANUP_FUNCTION(group_free_p, EC_GROUP, EC_GROUP_free)
 CLEANUP_FUNCTION(ec_point_free_p, EC_POINT, EC_POINT_free)
 
 bool tpm_name_equal(const struct tpm_name *a, const struct tpm_name *b)
@@ -73,9 +73,28 @@ static void encode_point(const struct ec_point *point, uint8_t ret_encoded[stati
     memcpy(ret_encoded + 1 + EC_COORDINATE_BYTES, point->y, EC_COORDINATE_BYTES);
 }
 
+/*
+ * The curve, for the life of the process: to set it up costs ten times as much as to check a point.
+ * Nothing alters it, and EC_GROUP may be read by several threads. NULL without memory.
+ */
+static const EC_GROUP *p256(void)
+{
+    static _Atomic(EC_GROUP *) shared;
+    EC_GROUP *group = atomic_load(&shared), *none = NULL;
+
+    if (group)
+        return group;
+    group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    if (group && !atomic_compare_exchange_strong(&shared, &none, group)) {
+        EC_GROUP_free(group);
+        group = none;
+    }
+    return group;
+}
+
 enum escrow_err key_check_point(const struct ec_point *point)
 {
-    CLEANUP(group_free_p) EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    const EC_GROUP *group = p256();
     CLEANUP(ec_point_free_p) EC_POINT *decoded = group ? EC_POINT_new(group) : NULL;
     uint8_t encoded[POINT_BYTES];
     bool is_valid;
