@@ -13,17 +13,30 @@
 /* Everything that the files hold. */
 struct bundle {
     struct roster *roster; /* NULL: none of the files is one */
-    size_t approval_count;
-    struct approval approvals[ACT_APPROVALS_MAX];
+    size_t approval_count, room;
+    struct approval *approvals;
 };
 
-static void bundle_free(struct bundle *bundle)
+static void bundle_deinit(struct bundle *bundle)
 {
     roster_free(bundle->roster);
-    free(bundle);
+    free(bundle->approvals);
 }
 
-CLEANUP_FUNCTION(bundle_free_p, struct bundle, bundle_free)
+/* The place of one more; NULL: no memory for it. */
+static struct approval *grow(struct bundle *bundle)
+{
+    if (bundle->approval_count == bundle->room) {
+        size_t room = 2 * bundle->room + ACT_APPROVALS_MAX;
+        struct approval *grown = reallocarray(bundle->approvals, room, sizeof(*grown));
+
+        if (!grown)
+            return NULL;
+        bundle->approvals = grown;
+        bundle->room = room;
+    }
+    return &bundle->approvals[bundle->approval_count];
+}
 
 static enum escrow_err add_approvals(struct bundle *bundle, const char *path,
                                      const struct ctl_access *access)
@@ -36,18 +49,16 @@ static enum escrow_err add_approvals(struct bundle *bundle, const char *path,
 
     json_array_foreach(json_object_get(object, "approvals"), i, item)
     {
-        struct approval *approval = &bundle->approvals[bundle->approval_count];
+        struct approval *approval = grow(bundle);
 
-        if (err)
-            break;
-        if (bundle->approval_count == ACT_APPROVALS_MAX) {
-            log_error("more than %d approvals at once", ACT_APPROVALS_MAX);
-            return ESCROW_ERR_USAGE;
-        }
+        if (!approval)
+            return ESCROW_ERR_NO_MEMORY;
         err = approval_from_json(item, approval);
         if (!err)
             err = approval_verify(approval, access->authority, &policy);
-        bundle->approval_count += !err;
+        if (err)
+            break;
+        bundle->approval_count++;
     }
     if (err)
         log_error("%s: does not hold approvals of this policy authority", path);
@@ -102,31 +113,34 @@ static bool has_version(struct ctl_peer *peer, const struct ctl_access *access, 
            roster_version(roster) == version;
 }
 
-/* An escrowd refuses approvals that are another member's: only its own are sent. */
-static enum escrow_err choose(const struct bundle *bundle, const struct roster_member *member,
-                              struct act_publish *publish)
+/*
+ * An escrowd refuses approvals that are another member's: only its own are sent, as many as an act
+ * may have. *next is the first that has not been looked at.
+ */
+static enum escrow_err choose(const struct bundle *bundle, const struct tpm_name *counter,
+                              size_t *next, struct act_publish *publish)
 {
-    publish->approvals = calloc(bundle->approval_count + 1, sizeof(*publish->approvals));
+    publish->approvals = calloc(ACT_APPROVALS_MAX, sizeof(*publish->approvals));
     if (!publish->approvals)
         return ESCROW_ERR_NO_MEMORY;
-    for (size_t i = 0; i < bundle->approval_count; i++) {
-        if (tpm_name_equal(&bundle->approvals[i].counter, &member->counter))
-            publish->approvals[publish->approval_count++] = bundle->approvals[i];
+    for (; *next < bundle->approval_count && publish->approval_count < ACT_APPROVALS_MAX; ++*next) {
+        if (tpm_name_equal(&bundle->approvals[*next].counter, counter))
+            publish->approvals[publish->approval_count++] = bundle->approvals[*next];
     }
     return ESCROW_OK;
 }
 
-static json_t *describe(const struct ctl_peer *peer, const struct roster_member *member,
-                        const struct act_publish *publish, uint64_t sequence)
-{
-    return json_pack("{s:s, s:s, s:b, s:I, s:I}", "escrowd", peer->escrowd->address, "member",
-                     member->label, "roster", publish->roster != NULL, "approvals",
-                     (json_int_t)publish->approval_count, "sequence", (json_int_t)sequence);
-}
+/* What one escrowd got. */
+struct delivery {
+    bool with_roster;
+    const char *member;
+    size_t approvals, next;
+    uint64_t sequence; /* of the last act; 0: there was nothing to send */
+};
 
-/* Challenge, choice, act. sequence 0 in the row: there was nothing to send. */
-static enum escrow_err send(struct ctl_peer *peer, const struct bundle *bundle, bool with_roster,
-                            json_t *rows)
+/* One act: challenge, choice, act. */
+static enum escrow_err send(struct ctl_peer *peer, const struct bundle *bundle,
+                            struct delivery *delivery)
 {
     CLEANUP(act_free_p) struct act *act = act_new(ACT_PUBLISH);
     CLEANUP(answer_free_p) struct answer *challenge = NULL;
@@ -141,22 +155,44 @@ static enum escrow_err send(struct ctl_peer *peer, const struct bundle *bundle, 
     if (err)
         return ctl_peer_fail(peer, err);
     member = roster_find_member(peer->session.roster, &challenge->challenge.member);
-    err = choose(bundle, member, &act->publish);
-    if (!err && with_roster) {
+    delivery->member = member->label;
+    if (delivery->with_roster && delivery->next == 0) {
         act->publish.roster = strdup(roster_compact(bundle->roster));
         err = act->publish.roster ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
     }
+    if (!err)
+        err = choose(bundle, &member->counter, &delivery->next, &act->publish);
+    if (err || (!act->publish.roster && act->publish.approval_count == 0))
+        return err;
+    err = rpc_act_send(&peer->session, challenge, act, &answer);
+    if (err)
+        return ctl_peer_fail(peer, err);
+    delivery->approvals += act->publish.approval_count;
+    delivery->sequence = answer->sequence;
+    return ESCROW_OK;
+}
+
+static json_t *describe(const struct ctl_peer *peer, const struct delivery *delivery)
+{
+    return json_pack("{s:s, s:s, s:b, s:I, s:I}", "escrowd", peer->escrowd->address, "member",
+                     delivery->member, "roster", delivery->with_roster, "approvals",
+                     (json_int_t)delivery->approvals, "sequence", (json_int_t)delivery->sequence);
+}
+
+/* All acts that one escrowd needs: an act has room for only so many approvals. */
+static enum escrow_err deliver(struct ctl_peer *peer, const struct bundle *bundle, bool with_roster,
+                               json_t *rows)
+{
+    struct delivery delivery = {.with_roster = with_roster};
+    enum escrow_err err;
+
+    do
+        err = send(peer, bundle, &delivery);
+    while (!err && delivery.next < bundle->approval_count);
     if (err)
         return err;
-    if (act->publish.roster || act->publish.approval_count > 0) {
-        err = rpc_act_send(&peer->session, challenge, act, &answer);
-        if (err)
-            return ctl_peer_fail(peer, err);
-    }
-    return json_array_append_new(
-               rows, describe(peer, member, &act->publish, answer ? answer->sequence : 0)) == 0
-               ? ESCROW_OK
-               : ESCROW_ERR_NO_MEMORY;
+    return json_array_append_new(rows, describe(peer, &delivery)) == 0 ? ESCROW_OK
+                                                                       : ESCROW_ERR_NO_MEMORY;
 }
 
 static enum escrow_err publish_to(const struct ctl_access *access, size_t index,
@@ -174,7 +210,7 @@ static enum escrow_err publish_to(const struct ctl_access *access, size_t index,
     } else {
         err = ctl_peer_roster(&peer, access);
     }
-    return err ? err : send(&peer, bundle, with_roster, rows);
+    return err ? err : deliver(&peer, bundle, with_roster, rows);
 }
 
 static enum escrow_err run(struct ctl *ctl)
@@ -185,20 +221,20 @@ static enum escrow_err run(struct ctl *ctl)
                                                 {"APPROVALS", "approvals"},
                                                 {"SEQUENCE", "sequence"}};
     CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
-    CLEANUP(bundle_free_p) struct bundle *bundle = calloc(1, sizeof(*bundle));
+    CLEANUP(bundle_deinit) struct bundle bundle = {0};
     CLEANUP(json_free_p) json_t *rows = json_array();
     CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", "published", rows);
     enum escrow_err err = ctl_parse(ctl, NULL, 0, 1, CTL_LIST_MAX), last = ESCROW_OK;
 
     if (err)
         return err;
-    err = bundle ? ctl_access_init(&access, ctl, true) : ESCROW_ERR_NO_MEMORY;
+    err = ctl_access_init(&access, ctl, true);
     if (!err)
-        err = read_files(ctl, &access, bundle);
+        err = read_files(ctl, &access, &bundle);
     if (err)
         return err;
     for (size_t i = 0; i < access.root->escrowd_count; i++) {
-        err = publish_to(&access, i, bundle, rows);
+        err = publish_to(&access, i, &bundle, rows);
         last = err ? err : last;
     }
     ctl_print_rows(ctl->output, result, rows, columns, ARRAY_LEN(columns));

@@ -29,6 +29,11 @@ auditor() {
     "$BUILD/client/escrowctl" --config "$CHAIN/auditor.yaml" "$@"
 }
 
+# events NAME: how many records of it there are.
+events() {
+    cat "$CHAIN"/audit/*.jsonl | jq -s --arg name "$1" 'map(select(.event == $name)) | length'
+}
+
 @test "an escrowd without a roster takes the first one from an admin in it" {
     run -8 ctl list
     assert_output --partial "no_roster"
@@ -40,6 +45,19 @@ auditor() {
     assert_equal "$(jq -c '.published[0] | [.roster, .approvals]' <<<"$output")" '[false,1]'
     # Approvals alone need no roster file.
     run -0 ctl publish "$CHAIN/docs/node"
+}
+
+@test "more approvals than an act has room for are published in several acts" {
+    local before
+    chain_publish
+    before=$(events publish)
+    jq '.approvals |= [range(600) as $i | .[$i % length]]' "$CHAIN/docs/node" >"$CHAIN/docs/many"
+    run -0 ctl --output json publish "$CHAIN/docs/many" "$CHAIN/docs/host"
+    assert_equal "$(jq -c '.published | map([.roster, .approvals])' <<<"$output")" '[[false,601]]'
+    assert_equal "$(($(events publish) - before))" 3
+    assert_equal "$(cat "$CHAIN"/audit/*.jsonl |
+        jq -s 'map(select(.event == "publish"))[-1].sequence')" \
+        "$(jq '.published[0].sequence' <<<"$output")"
 }
 
 @test "deposit: versions, states, and what list shows of them" {
