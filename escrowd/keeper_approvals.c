@@ -56,6 +56,19 @@ static const struct tpm_approval *cache_approval(struct keeper *keeper,
     return entry;
 }
 
+enum reason keeper_approvals_lack(const struct keeper *keeper, const char *group,
+                                  const struct tpm_name *act_key)
+{
+    bool has_host, has_node;
+
+    if (store_has_approvals(keeper->store, group, &keeper->member->names.counter, act_key,
+                            &has_host, &has_node))
+        return REASON_STORE_UNAVAILABLE;
+    if (!has_host)
+        return REASON_NO_HOST_APPROVAL;
+    return has_node ? REASON_NONE : REASON_NO_NODE_APPROVAL;
+}
+
 enum reason keeper_approvals(struct keeper *keeper, const char *group,
                              const struct tpm_name *act_key, struct tpm_release_job *job)
 {

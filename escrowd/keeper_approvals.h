@@ -15,6 +15,9 @@ struct approval_cache;
 struct approval_cache *approval_cache_new(void);
 void approval_cache_free(struct approval_cache *cache);
 
+/* Whether a release by this act key has both kinds, for what is said before it is decided. */
+MUST_CHECK enum reason keeper_approvals_lack(const struct keeper *keeper, const char *group,
+                                             const struct tpm_name *act_key);
 /*
  * The node approval for an act key in a group, and the host approvals of the group, into a job; the
  * TPM finds out which of these is of its boot state. REASON_NO_HOST_APPROVAL,

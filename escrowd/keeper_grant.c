@@ -42,9 +42,8 @@ enum reason release_check_grantable(struct request *request)
 {
     const struct act_release *wanted = &request->act->release;
     CLEANUP(cleanup_free) struct store_version *versions = NULL;
-    CLEANUP(cleanup_free) struct tpm_release_job *job = calloc(1, sizeof(*job));
     size_t count;
-    enum reason reason = job ? load_versions(request, &versions, &count) : REASON_INTERNAL;
+    enum reason reason = load_versions(request, &versions, &count);
 
     json_decref(request->release->versions);
     request->release->versions = json_array();
@@ -59,7 +58,7 @@ enum reason release_check_grantable(struct request *request)
             reason = REASON_INTERNAL;
     }
     if (!reason)
-        reason = keeper_approvals(request->keeper, request->act->subject.group, &request->kid, job);
+        reason = keeper_approvals_lack(request->keeper, request->act->subject.group, &request->kid);
     return reason;
 }
 

@@ -126,3 +126,29 @@ enum escrow_err store_host_approvals(struct store *store, const char *group,
     *ret_count = count;
     return query_end(&query) ? ESCROW_ERR_STORE : err;
 }
+
+enum escrow_err store_has_approvals(struct store *store, const char *group,
+                                    const struct tpm_name *counter, const struct tpm_name *act_key,
+                                    bool *ret_host, bool *ret_node)
+{
+    CLEANUP(query_close) struct query query;
+    bool is_found;
+
+    query_open(&query, store,
+               "SELECT"
+               " EXISTS(SELECT 1 FROM approvals"
+               " WHERE kind = ? AND group_name = ? AND counter = ?),"
+               " EXISTS(SELECT 1 FROM approvals"
+               " WHERE kind = ? AND group_name = ? AND counter = ? AND subject = ?)");
+    query_put_number(&query, TPM_APPROVAL_HOST);
+    query_put_text(&query, group);
+    query_put_name(&query, counter);
+    query_put_number(&query, TPM_APPROVAL_NODE);
+    query_put_text(&query, group);
+    query_put_name(&query, counter);
+    query_put_name(&query, act_key);
+    is_found = query_row(&query);
+    *ret_host = is_found && query_number(&query, 0);
+    *ret_node = is_found && query_number(&query, 1);
+    return query_found(&query, is_found);
+}

@@ -29,3 +29,8 @@ MUST_CHECK enum escrow_err store_host_approvals(struct store *store, const char 
                                                 const struct tpm_name *counter,
                                                 struct approval *ret_approvals, size_t cap,
                                                 size_t *ret_count);
+/* Whether there are any of each, unread: what a release needs before it is decided. */
+MUST_CHECK enum escrow_err store_has_approvals(struct store *store, const char *group,
+                                               const struct tpm_name *counter,
+                                               const struct tpm_name *act_key, bool *ret_host,
+                                               bool *ret_node);

@@ -128,6 +128,18 @@ static void test_versions(void **state)
     assert_int_equal(versions[0].version, 2);
 }
 
+static void assert_approvals(const struct ledger_scene *scene, const struct tpm_name *counter,
+                             const struct tpm_name *act_key, bool has_host, bool has_node)
+{
+    bool host = !has_host, node = !has_node;
+
+    assert_int_equal(
+        store_has_approvals(scene->store, FIXTURE_GROUP, counter, act_key, &host, &node),
+        ESCROW_OK);
+    assert_int_equal(host, has_host);
+    assert_int_equal(node, has_node);
+}
+
 static void test_trust(void **state)
 {
     struct ledger_scene *scene = *state;
@@ -143,6 +155,9 @@ static void test_trust(void **state)
     assert_int_equal(approval.epoch, 3);
     assert_int_equal(store_node_approval(scene->store, FIXTURE_GROUP, &agent, &agent, &approval),
                      ESCROW_ERR_NOT_FOUND);
+    assert_approvals(scene, &counter, &agent, false, true);
+    assert_approvals(scene, &counter, &counter, false, false);
+    assert_approvals(scene, &agent, &agent, false, false);
     scene_open(scene);
     assert_int_equal(roster_version(ledger_roster(scene->ledger)), 1);
 }
