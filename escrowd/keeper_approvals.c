@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHE_ENTRIES 128
+/* Two of each group. After a failover of many groups each is needed within a second or so. */
+#define CACHE_ENTRIES 4096
 
+/* An entry has one place, and leaves it to the next one that belongs there. */
 struct approval_cache {
     struct tpm_approval entries[CACHE_ENTRIES];
-    size_t used;
-    size_t next; /* to be replaced */
 };
 
 struct approval_cache *approval_cache_new(void)
@@ -25,27 +25,35 @@ void approval_cache_free(struct approval_cache *cache)
     free(cache);
 }
 
+/* The place of an approval: its signature is as good as random, and of this approval alone. */
+static struct tpm_approval *cache_place(struct approval_cache *cache,
+                                        const uint8_t signature[static ECDSA_SIGNATURE_BYTES])
+{
+    size_t number = (size_t)signature[0] << 8 | signature[1];
+
+    return &cache->entries[number % CACHE_ENTRIES];
+}
+
+static bool is_of(const struct tpm_approval *entry,
+                  const uint8_t signature[static ECDSA_SIGNATURE_BYTES])
+{
+    return memcmp(entry->signature, signature, ECDSA_SIGNATURE_BYTES) == 0;
+}
+
 /*
- * A signature is made for one approval alone, so it names the entry. The authority's signature was
- * verified before the approval was stored; the TPM verifies it again and gives the ticket.
+ * The authority's signature was verified before the approval was stored; the TPM verifies it again
+ * and gives the ticket.
  */
 static const struct tpm_approval *cache_approval(struct keeper *keeper,
                                                  const struct approval *approval)
 {
-    struct approval_cache *cache = keeper->approvals;
-    struct tpm_approval *entry;
+    struct tpm_approval *entry = cache_place(keeper->approvals, approval->signature);
     struct tpm_digest policy;
 
-    for (size_t i = 0; i < cache->used; i++) {
-        if (memcmp(cache->entries[i].signature, approval->signature, ECDSA_SIGNATURE_BYTES) == 0)
-            return &cache->entries[i];
-    }
+    if (is_of(entry, approval->signature))
+        return entry;
     if (approval_verify(approval, keeper->authority, &policy))
         return NULL;
-    entry = &cache->entries[cache->next];
-    cache->next = (cache->next + 1) % CACHE_ENTRIES;
-    if (cache->used < CACHE_ENTRIES)
-        cache->used++;
     *entry = (struct tpm_approval){
         .kind = approval->kind,
         .epoch = approval->epoch,
@@ -100,10 +108,10 @@ enum reason keeper_approvals(struct keeper *keeper, const char *group,
 
 static void keep_ticket(struct approval_cache *cache, const struct tpm_approval *approval)
 {
-    for (size_t i = 0; i < cache->used; i++) {
-        if (memcmp(cache->entries[i].signature, approval->signature, ECDSA_SIGNATURE_BYTES) == 0)
-            cache->entries[i] = *approval;
-    }
+    struct tpm_approval *entry = cache_place(cache, approval->signature);
+
+    if (is_of(entry, approval->signature))
+        *entry = *approval;
 }
 
 void keeper_approvals_keep(struct keeper *keeper, const struct tpm_release_job *job)
