@@ -11,11 +11,10 @@ void turns_init(struct turns *turns)
 
 void turns_wait(struct turns *turns, struct turn *turn, const char *whose, void *owner)
 {
-    struct turn *other;
+    struct turn *other = TAILQ_FIRST(&turns->queue);
 
     *turn = (struct turn){.whose = whose, .round = turns->round, .owner = owner};
-    TAILQ_FOREACH(other, &turns->queue, next)
-    {
+    for (; other; other = TAILQ_NEXT(other, next)) {
         if (strcmp(other->whose, whose) == 0)
             turn->round = other->round + 1;
     }
