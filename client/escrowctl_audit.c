@@ -48,8 +48,8 @@ static enum escrow_err read_folder(struct ctl_audit *audit)
     if (is_enough(audit))
         return err == ENOUGH ? ESCROW_OK : err;
     if (reading.torn_bytes)
-        log_warning("%s/%s: the writing of its last line did not end", audit->folder,
-                    reading.segment);
+        log_warning("%s/%s: its last %" PRIu64 " bytes are no record: the writing did not end",
+                    audit->folder, reading.segment, reading.torn_bytes);
     return err;
 }
 

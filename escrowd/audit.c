@@ -355,6 +355,24 @@ void audit_close(struct audit *audit)
     free(audit);
 }
 
+enum escrow_err audit_settle(const char *directory)
+{
+    CLEANUP(cleanup_close) int directory_fd = open(directory, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    CLEANUP(cleanup_close) int segment_fd = -1;
+    char name[AUDIT_SEGMENT_NAME];
+    enum escrow_err err = audit_last_segment(directory, name);
+
+    if (err)
+        return err;
+    if (directory_fd >= 0 && name[0])
+        segment_fd = openat(directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (directory_fd >= 0 && (!name[0] || (segment_fd >= 0 && fdatasync(segment_fd) == 0)) &&
+        fsync(directory_fd) == 0)
+        return ESCROW_OK;
+    log_error("audit: cannot sync %s/%s: %s", directory, name, strerror(errno));
+    return ESCROW_ERR_STORE;
+}
+
 /* Opens the last segment at its last complete line. */
 static enum escrow_err segment_continue(struct audit *audit, const struct audit_reading *reading)
 {
@@ -369,7 +387,7 @@ static enum escrow_err segment_continue(struct audit *audit, const struct audit_
         return ESCROW_OK;
     if (ftruncate(audit->segment_fd, (off_t)audit->segment_bytes) != 0)
         return in_trouble(audit, "cannot cut %s: %s", audit->segment, strerror(errno));
-    log_warning("audit: %s ended in %" PRIu64 " bytes of an interrupted record, now cut",
+    log_warning("audit: %s ended in %" PRIu64 " bytes of interrupted records, now cut",
                 audit->segment, reading->torn_bytes);
     detail = json_pack("{s:s, s:I}", "segment", audit->segment, "bytes",
                        (json_int_t)reading->torn_bytes);

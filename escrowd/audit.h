@@ -31,7 +31,14 @@ struct audit_config {
 };
 
 /*
- * Continues the log where a reading to its end (audit_read) found it. A torn last line is cut and a
+ * Makes durable what a process before this one wrote and had no time to sync, so that nothing is
+ * read from the log into what lasts elsewhere (the store) and then is lost from the log itself, by
+ * a power cut. Before the first reading. ESCROW_ERR_STORE with a log line.
+ */
+MUST_CHECK enum escrow_err audit_settle(const char *directory);
+
+/*
+ * Continues the log where a reading to its end (audit_read) found it. A torn end is cut and a
  * record of that queued. ESCROW_ERR_STORE with a log line if the directory cannot be written.
  */
 MUST_CHECK enum escrow_err audit_open(const struct audit_config *config,

@@ -63,8 +63,10 @@ static enum escrow_err open_log(struct keeper *keeper)
     struct audit_reading reading;
     const struct audit_config config = {keeper->config->audit_folder, SEGMENT_BYTES, keeper_fold,
                                         keeper};
-    enum escrow_err err = ledger_replay(keeper->ledger, keeper->config->audit_folder, &reading);
+    enum escrow_err err = audit_settle(keeper->config->audit_folder);
 
+    if (!err)
+        err = ledger_replay(keeper->ledger, keeper->config->audit_folder, &reading);
     if (err == ESCROW_ERR_MALFORMED)
         return ESCROW_OK;
     if (err)

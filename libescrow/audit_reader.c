@@ -145,6 +145,26 @@ static size_t next_line(FILE *file, char line[static AUDIT_LINE_MAX])
     return len;
 }
 
+/*
+ * A line whose writing never ended: its end is missing, or, after a power cut, any part of it,
+ * which reads as zeros, and then what comes behind it was never acknowledged either. One that is
+ * too long was never begun by us: a fault of its form.
+ */
+static bool is_torn(const char *line, size_t len)
+{
+    return memchr(line, '\0', len) || (line[len - 1] != '\n' && len < AUDIT_LINE_MAX);
+}
+
+/* How many bytes are left; the file's error is seen by its own question. */
+static uint64_t rest_of(FILE *file)
+{
+    uint64_t count = 0;
+
+    while (getc_unlocked(file) != EOF)
+        count++;
+    return count;
+}
+
 static enum escrow_err read_lines(const struct reader *reader, FILE *file, bool is_unanchored,
                                   bool is_last)
 {
@@ -156,9 +176,8 @@ static enum escrow_err read_lines(const struct reader *reader, FILE *file, bool 
     if (!line)
         return ESCROW_ERR_NO_MEMORY;
     while ((len = next_line(file, line)) > 0) {
-        /* One that is too long was never begun by us: a fault of its form, not torn. */
-        if (line[len - 1] != '\n' && len < AUDIT_LINE_MAX) {
-            reading->torn_bytes = len;
+        if (is_torn(line, len)) {
+            reading->torn_bytes = len + rest_of(file);
             break;
         }
         err = is_unanchored ? audit_chain_anchor(&reading->end, line, len) : ESCROW_OK;
@@ -196,6 +215,19 @@ static enum escrow_err read_segment(const struct reader *reader, bool is_unancho
     reading->segment_bytes = 0;
     reading->torn_bytes = 0;
     return read_lines(reader, file, is_unanchored, is_last);
+}
+
+enum escrow_err audit_last_segment(const char *directory, char ret_name[static AUDIT_SEGMENT_NAME])
+{
+    CLEANUP(segment_list_deinit) struct segment_list list = {0};
+    enum escrow_err err = segment_list_read(directory, &list);
+
+    if (err)
+        return err;
+    ret_name[0] = '\0';
+    if (list.count)
+        audit_segment_name(list.first[list.count - 1], ret_name);
+    return ESCROW_OK;
 }
 
 enum escrow_err audit_read(const char *directory, uint64_t from, audit_line_fn on_line,

@@ -29,7 +29,7 @@ struct audit_reading {
     struct audit_chain end;           /* the last record that was checked */
     char segment[AUDIT_SEGMENT_NAME]; /* the last segment that was opened; empty: there is none */
     uint64_t segment_bytes;           /* in it, up to the end of its last complete line */
-    uint64_t torn_bytes;              /* after that: a line whose writing never ended */
+    uint64_t torn_bytes;              /* after that: lines whose writing never ended */
     enum audit_fault fault;           /* what was wrong with the record after end */
 };
 
@@ -45,3 +45,7 @@ MUST_CHECK enum escrow_err audit_read(const char *directory, uint64_t from, audi
 
 /* The name of the segment whose first record is sequence. */
 void audit_segment_name(uint64_t sequence, char ret_name[static AUDIT_SEGMENT_NAME]);
+
+/* The name of the last segment; empty if there is none. ESCROW_ERR_STORE: it cannot be known. */
+MUST_CHECK enum escrow_err audit_last_segment(const char *directory,
+                                              char ret_name[static AUDIT_SEGMENT_NAME]);

@@ -288,6 +288,30 @@ static void test_torn_tail_is_cut_and_recorded(void **state)
     assert_int_equal(count_records(fixture), 3);
 }
 
+/* A power cut can leave later sectors of one write without earlier ones. */
+static void test_hole_before_the_end_is_cut(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char tail[] = "{\"act\":\0\0\0\0}\n{\"act\":null}\n{";
+    struct audit_reading reading = {0};
+    char path[PATH_BYTES];
+    FILE *file;
+
+    open_log(fixture, 1 << 20);
+    append_committed(fixture, 2);
+    path_in(fixture, FIRST_SEGMENT, path);
+    file = fopen(path, "ae");
+    assert_non_null(file);
+    assert_int_equal(fwrite(tail, 1, sizeof(tail) - 1, file), sizeof(tail) - 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(audit_read(fixture->directory, 1, NULL, NULL, &reading), ESCROW_OK);
+    assert_int_equal(reading.end.sequence, 2);
+    assert_int_equal(reading.torn_bytes, sizeof(tail) - 1);
+    open_log(fixture, 1 << 20);
+    assert_int_equal(audit_commit(fixture->audit), ESCROW_OK);
+    assert_int_equal(count_records(fixture), 3);
+}
+
 static void test_complete_wrong_line_is_not_cut(void **state)
 {
     struct fixture *fixture = *state;
@@ -462,6 +486,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_continues_after_restart_and_over_segments, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_torn_tail_is_cut_and_recorded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hole_before_the_end_is_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_endless_tail_is_no_torn_line, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_complete_wrong_line_is_not_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tampering_is_named, set_up, tear_down),
