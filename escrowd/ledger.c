@@ -463,6 +463,11 @@ enum escrow_err ledger_open(struct store *store, EVP_PKEY *authority, struct led
     ledger->store = store;
     ledger->authority = authority;
     err = reload_roster(ledger);
+    if (err == ESCROW_ERR_CRYPTO) {
+        log_error("ledger: the store's roster is not signed by the policy authority: it is another "
+                  "escrow's store, or authority_file another's key");
+        return ESCROW_ERR_STORE;
+    }
     if (err)
         return err;
     *ret_ledger = TAKE(ledger);

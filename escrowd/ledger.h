@@ -16,7 +16,7 @@ struct ledger;
 
 /*
  * Over an open store; the pinned authority key verifies rosters and approvals. Both are borrowed.
- * ESCROW_ERR_STORE, ESCROW_ERR_CRYPTO (the stored roster is not this authority's).
+ * ESCROW_ERR_STORE with a log line: it cannot be read, or its roster is not this authority's.
  */
 MUST_CHECK enum escrow_err ledger_open(struct store *store, EVP_PKEY *authority,
                                        struct ledger **ret_ledger);
