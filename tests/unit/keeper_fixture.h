@@ -71,10 +71,11 @@ struct fx_reply {
 /* What a test of failures wants otherwise; all zero for everybody else. */
 struct fx_options {
     bool is_pair;
-    const char *limits;      /* more lines of the group's policy */
-    void (*in_keeper)(void); /* called in the keeper's process before it begins */
-    int front_ms;            /* front's own deadline; 0: none but that of the test */
-    bool may_lose;           /* channels may close: what the supervisor does then is done */
+    const struct keeper_fixture *sibling; /* a member of the same escrow; NULL: of its own */
+    const char *limits;                   /* more lines of the group's policy */
+    void (*in_keeper)(void);              /* called in the keeper's process before it begins */
+    int front_ms;                         /* front's own deadline; 0: none but that of the test */
+    bool may_lose; /* channels may close: what the supervisor does then is done */
 };
 
 struct keeper_fixture {
@@ -124,6 +125,8 @@ void fx_run(struct keeper_fixture *fx);
 /* The same; false if it ended before it was ready (exit_status). */
 bool fx_try_run(struct keeper_fixture *fx);
 void fx_shut_down(struct keeper_fixture *fx);
+/* The same; false if it ended otherwise (exit_status). */
+bool fx_try_shut_down(struct keeper_fixture *fx);
 void fx_kill(struct keeper_fixture *fx);
 
 /* The same keeper under a policy that has these lines more. */

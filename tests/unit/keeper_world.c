@@ -53,6 +53,19 @@ static void make_actor(struct fx_actor *actor, const char *identity, const char 
     OK(key_signer_name(&actor->point, &actor->name));
 }
 
+/* The same escrow's keys, for another member of it. */
+static void share_keys(struct keeper_fixture *fx, const struct keeper_fixture *sibling)
+{
+    fx->authority = sibling->authority;
+    fx->recovery = sibling->recovery;
+    EVP_PKEY_up_ref(fx->authority);
+    EVP_PKEY_up_ref(fx->recovery);
+    for (int i = 0; i < FX_ACTORS; i++) {
+        fx->actors[i] = sibling->actors[i];
+        EVP_PKEY_up_ref(fx->actors[i].key);
+    }
+}
+
 static void make_keys(struct keeper_fixture *fx)
 {
     fx->authority = key_generate();
@@ -166,7 +179,10 @@ void fx_start_with(struct keeper_fixture *fx, const struct fx_options *options)
     snprintf(fx->folder, sizeof(fx->folder), "%.200s/keeper.XXXXXX", folder ? folder : "/tmp");
     NOT_NULL(mkdtemp(fx->folder));
     swtpm_start(&fx->swtpm);
-    make_keys(fx);
+    if (options->sibling)
+        share_keys(fx, options->sibling);
+    else
+        make_keys(fx);
     make_config(fx);
     write_policy(fx->config.policy_file, options);
     OK(key_write_public(fx->authority, fx->config.authority_file));
