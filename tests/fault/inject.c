@@ -2,6 +2,7 @@
 #include "tests/fault/inject.h"
 
 #include "libescrow/cleanup.h"
+#include "tests/fault/draw.h"
 #include "tests/fault/inject_libraries.h"
 
 #include <err.h>
@@ -80,11 +81,7 @@ const char *inject_class_name(enum inject_class class)
 
 uint64_t inject_draw(uint64_t *seed)
 {
-    uint64_t z = *seed += 0x9e3779b97f4a7c15;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
+    return draw_number(seed);
 }
 
 static bool is_due(enum inject_class class, const char *name, uint64_t call)

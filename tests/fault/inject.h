@@ -61,7 +61,7 @@ void inject_disarm(struct inject_report *ret_report);
 uint32_t *inject_firsts(enum inject_class class, size_t *ret_count);
 
 const char *inject_class_name(enum inject_class class);
-/* A number from a seed, to be drawn again and again (SplitMix64). */
+/* As of draw.h. */
 uint64_t inject_draw(uint64_t *seed);
 
 /*

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include <jansson.h>
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,7 +14,7 @@
  *    and was on disk when the reply came;
  *  - what a grant let out is recorded as allowed, and not as unfinished;
  *  - an act is decided once: a further decision on it needs the first to be unfinished;
- *  - an order serves one grant;
+ *  - an order serves one replica (which may ask again for what never reached it);
  *  - the log is whole: sequences without a gap, every record with the hash of the one before.
  */
 struct oracle;
@@ -30,3 +32,5 @@ void oracle_acknowledge(struct oracle *oracle, uint64_t sequence, const char *ev
 const char *oracle_check(struct oracle *oracle);
 /* How many records of this event there are, after a check. */
 size_t oracle_count(const struct oracle *oracle, const char *event);
+/* One of them, from 0, as it stands in the log: the oracle's. NULL: there are no more. */
+const json_t *oracle_record(const struct oracle *oracle, size_t at);
