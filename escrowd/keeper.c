@@ -279,6 +279,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     probers_check(keeper->probers, PROBER_OVERDUE_MS);
     watch_tick(keeper->watch);
     approve_expire(keeper);
+    settle_tick(keeper->settle);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))
@@ -336,6 +337,8 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
 
     if (!err)
         err = watch_new(keeper, &keeper->watch);
+    if (!err)
+        err = settle_new(keeper, &keeper->settle);
     if (err)
         return err;
     keeper->tick = event_new(keeper->base, -1, EV_PERSIST, on_tick, keeper);

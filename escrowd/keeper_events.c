@@ -67,6 +67,9 @@ static enum log_level level_of(const struct audit_record *record)
                       policy_outcome_name(POLICY_ALLOW)) == 0
                    ? LOG_LEVEL_NOTICE
                    : LOG_LEVEL_WARNING;
+    case AUDIT_SETTLE:
+        return strcmp(record->reason, reason_code(REASON_GRANT_PROVED)) == 0 ? LOG_LEVEL_NOTICE
+                                                                             : LOG_LEVEL_WARNING;
     case AUDIT_UNFINISHED:
     case AUDIT_REFUSAL:
     case AUDIT_UNPROVED:

@@ -36,6 +36,8 @@ void keeper_count(struct keeper_counts *counts, const struct audit_record *recor
     enum keeper_outcome outcome = outcome_of(record);
 
     counts->events[record->event]++;
+    if (record->event == AUDIT_SETTLE || record->event == AUDIT_ALERT)
+        counts->findings[reason_from_code(record->reason ? record->reason : "")]++;
     if (record->event != AUDIT_RELEASE && record->event != AUDIT_UNFINISHED)
         return;
     counts->decisions[outcome][reason_from_code(record->reason ? record->reason : "")]++;
@@ -98,6 +100,19 @@ static void write_events(FILE *out, const struct keeper_counts *counts)
     }
 }
 
+static void write_findings(FILE *out, const struct keeper_counts *counts)
+{
+    char labels[64];
+
+    metric_family(
+        out, "findings_total", METRIC_COUNTER,
+        "What escrowd found out by itself, of grants, master keys and groups, by reason.");
+    for (int reason = REASON_GRANT_PROVED; reason <= REASON_MEMBERSHIP_DIFFERS; reason++) {
+        snprintf(labels, sizeof(labels), "reason=\"%s\"", reason_code((enum reason)reason));
+        metric_number(out, "findings_total", labels, (int64_t)counts->findings[reason]);
+    }
+}
+
 /* ---- log, TPM, store ---- */
 
 static void write_log(FILE *out, const struct keeper *keeper)
@@ -157,7 +172,8 @@ static void write_store(FILE *out, const struct keeper *keeper)
     metric_single(out, "secret_versions_unimported", METRIC_GAUGE,
                   "Versions that the TPM has not imported: not released before it has.",
                   (int64_t)unimported);
-    metric_single(out, "grants_unsettled", METRIC_GAUGE, "Grants without a receipt.",
+    metric_single(out, "grants_unsettled", METRIC_GAUGE,
+                  "Grants of the present epochs of which it is not proved that the key opened.",
                   (int64_t)unsettled);
     metric_single(out, "approvals_pending", METRIC_GAUGE,
                   "Requests that wait for admins; the oldest 100 are counted.", requests);
@@ -219,6 +235,7 @@ void keeper_metrics_write(FILE *out, struct keeper *keeper)
                   (int64_t)keeper->counts.fronts);
     write_events(out, &keeper->counts);
     write_decisions(out, &keeper->counts);
+    write_findings(out, &keeper->counts);
     write_log(out, keeper);
     write_tpm(out, keeper);
     write_store(out, keeper);

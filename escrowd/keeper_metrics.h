@@ -27,7 +27,8 @@ struct keeper_counts {
     uint64_t events[AUDIT_EVENT_COUNT];
     uint64_t decisions[KEEPER_OUTCOMES][REASON_COUNT];
     uint64_t releases[KEEPER_PURPOSES][KEEPER_OUTCOMES];
-    uint64_t fronts; /* channels to a front so far */
+    uint64_t findings[REASON_COUNT]; /* what the keeper found out by itself */
+    uint64_t fronts;                 /* channels to a front so far */
 };
 
 /* A record is durable. */

@@ -127,6 +127,8 @@ void keeper_close(struct keeper *keeper)
     keeper_tpm_deinit(keeper);
     usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);
+    if (keeper->settle)
+        settle_free(keeper->settle);
     if (keeper->watch)
         watch_free(keeper->watch);
     if (keeper->probers)

@@ -195,6 +195,19 @@ static enum escrow_err on_session(struct ipc_channel *channel, const struct ipc_
                    &(struct prober_answer){.session = &session});
 }
 
+static enum escrow_err on_opens(struct ipc_channel *channel, const struct ipc_message *message,
+                                void *argument)
+{
+    struct ipc_probe_opens opens;
+    enum escrow_err err = ipc_get_probe_opens(message, &opens);
+
+    (void)channel;
+    if (err)
+        return err;
+    return deliver(argument, message->id, IPC_PROBE_ASK_OPENS,
+                   &(struct prober_answer){.opens = &opens});
+}
+
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
 {
     struct prober *prober = argument;
@@ -209,6 +222,7 @@ static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *arg
 static const struct ipc_permit permits[] = {
     {.type = IPC_PROBE_STATE, .states = IPC_ANY_STATE, .handler = on_state},
     {.type = IPC_PROBE_SESSION, .states = IPC_ANY_STATE, .handler = on_session},
+    {.type = IPC_PROBE_OPENS, .states = IPC_ANY_STATE, .handler = on_opens},
 };
 
 void probers_attach(struct probers *probers, const char *instance, int fd)

@@ -19,6 +19,7 @@ struct probers;
 struct prober_answer {
     const struct probe_state *state;         /* to IPC_PROBE_ASK_STATE */
     const struct ipc_probe_session *session; /* to IPC_PROBE_ASK_SESSION */
+    const struct ipc_probe_opens *opens;     /* to IPC_PROBE_ASK_OPENS */
 };
 typedef void (*prober_answer_fn)(const struct prober_answer *answer, void *argument);
 

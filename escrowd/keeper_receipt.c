@@ -53,7 +53,11 @@ void receipt_start(struct request *request)
     request_record(request, &record);
 }
 
+/* The agent need not wait until the replica itself was asked. */
 void receipt_finish(struct request *request)
 {
+    struct keeper *keeper = request->keeper;
+
     request_note(request);
+    settle_look(keeper->settle);
 }

@@ -8,6 +8,7 @@
 #include "escrowd/keeper_metrics.h"
 #include "escrowd/keeper_probers.h"
 #include "escrowd/keeper_request.h"
+#include "escrowd/keeper_settle.h"
 #include "escrowd/keeper_tpm.h"
 #include "escrowd/keeper_watch.h"
 #include "escrowd/ledger.h"
@@ -62,6 +63,7 @@ struct keeper {
     struct served *served;
     struct probers *probers;
     struct watch *watch;
+    struct settle *settle;
     struct ipc_channel *front;
     int64_t front_lost_ms;   /* since when there is none; CLOCK_BOOTTIME */
     struct ipc_writer sorry; /* the reply where none can be made: ready, for want of memory */

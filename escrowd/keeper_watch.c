@@ -185,14 +185,37 @@ static void fill_histories(const struct watched *watched, struct policy_facts *f
     }
 }
 
+static const struct watched *find_watched(const struct watch *watch, const char *group,
+                                          const char *database)
+{
+    for (size_t i = 0; i < watch->count; i++) {
+        const struct target *target = &watch->items[i].target;
+
+        if (strcmp(target->group->name, group) == 0 && strcmp(target->database, database) == 0)
+            return &watch->items[i];
+    }
+    return NULL;
+}
+
 void watch_fill_history(const struct watch *watch, const char *group, const char *database,
                         struct policy_facts *facts)
 {
-    for (size_t i = 0; i < watch->count; i++) {
-        if (strcmp(watch->items[i].target.group->name, group) == 0 &&
-            strcmp(watch->items[i].target.database, database) == 0)
-            fill_histories(&watch->items[i], facts);
-    }
+    const struct watched *watched = find_watched(watch, group, database);
+
+    if (watched)
+        fill_histories(watched, facts);
+}
+
+const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,
+                                     const char *instance, int64_t since_ms)
+{
+    const struct watched *watched = find_watched(watch, subject->group, subject->database);
+    const struct policy_replica *replica =
+        watched ? policy_find_replica(watched->target.group, instance) : NULL;
+    const struct memory *memory =
+        replica ? &watched->memories[replica - watched->target.group->replicas] : NULL;
+
+    return memory && memory->is_answering && memory->answered_ms > since_ms ? &memory->said : NULL;
 }
 
 /* The fingerprints of every database of the group on its new primary, as far as they are known. */

@@ -25,5 +25,12 @@ void watch_tick(struct watch *watch);
 void watch_fill_history(const struct watch *watch, const char *group, const char *database,
                         struct policy_facts *facts);
 
+/*
+ * What this instance said last of (group, database), if that was after since_ms (CLOCK_BOOTTIME)
+ * and nothing has gone wrong with it since; else NULL. Borrowed until the next tick.
+ */
+const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,
+                                     const char *instance, int64_t since_ms);
+
 /* For GET /v1/status: an array, NULL without memory. */
 json_t *watch_json(const struct watch *watch);

@@ -238,15 +238,42 @@ static enum escrow_err fold_unfinished(struct ledger *ledger, const struct audit
     return store_void_grant(ledger->store, record->grant);
 }
 
+/* A good one of before there were proofs settled the grant by itself. */
 static enum escrow_err fold_receipt(struct ledger *ledger, const struct audit_record *record)
 {
     struct store_grant grant = {0};
     enum act_outcome outcome;
-    enum escrow_err err = ledger_receipt_read(record->detail, &outcome);
+    bool settles = false;
+    enum escrow_err err = ledger_receipt_read(record->detail, &outcome, &settles);
 
     if (!err)
         err = store_grant(ledger->store, record->grant, &grant);
-    return err ? err : store_settle_grant(ledger->store, &grant, outcome, record->sequence);
+    if (!err)
+        err = store_note_receipt(ledger->store, grant.sequence, outcome, record->sequence);
+    return err || !settles ? err : store_settle_grant(ledger->store, &grant, record->sequence);
+}
+
+static enum escrow_err fold_settle(struct ledger *ledger, const struct audit_record *record)
+{
+    struct store_grant grant = {0};
+    struct ledger_proof proof;
+    enum reason reason = record->reason ? reason_from_code(record->reason) : REASON_NONE;
+    enum escrow_err err = ledger_proof_read(record->detail, &proof);
+
+    if (!err)
+        err = store_grant(ledger->store, record->grant, &grant);
+    if (err)
+        return err;
+    switch (reason) {
+    case REASON_GRANT_PROVED:
+        return store_settle_grant(ledger->store, &grant, record->sequence);
+    case REASON_GRANT_DISPROVED:
+    case REASON_GRANT_UNPROVEN:
+    case REASON_RECEIPT_MISSING:
+        return store_judge_grant(ledger->store, grant.sequence, proof.receipt, record->sequence);
+    default:
+        return ESCROW_ERR_MALFORMED;
+    }
 }
 
 static enum escrow_err fold_order(struct ledger *ledger, const struct audit_record *record)
@@ -294,6 +321,7 @@ static const fold_fn folds[] = {
     [AUDIT_UNPROVED] = NULL,        [AUDIT_ALERT] = NULL,
     [AUDIT_LOG_TORN] = NULL,        [AUDIT_LOG_BACK] = NULL,
     [AUDIT_APPROVE] = fold_approve, [AUDIT_EXPIRED] = fold_expired,
+    [AUDIT_SETTLE] = fold_settle,
 };
 
 static enum escrow_err fold_line(struct ledger *ledger, const struct audit_line *line)

@@ -8,6 +8,13 @@
 
 static const char *const origin_words[] = {
     [POLICY_ORIGIN_BASELINE] = "baseline", [POLICY_ORIGIN_OBSERVED] = "observed"};
+static const char *const opens_words[] = {
+    [PROBE_OPENS_UNKNOWN] = "unknown",
+    [PROBE_OPENS_YES] = "yes",
+    [PROBE_OPENS_NO] = "no",
+    [PROBE_OPENS_NO_CERTIFICATE] = "no_certificate",
+};
+
 void ledger_hints_from(const struct probe_state *state, struct policy_hints *ret_hints)
 {
     size_t len = strlen(state->recovery_lsn);
@@ -141,12 +148,13 @@ json_t *ledger_receipt_detail(const struct act_receipt *receipt)
 {
     json_t *object = receipt->has_object ? json_tpm_name(&receipt->object) : json_null();
 
-    return json_pack("{s:s, s:o, s:i, s:s}", "outcome", act_outcome_word(receipt->outcome),
+    return json_pack("{s:s, s:o, s:i, s:s, s:b}", "outcome", act_outcome_word(receipt->outcome),
                      "object", object, "sql_error", (int)receipt->sql_error, "text",
-                     receipt->detail);
+                     receipt->detail, "settles", 0);
 }
 
-enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome)
+enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome,
+                                    bool *ret_settles)
 {
     static const enum act_outcome outcomes[] = {OUTCOME_OPENED, OUTCOME_ALREADY_OPEN,
                                                 OUTCOME_FAILED};
@@ -155,10 +163,46 @@ enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_
     for (size_t i = 0; word && i < ARRAY_LEN(outcomes); i++) {
         if (strcmp(act_outcome_word(outcomes[i]), word) == 0) {
             *ret_outcome = outcomes[i];
+            *ret_settles =
+                outcomes[i] != OUTCOME_FAILED && !json_is_false(json_object_get(detail, "settles"));
             return ESCROW_OK;
         }
     }
     return ESCROW_ERR_MALFORMED;
+}
+
+json_t *ledger_proof_detail(const struct ledger_proof *proof)
+{
+    json_t *receipt = proof->receipt ? json_integer((json_int_t)proof->receipt) : json_null();
+
+    return json_pack("{s:o, s:s?, s:i, s:i}", "receipt", receipt, "opens",
+                     proof->is_told ? opens_words[proof->opens] : NULL, "sql_error",
+                     proof->is_told ? (int)proof->sql_error : 0, "asked", (int)proof->asked);
+}
+
+enum escrow_err ledger_proof_read(const json_t *detail, struct ledger_proof *ret_proof)
+{
+    struct ledger_proof proof = {0};
+    struct json_reader reader;
+    enum escrow_err err;
+
+    json_reader_init(&reader, detail, "audit record: settle");
+    if (json_is_null(json_object_get(detail, "receipt")))
+        json_read_null(&reader, "receipt");
+    else
+        proof.receipt = json_read_number(&reader, "receipt", 1, INT64_MAX);
+    proof.is_told = !json_is_null(json_object_get(detail, "opens"));
+    if (proof.is_told)
+        proof.opens =
+            (enum probe_opens)json_read_word(&reader, "opens", opens_words, ARRAY_LEN(opens_words));
+    else
+        json_read_null(&reader, "opens");
+    proof.sql_error = json_read_int32(&reader, "sql_error");
+    proof.asked = (unsigned)json_read_number(&reader, "asked", 0, INT32_MAX);
+    err = json_reader_end(&reader);
+    if (!err)
+        *ret_proof = proof;
+    return err;
 }
 
 json_t *ledger_request_detail(uint64_t request)

@@ -13,7 +13,9 @@
  *
  *   release   {"kind", "mints_epoch": bool, "hints": hints | null, "request": wanted | null}
  *   epoch     {"origin": "baseline" | "observed", "hints": {database: hints, ...}}
- *   receipt   {"outcome", "object": hex | null, "sql_error": number, "text"}
+ *   receipt   {"outcome", "object": hex | null, "sql_error": number, "text", "settles": false}
+ *   settle    {"receipt": number | null, "opens": word | null, "sql_error": number,
+ *              "asked": number}
  *   order     {"expires_ms": Unix time in ms}
  *   approve, expired  {"request": number}
  *   wanted    {"recipient": {"x", "y"}, "rules": [name], "expires_ms": Unix time in ms}
@@ -58,7 +60,21 @@ json_t *ledger_epoch_detail(const struct ledger_epoch *epoch);
 MUST_CHECK enum escrow_err ledger_epoch_read(const json_t *detail, struct ledger_epoch *ret_epoch);
 
 json_t *ledger_receipt_detail(const struct act_receipt *receipt);
-MUST_CHECK enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome);
+/* *ret_settles: a good one of before a settle record said it. */
+MUST_CHECK enum escrow_err ledger_receipt_read(const json_t *detail, enum act_outcome *ret_outcome,
+                                               bool *ret_settles);
+
+/* What came of asking the replica of a grant whether its master key opens. */
+struct ledger_proof {
+    uint64_t receipt;       /* the record that says that it does; 0: there is none */
+    bool is_told;           /* false: it could not be asked, and the next two count for nothing */
+    enum probe_opens opens; /* its last answer */
+    int32_t sql_error;
+    unsigned asked; /* how often */
+};
+
+json_t *ledger_proof_detail(const struct ledger_proof *proof);
+MUST_CHECK enum escrow_err ledger_proof_read(const json_t *detail, struct ledger_proof *ret_proof);
 
 json_t *ledger_request_detail(uint64_t request);
 MUST_CHECK enum escrow_err ledger_request_read(const json_t *detail, uint64_t *ret_request);

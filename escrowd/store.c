@@ -88,6 +88,13 @@ static const char *const migrations[] = {
     "CREATE TABLE request_approvals ("
     "  request INTEGER NOT NULL, identity TEXT NOT NULL, key BLOB NOT NULL,"
     "  PRIMARY KEY (request, identity)) STRICT;",
+    /* receipt: the last that says that it opened, of a grant that is not settled; judged: by the
+     * last record that did not settle it. */
+    "ALTER TABLE grants ADD COLUMN receipt INTEGER;"
+    "ALTER TABLE grants ADD COLUMN judged INTEGER;"
+    "CREATE INDEX receipted ON grants (sequence) WHERE receipt IS NOT NULL;"
+    "CREATE INDEX unreceipted ON grants (time_ms)"
+    "  WHERE settled_by IS NULL AND judged IS NULL AND outcome IS NULL AND is_unfinished = 0;",
 };
 
 static enum escrow_err run_sql(struct store *store, const char *sql)

@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define GRANT_COLUMNS                                                                              \
-    "sequence, group_name, database_name, replica, purpose, epoch, order_id, settled_by"
+    "g.sequence, g.group_name, g.database_name, g.replica, g.purpose, g.epoch, g.order_id,"        \
+    " g.settled_by, g.receipt, g.judged"
 
 static void put_subject(struct query *query, const struct act_subject *subject)
 {
@@ -112,23 +113,29 @@ enum escrow_err store_add_grant(struct store *store, const struct store_grant *g
     return query_run(&query);
 }
 
+static void read_grant(struct query *query, struct store_grant *grant)
+{
+    grant->sequence = query_number(query, 0);
+    read_subject(query, 1, &grant->subject);
+    query_text(query, 3, grant->replica, sizeof(grant->replica));
+    grant->purpose = (enum act_purpose)query_number(query, 4);
+    grant->epoch = query_number(query, 5);
+    query_text(query, 6, grant->order, sizeof(grant->order));
+    grant->is_settled = !query_is_null(query, 7);
+    grant->receipt = query_is_null(query, 8) ? 0 : query_number(query, 8);
+    grant->is_judged = !query_is_null(query, 9);
+}
+
 enum escrow_err store_grant(struct store *store, uint64_t sequence, struct store_grant *ret_grant)
 {
     CLEANUP(query_close) struct query query;
     bool is_found;
 
-    query_open(&query, store, "SELECT " GRANT_COLUMNS " FROM grants WHERE sequence = ?");
+    query_open(&query, store, "SELECT " GRANT_COLUMNS " FROM grants AS g WHERE g.sequence = ?");
     query_put_number(&query, sequence);
     is_found = query_row(&query);
-    if (is_found) {
-        ret_grant->sequence = query_number(&query, 0);
-        read_subject(&query, 1, &ret_grant->subject);
-        query_text(&query, 3, ret_grant->replica, sizeof(ret_grant->replica));
-        ret_grant->purpose = (enum act_purpose)query_number(&query, 4);
-        ret_grant->epoch = query_number(&query, 5);
-        query_text(&query, 6, ret_grant->order, sizeof(ret_grant->order));
-        ret_grant->is_settled = !query_is_null(&query, 7);
-    }
+    if (is_found)
+        read_grant(&query, ret_grant);
     return query_found(&query, is_found);
 }
 
@@ -141,36 +148,100 @@ enum escrow_err store_void_grant(struct store *store, uint64_t sequence)
     return query_run(&query);
 }
 
-static enum escrow_err note_outcome(struct store *store, uint64_t sequence,
-                                    enum act_outcome outcome)
+static void put_receipt(struct query *query, uint64_t receipt)
+{
+    if (receipt)
+        query_put_number(query, receipt);
+    else
+        query_put_null(query);
+}
+
+enum escrow_err store_note_receipt(struct store *store, uint64_t grant, enum act_outcome outcome,
+                                   uint64_t receipt)
 {
     CLEANUP(query_close) struct query query;
 
-    query_open(&query, store, "UPDATE grants SET outcome = ? WHERE sequence = ?");
+    query_open(&query, store,
+               "UPDATE grants SET outcome = ?, judged = NULL,"
+               " receipt = CASE WHEN settled_by IS NULL THEN ? END WHERE sequence = ?");
     query_put_number(&query, outcome);
-    query_put_number(&query, sequence);
+    put_receipt(&query, outcome == OUTCOME_FAILED ? 0 : receipt);
+    query_put_number(&query, grant);
     return query_run(&query);
 }
 
 enum escrow_err store_settle_grant(struct store *store, const struct store_grant *grant,
-                                   enum act_outcome outcome, uint64_t receipt)
+                                   uint64_t record)
 {
-    CLEANUP(query_close) struct query query = {0};
-    enum escrow_err err = note_outcome(store, grant->sequence, outcome);
+    CLEANUP(query_close) struct query query;
 
-    if (err || outcome == OUTCOME_FAILED)
-        return err;
     query_open(&query, store,
-               "UPDATE grants SET settled_by = ? WHERE group_name = ? AND database_name = ?"
-               " AND epoch = ? AND purpose = ? AND order_id IS ? AND sequence <= ?"
-               " AND settled_by IS NULL");
-    query_put_number(&query, receipt);
+               "UPDATE grants SET settled_by = ?, receipt = NULL WHERE group_name = ?"
+               " AND database_name = ? AND epoch = ? AND purpose = ? AND order_id IS ?"
+               " AND sequence <= ? AND settled_by IS NULL");
+    query_put_number(&query, record);
     put_subject(&query, &grant->subject);
     query_put_number(&query, grant->epoch);
     query_put_number(&query, grant->purpose);
     query_put_text(&query, grant->order);
     query_put_number(&query, grant->sequence);
     return query_run(&query);
+}
+
+enum escrow_err store_judge_grant(struct store *store, uint64_t grant, uint64_t receipt,
+                                  uint64_t record)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "UPDATE grants SET judged = ? WHERE sequence = ? AND receipt IS ?");
+    query_put_number(&query, record);
+    query_put_number(&query, grant);
+    put_receipt(&query, receipt);
+    return query_run(&query);
+}
+
+/* Hands out the rows, which the query has bound already. */
+static enum escrow_err list_grants(struct query *query, store_grant_fn on_grant, void *argument)
+{
+    enum escrow_err err = ESCROW_OK;
+
+    while (!err && query_row(query)) {
+        struct store_grant grant = {0};
+
+        read_grant(query, &grant);
+        err = query_end(query);
+        if (!err)
+            err = on_grant(&grant, argument);
+    }
+    return err ? err : query_end(query);
+}
+
+enum escrow_err store_list_receipted(struct store *store, size_t limit, store_grant_fn on_grant,
+                                     void *argument)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store,
+               "SELECT " GRANT_COLUMNS " FROM grants AS g"
+               " LEFT JOIN groups AS n ON n.group_name = g.group_name"
+               " WHERE g.receipt IS NOT NULL AND (g.judged IS NULL OR n.epoch = g.epoch)"
+               " ORDER BY g.judged IS NOT NULL, g.sequence LIMIT ?");
+    query_put_number(&query, limit);
+    return list_grants(&query, on_grant, argument);
+}
+
+enum escrow_err store_list_unreceipted(struct store *store, int64_t before_ms, size_t limit,
+                                       store_grant_fn on_grant, void *argument)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store,
+               "SELECT " GRANT_COLUMNS " FROM grants AS g WHERE g.settled_by IS NULL"
+               " AND g.judged IS NULL AND g.outcome IS NULL AND g.is_unfinished = 0"
+               " AND g.time_ms < ? ORDER BY g.time_ms LIMIT ?");
+    query_put_number(&query, before_ms < 0 ? 0 : (uint64_t)before_ms);
+    query_put_number(&query, limit);
+    return list_grants(&query, on_grant, argument);
 }
 
 enum escrow_err store_promotion_grant(struct store *store, const struct act_subject *subject,
@@ -223,7 +294,10 @@ enum escrow_err store_count_unsettled(struct store *store, uint64_t *ret_count)
 {
     CLEANUP(query_close) struct query query;
 
-    query_open(&query, store, "SELECT count(*) FROM grants WHERE settled_by IS NULL");
+    query_open(&query, store,
+               "SELECT count(*) FROM grants AS g JOIN groups AS n"
+               " ON n.group_name = g.group_name AND n.epoch = g.epoch"
+               " WHERE g.settled_by IS NULL AND g.is_unfinished = 0");
     *ret_count = query_row(&query) ? query_number(&query, 0) : 0;
     return query_end(&query);
 }

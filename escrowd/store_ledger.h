@@ -38,6 +38,8 @@ struct store_grant {
     uint64_t epoch;
     char order[NAME_MAX_BYTES + 1]; /* empty: none */
     bool is_settled;
+    uint64_t receipt; /* the record of a good one that waits for its proof; 0: none */
+    bool is_judged;   /* it has been said why the grant is not settled */
 };
 
 /* actor: who got it, a SAN URI. */
@@ -48,9 +50,25 @@ MUST_CHECK enum escrow_err store_grant(struct store *store, uint64_t sequence,
                                        struct store_grant *ret_grant);
 /* Nothing was let out for it: it stays unsettled, but counts neither as request nor as release. */
 MUST_CHECK enum escrow_err store_void_grant(struct store *store, uint64_t sequence);
-/* Notes what a receipt says; a good one settles the grant and the earlier ones that it repeats. */
-MUST_CHECK enum escrow_err store_settle_grant(struct store *store, const struct store_grant *grant,
+/* Notes what a receipt says, and if that is good, that it waits for its proof. */
+MUST_CHECK enum escrow_err store_note_receipt(struct store *store, uint64_t grant,
                                               enum act_outcome outcome, uint64_t receipt);
+/* The grant is settled by this record, and so are the earlier ones that it repeats. */
+MUST_CHECK enum escrow_err store_settle_grant(struct store *store, const struct store_grant *grant,
+                                              uint64_t record);
+/* This record says why it is not, unless another receipt (0: any) has come than it is about. */
+MUST_CHECK enum escrow_err store_judge_grant(struct store *store, uint64_t grant, uint64_t receipt,
+                                             uint64_t record);
+
+typedef enum escrow_err (*store_grant_fn)(const struct store_grant *grant, void *argument);
+/* Grants whose receipt waits for its proof: those that are not judged, and of the others those of
+ * the group's present epoch. At most limit, the first kind first. */
+MUST_CHECK enum escrow_err store_list_receipted(struct store *store, size_t limit,
+                                                store_grant_fn on_grant, void *argument);
+/* Grants of before that time (ms) without any receipt, that are not judged. */
+MUST_CHECK enum escrow_err store_list_unreceipted(struct store *store, int64_t before_ms,
+                                                  size_t limit, store_grant_fn on_grant,
+                                                  void *argument);
 
 /* Fills ledger->grant from the promotion grants of (subject, epoch). */
 MUST_CHECK enum escrow_err store_promotion_grant(struct store *store,
@@ -59,5 +77,5 @@ MUST_CHECK enum escrow_err store_promotion_grant(struct store *store,
 /* Releases of the group since that time (ms) that let something out. */
 MUST_CHECK enum escrow_err store_count_releases(struct store *store, const char *group,
                                                 int64_t since_ms, int64_t *ret_count);
-/* Grants without a good receipt, of all groups and times. */
+/* Grants that let something out and are not settled, of the groups' present epochs. */
 MUST_CHECK enum escrow_err store_count_unsettled(struct store *store, uint64_t *ret_count);

@@ -17,7 +17,7 @@ static const char *const event_words[] = {
     [AUDIT_RECEIPT] = "receipt",   [AUDIT_ORDER] = "order",       [AUDIT_EPOCH] = "epoch",
     [AUDIT_REFUSAL] = "refusal",   [AUDIT_UNPROVED] = "unproved", [AUDIT_ALERT] = "alert",
     [AUDIT_LOG_TORN] = "log_torn", [AUDIT_LOG_BACK] = "log_back", [AUDIT_APPROVE] = "approve",
-    [AUDIT_EXPIRED] = "expired",
+    [AUDIT_EXPIRED] = "expired",   [AUDIT_SETTLE] = "settle",
 };
 static const char *const auth_words[] = {"none", "certificate", "act"};
 

@@ -37,6 +37,7 @@ enum audit_event {
     AUDIT_LOG_BACK,   /* the log can be written again: detail.error */
     AUDIT_APPROVE,    /* an admin approved a request: act, detail.request */
     AUDIT_EXPIRED,    /* a request's time was over before enough had: detail.request */
+    AUDIT_SETTLE, /* what became of a grant, as the replica itself says: grant, reason, detail */
     AUDIT_EVENT_COUNT,
 };
 

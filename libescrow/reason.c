@@ -191,6 +191,22 @@ static const struct {
                           "What the replicas said is too old now: they are asked again."},
     [REASON_ROSTER_CHANGED] = {"roster_changed", 503,
                                "The roster changed after the decision: it is decided again."},
+
+    [REASON_GRANT_PROVED] = {"grant_proved", 500,
+                             "The replica's master key opens by itself: the grant is settled."},
+    [REASON_GRANT_DISPROVED] = {"grant_disproved", 500,
+                                "The agent says that the master key opens, the replica that it "
+                                "does not: the grant is not settled."},
+    [REASON_GRANT_UNPROVEN] = {"grant_unproven", 500,
+                               "The agent says that the master key opens, and escrowd could not "
+                               "find out whether it does: the grant is not settled."},
+    [REASON_RECEIPT_MISSING] = {"receipt_missing", 500,
+                                "No receipt has come for the grant: it is not settled."},
+    [REASON_MASTER_KEY_CLOSED] = {"master_key_closed", 500,
+                                  "The primary's master key has stopped opening by itself, and "
+                                  "there was no promotion."},
+    [REASON_MEMBERSHIP_DIFFERS] = {"membership_differs", 500,
+                                   "The availability group has other replicas than the policy."},
 };
 
 const char *reason_code(enum reason reason)

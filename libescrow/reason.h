@@ -108,6 +108,14 @@ enum reason {
     REASON_CA_EXPIRING,    /* within 30 days, or has */
     REASON_FACTS_OLD,      /* what was decided rests on facts that are too old now */
     REASON_ROSTER_CHANGED, /* what was decided is by a roster that is not in force any more */
+
+    /* What the keeper finds out by itself: in records only, never in a reply. */
+    REASON_GRANT_PROVED,       /* the master key opens by itself: the grant is settled */
+    REASON_GRANT_DISPROVED,    /* the receipt says that it opens, the replica says that not */
+    REASON_GRANT_UNPROVEN,     /* the receipt says that it opens, the replica could not be asked */
+    REASON_RECEIPT_MISSING,    /* no receipt came for a grant */
+    REASON_MASTER_KEY_CLOSED,  /* a primary's master key has stopped opening by itself */
+    REASON_MEMBERSHIP_DIFFERS, /* the group has other replicas than the policy */
     REASON_COUNT,
 };
 

@@ -41,6 +41,11 @@ failover() {
     opened "$@"
 }
 
+# proved COUNT: so many grants are settled, because the replica itself says that its key opens.
+proved() {
+    wait_log escrowd 'settle record=.* reason=grant_proved' "$1" 60
+}
+
 # grants: how many releases escrowd has granted.
 grants() {
     count_log escrowd 'release record=.* decision=allow .*purpose=promote'
@@ -57,10 +62,12 @@ config_agent() {
 @test "a planned failover, then the primary is killed and another one forced" {
     start 3
     failover sql2
+    proved 1
     sim kill SQL2
     sim failover --force SQL3
     sim wait opens SQL3 --timeout 60000
     opened sql3
+    proved 2
     run grants
     assert_output 2
     # The one that was killed comes back as a secondary and is left alone.

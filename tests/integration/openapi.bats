@@ -330,6 +330,7 @@ TEXT
     sim failover SQL2 >/dev/null
     sim wait opens SQL2 --timeout 30000 >/dev/null
     wait_log agent-sql2 'opens by itself'
+    wait_record '"event":"settle"'
     is "$(ask admin GET /v1/status)" "200"
     [ "$(jq .unsettled "$CHAIN/run/body")" = 0 ]
     is "$(ask auditor GET /v1/audit)" "200"

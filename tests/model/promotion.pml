@@ -34,12 +34,14 @@
 #ifdef LIVE
 /* Nobody needs to approve for what waits for the admins. */
 #define IS_APPROVABLE false
+#define IS_LYING_AGENT false
 #define IS_TROUBLE troubles < 2
 #define TROUBLE troubles++
 #define OPEN(is) is_open = is
 #define PEND(who) pending = who
 #else
 /* Once more beyond the retries: else the count has no end. */
+#define IS_LYING_AGENT true
 #define IS_APPROVABLE (ledger.requests <= RETRIES + 1)
 #define IS_TROUBLE true
 #define TROUBLE skip
@@ -48,7 +50,7 @@
 #endif
 
 mtype = { AGENT, THIEF, WATCH };
-mtype = { IDLE, ASKING, RECORDED, HELD, OPENED };
+mtype = { IDLE, ASKING, RECORDED, HELD, OPENED, CLAIMED };
 
 typedef Ledger {
     bit known;
@@ -153,7 +155,7 @@ inline forget_answers()
 
 #define IS_GRANTED(slot)                                                                           \
     (questions[slot].state == RECORDED || questions[slot].state == HELD ||                         \
-     questions[slot].state == OPENED)
+     questions[slot].state == OPENED || questions[slot].state == CLAIMED)
 
 inline leave_behind(slot)
 {
@@ -220,21 +222,24 @@ inline release(me)
     fi
 }
 
-/* The agent opens the master key where its instance still is primary, or dies before. */
+/* The agent opens the master key where its instance still is primary, or dies before; or it only
+ * says that it did. */
 inline open_key(me)
 {
     if
     :: Q.actor == AGENT && Q.who == primary -> OPEN(true); Q.state = OPENED
+    :: IS_LYING_AGENT -> Q.state = CLAIMED
     :: Q.actor == THIEF || Q.who != primary -> forget(me)
     :: IS_TROUBLE -> TROUBLE; forget(me)
     fi
 }
 
+/* The receipt is there: the replica itself is asked, of which a liar says what it likes. */
 inline settle(me)
 {
     if
-    :: !Q.is_past -> FOLD_SETTLED(ledger)
-    :: else -> skip
+    :: !Q.is_past && (Q.state == OPENED || Q.who == liar) -> FOLD_SETTLED(ledger)
+    :: Q.is_past || Q.state == CLAIMED || IS_TROUBLE -> skip
     fi;
     forget(me)
 }
@@ -293,7 +298,7 @@ active [SLOTS] proctype Asking()
     }
     :: atomic { Q.state == RECORDED -> release(me) }
     :: atomic { Q.state == HELD -> open_key(me) }
-    :: atomic { Q.state == OPENED -> settle(me) }
+    :: atomic { Q.state == OPENED || Q.state == CLAIMED -> settle(me) }
     od
 }
 

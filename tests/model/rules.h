@@ -61,5 +61,5 @@
     l.requests = l.requests + 1
 /* Nothing left for a grant of this epoch. */
 #define FOLD_UNFINISHED(l) l.requests = l.requests - 1
-/* The newest grant of this epoch was settled. */
+/* The newest grant of this epoch was settled, by a proof: a receipt alone changes nothing. */
 #define FOLD_SETTLED(l) l.grant = GRANT_SETTLED

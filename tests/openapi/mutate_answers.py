@@ -17,6 +17,8 @@ import openapi_document
 JWS = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{86}")
 # Members that may be missing (of a problem).
 OPTIONAL = {"detail"}
+# Members that records of before do not have.
+NEWER = {"settles"}
 
 
 class Jws:
@@ -63,7 +65,8 @@ def mutations(value, place, put):
     elif isinstance(value, dict):
         for name in list(value):
             inner = value.pop(name)
-            if not (name in OPTIONAL and "code" in value or place.endswith("/detail/hints")):
+            may_miss = name in NEWER or name in OPTIONAL and "code" in value
+            if not (may_miss or place.endswith("/detail/hints")):
                 yield f"{place}/{name}", "is missing"
             value[name] = inner
             # A publish act may carry what is no roster: it is refused for that only later.

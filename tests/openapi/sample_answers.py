@@ -194,7 +194,8 @@ def records():
         **SUBJECT,
     }
     hints = {"recovery_lsn": "37000000001600001", "sequence_number": None}
-    receipt = {"outcome": "opened", "object": NAME, "sql_error": 0, "text": ""}
+    receipt = {"outcome": "opened", "object": NAME, "sql_error": 0, "text": "", "settles": False}
+    proof = {"receipt": 8, "opens": "no", "sql_error": 15581, "asked": 3}
     yield record("start", detail={"version": "0.1.0", "member": "e1"}, tpm_clock=5, reset_count=1)
     yield record("epoch", detail={"origin": "baseline", "hints": {"SSISDB": hints}}, epoch=1)
     yield record("publish", act=signed["publish"], purpose="publish", roster=3)
@@ -222,6 +223,12 @@ def records():
         **who,
     )
     yield record("receipt", act=signed["receipt"], grant=7, replica="SQL1", detail=receipt, **who)
+    yield record("receipt", act=signed["receipt"], grant=7, replica="SQL1", **who,
+                 detail={name: value for name, value in receipt.items() if name != "settles"})
+    told = {"grant": 7, "epoch": 2, "replica": "SQL1", "purpose": "promote", **SUBJECT}
+    yield record("settle", reason="grant_disproved", detail=proof, **told)
+    silent = {"receipt": None, "opens": None, "sql_error": 0, "asked": 0}
+    yield record("settle", reason="receipt_missing", detail=silent, **told)
     yield record("unfinished", grant=7, epoch=2, reason="tpm_refused", **who)
     yield record("refusal", act=signed["approve"], decision="deny", reason="nonce_invalid", **who)
     yield record("unproved", reason="key_unknown", detail={"count": 4})

@@ -237,9 +237,34 @@ static void answer(const struct fx_replica *replica, uint32_t type, uint64_t id,
         OK(err);
 }
 
-static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
+/* What an honest prober says. */
+static void answer_question(struct fx_replica *replica, const struct ipc_message *message,
+                            const struct ipc_probe_question *question)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    const struct ipc_probe_session session = {PROBE_ANSWERED, replica->has_session};
+    const struct ipc_probe_opens opens = {replica->opens, 0};
+
+    switch (message->type) {
+    case IPC_PROBE_ASK_STATE:
+        ipc_put_probe_state(&writer, &replica->state);
+        answer(replica, IPC_PROBE_STATE, message->id, &writer);
+        return;
+    case IPC_PROBE_ASK_OPENS:
+        replica->opens_asked++;
+        ipc_put_probe_opens(&writer, &opens);
+        answer(replica, IPC_PROBE_OPENS, message->id, &writer);
+        return;
+    default:
+        if (strcmp(question->login, "escrow_agent") != 0)
+            fx_fail("asked for the sessions of", question->login);
+        ipc_put_probe_session(&writer, &session);
+        answer(replica, IPC_PROBE_SESSION, message->id, &writer);
+    }
+}
+
+static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
+{
     struct ipc_probe_question question;
     struct ipc_message message;
 
@@ -253,17 +278,7 @@ static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
     replica->asked++;
     if (replica->is_hung || (replica->lie && replica->lie(replica, &message, replica->argument)))
         return;
-    if (message.type == IPC_PROBE_ASK_STATE) {
-        ipc_put_probe_state(&writer, &replica->state);
-        answer(replica, IPC_PROBE_STATE, message.id, &writer);
-    } else {
-        const struct ipc_probe_session session = {PROBE_ANSWERED, replica->has_session};
-
-        if (strcmp(question.login, "escrow_agent") != 0)
-            fx_fail("asked for the sessions of", question.login);
-        ipc_put_probe_session(&writer, &session);
-        answer(replica, IPC_PROBE_SESSION, message.id, &writer);
-    }
+    answer_question(replica, &message, &question);
 }
 
 /* ---- the supervisor and front ---- */

@@ -52,6 +52,8 @@ struct fx_replica {
     struct probe_state state; /* what the prober says */
     bool is_hung;             /* the prober says nothing */
     bool has_session;         /* the session of any nonce is found there */
+    enum probe_opens opens;   /* what its master key does; yes at first */
+    unsigned opens_asked;     /* how often that was asked */
     int fd;                   /* -1: no prober, or the keeper closed its channel */
     fx_lie_fn lie;            /* NULL: it is honest */
     void *argument;           /* of lie */

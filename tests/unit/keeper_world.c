@@ -174,8 +174,11 @@ void fx_start_with(struct keeper_fixture *fx, const struct fx_options *options)
     fx->supervisor_fd = fx->front_fd = -1;
     fx->replica_count = options->is_pair ? 2 : FX_REPLICAS;
     for (int i = 0; i < FX_REPLICAS; i++)
-        fx->replicas[i] = (struct fx_replica){
-            .instance = names[i][0], .server_name = names[i][1], .fd = -1, .has_session = true};
+        fx->replicas[i] = (struct fx_replica){.instance = names[i][0],
+                                              .server_name = names[i][1],
+                                              .fd = -1,
+                                              .has_session = true,
+                                              .opens = PROBE_OPENS_YES};
     snprintf(fx->folder, sizeof(fx->folder), "%.200s/keeper.XXXXXX", folder ? folder : "/tmp");
     NOT_NULL(mkdtemp(fx->folder));
     swtpm_start(&fx->swtpm);

@@ -247,13 +247,38 @@ uint64_t scene_promote(struct ledger_scene *scene, uint64_t epoch, bool mints, c
                                                          .replica = replica});
 }
 
-void scene_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome)
+static uint64_t record_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome,
+                               bool is_old)
 {
     const struct act_receipt said = {.outcome = outcome, .detail = "text"};
     CLEANUP(json_free_p) json_t *detail = ledger_receipt_detail(&said);
     const struct audit_record wanted = {.event = AUDIT_RECEIPT, .grant = grant, .detail = detail};
 
-    scene_record(scene, &wanted);
+    if (is_old)
+        json_object_del(detail, "settles");
+    return scene_record(scene, &wanted);
+}
+
+uint64_t scene_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome)
+{
+    return record_receipt(scene, grant, outcome, false);
+}
+
+void scene_old_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome)
+{
+    record_receipt(scene, grant, outcome, true);
+}
+
+void scene_settle(struct ledger_scene *scene, uint64_t grant, uint64_t receipt, enum reason reason)
+{
+    const struct ledger_proof proof = {
+        .receipt = receipt, .is_told = receipt != 0, .opens = PROBE_OPENS_NO, .asked = 3};
+    CLEANUP(json_free_p) json_t *detail = ledger_proof_detail(&proof);
+
+    scene_record(scene, &(struct audit_record){.event = AUDIT_SETTLE,
+                                               .grant = grant,
+                                               .reason = reason_code(reason),
+                                               .detail = detail});
 }
 
 void scene_order(struct ledger_scene *scene, const char *id, int64_t expires_ms)

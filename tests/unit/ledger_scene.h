@@ -71,7 +71,12 @@ void scene_approve(struct ledger_scene *scene, uint64_t request, const char *ide
 uint64_t scene_release(struct ledger_scene *scene, const struct wanted_release *release);
 /* A release that was allowed. */
 uint64_t scene_promote(struct ledger_scene *scene, uint64_t epoch, bool mints, const char *replica);
-void scene_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome);
+/* Returns its sequence. */
+uint64_t scene_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome);
+/* The same as a keeper wrote it that settled by receipts. */
+void scene_old_receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome outcome);
+/* What became of the grant; receipt 0: none came. */
+void scene_settle(struct ledger_scene *scene, uint64_t grant, uint64_t receipt, enum reason reason);
 void scene_order(struct ledger_scene *scene, const char *id, int64_t expires_ms);
 void scene_baseline(struct ledger_scene *scene, uint64_t epoch, enum policy_origin origin,
                     const char *replica);

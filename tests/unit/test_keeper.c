@@ -66,6 +66,7 @@ static void test_straight_path(void **state)
     unknown->receipt.grant++;
     assert_null(fx_act(fx, FX_AGENT_B, ROUTE_RECEIPT, unknown));
     assert_int_equal(fx->reply.reason, REASON_GRANT_UNKNOWN);
+    fx_wait_count(fx, "settle", "grant_proved", 1);
 
     /* Settled: what the same replica wants now is a restart. */
     late = fx_release(fx, FX_AGENT_B, recipient);

@@ -23,7 +23,7 @@ static void test_what_policy_decide_is_told(void **state)
 {
     struct ledger_scene *scene = *state;
     struct policy_ledger ledger;
-    uint64_t grant;
+    uint64_t grant, receipt;
 
     policy_now(scene, &ledger);
     assert_false(ledger.has_record);
@@ -58,7 +58,10 @@ static void test_what_policy_decide_is_told(void **state)
     policy_now(scene, &ledger);
     assert_int_equal(ledger.grant.state, POLICY_GRANT_UNSETTLED);
 
-    scene_receipt(scene, grant + 1, OUTCOME_OPENED);
+    receipt = scene_receipt(scene, grant + 1, OUTCOME_OPENED);
+    policy_now(scene, &ledger);
+    assert_int_equal(ledger.grant.state, POLICY_GRANT_UNSETTLED);
+    scene_settle(scene, grant + 1, receipt, REASON_GRANT_PROVED);
     policy_now(scene, &ledger);
     assert_int_equal(ledger.grant.state, POLICY_GRANT_SETTLED);
 
@@ -67,6 +70,115 @@ static void test_what_policy_decide_is_told(void **state)
     policy_now(scene, &ledger);
     assert_int_equal(ledger.grant.state, POLICY_GRANT_UNSETTLED);
     assert_int_equal(ledger.grant.requests, 1);
+}
+
+static enum policy_grant_state state_now(struct ledger_scene *scene)
+{
+    struct policy_ledger ledger;
+
+    policy_now(scene, &ledger);
+    return ledger.grant.state;
+}
+
+static enum escrow_err count_grant(const struct store_grant *grant, void *argument)
+{
+    unsigned *count = argument;
+
+    (void)grant;
+    (*count)++;
+    return ESCROW_OK;
+}
+
+/* Grants whose receipt waits for its proof. */
+static unsigned receipted(struct ledger_scene *scene)
+{
+    unsigned count = 0;
+
+    assert_int_equal(store_list_receipted(scene->store, 10, count_grant, &count), ESCROW_OK);
+    return count;
+}
+
+/* Grants of which nothing was heard. */
+static unsigned unreceipted(struct ledger_scene *scene, int64_t before_ms)
+{
+    unsigned count = 0;
+
+    assert_int_equal(store_list_unreceipted(scene->store, before_ms, 10, count_grant, &count),
+                     ESCROW_OK);
+    return count;
+}
+
+static void assert_unsettled(struct ledger_scene *scene, uint64_t expected)
+{
+    uint64_t count;
+
+    assert_int_equal(store_count_unsettled(scene->store, &count), ESCROW_OK);
+    assert_int_equal(count, expected);
+}
+
+static void test_only_a_proof_settles(void **state)
+{
+    struct ledger_scene *scene = *state;
+    struct store_grant grant = {0};
+    uint64_t first = scene_promote(scene, 1, true, "sql1");
+    uint64_t second = scene_promote(scene, 1, false, "sql1"), receipt;
+
+    assert_unsettled(scene, 2);
+    assert_int_equal(unreceipted(scene, NOW_MS), 2);
+    assert_int_equal(unreceipted(scene, 0), 0);
+    receipt = scene_receipt(scene, second, OUTCOME_OPENED);
+    assert_int_equal(receipted(scene), 1);
+    assert_int_equal(unreceipted(scene, NOW_MS), 1);
+    scene_settle(scene, first, 0, REASON_RECEIPT_MISSING);
+    assert_int_equal(unreceipted(scene, NOW_MS), 0);
+
+    /* It goes on being asked for, in this epoch. */
+    scene_settle(scene, second, receipt, REASON_GRANT_DISPROVED);
+    assert_int_equal(store_grant(scene->store, second, &grant), ESCROW_OK);
+    assert_true(grant.is_judged);
+    assert_false(grant.is_settled);
+    assert_int_equal(receipted(scene), 1);
+    assert_int_equal(state_now(scene), POLICY_GRANT_UNSETTLED);
+
+    /* What was found out about an earlier receipt says nothing about a later one. */
+    assert_int_equal(scene_receipt(scene, second, OUTCOME_ALREADY_OPEN), receipt + 3);
+    scene_settle(scene, second, receipt, REASON_GRANT_UNPROVEN);
+    assert_int_equal(store_grant(scene->store, second, &grant), ESCROW_OK);
+    assert_false(grant.is_judged);
+    assert_int_equal(grant.receipt, receipt + 3);
+    scene_receipt(scene, second, OUTCOME_FAILED);
+    assert_int_equal(receipted(scene), 0);
+    receipt = scene_receipt(scene, second, OUTCOME_OPENED);
+    scene_settle(scene, second, receipt, REASON_GRANT_PROVED);
+    assert_int_equal(receipted(scene), 0);
+    assert_int_equal(state_now(scene), POLICY_GRANT_SETTLED);
+    assert_unsettled(scene, 0);
+}
+
+static void test_what_is_past_is_not_asked_for(void **state)
+{
+    struct ledger_scene *scene = *state;
+    uint64_t grant = scene_promote(scene, 1, true, "sql1");
+    uint64_t receipt = scene_receipt(scene, grant, OUTCOME_OPENED);
+
+    scene_baseline(scene, 2, POLICY_ORIGIN_OBSERVED, "sql2");
+    assert_int_equal(receipted(scene), 1);
+    scene_settle(scene, grant, receipt, REASON_GRANT_UNPROVEN);
+    assert_int_equal(receipted(scene), 0);
+    assert_unsettled(scene, 0);
+}
+
+/* A log of before there were proofs says the same as it did then. */
+static void test_an_old_receipt_settles(void **state)
+{
+    struct ledger_scene *scene = *state;
+    uint64_t grant = scene_promote(scene, 1, true, "sql1");
+
+    scene_old_receipt(scene, grant, OUTCOME_FAILED);
+    assert_int_equal(state_now(scene), POLICY_GRANT_UNSETTLED);
+    scene_old_receipt(scene, grant, OUTCOME_OPENED);
+    assert_int_equal(state_now(scene), POLICY_GRANT_SETTLED);
+    assert_int_equal(receipted(scene), 0);
 }
 
 static void test_brake_counts_the_last_hour(void **state)
@@ -332,6 +444,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(test_what_policy_decide_is_told),
+        LEDGER_TEST(test_only_a_proof_settles),
+        LEDGER_TEST(test_what_is_past_is_not_asked_for),
+        LEDGER_TEST(test_an_old_receipt_settles),
         LEDGER_TEST(test_brake_counts_the_last_hour),
         LEDGER_TEST(test_versions),
         LEDGER_TEST(test_trust),

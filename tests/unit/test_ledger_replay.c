@@ -46,7 +46,11 @@ static void fill_log(struct ledger_scene *scene)
     grant = scene_promote(scene, 2, true, "sql2");
     scene_record(scene, &(struct audit_record){.event = AUDIT_UNFINISHED, .grant = grant});
     grant = scene_promote(scene, 2, false, "sql2");
-    scene_receipt(scene, grant, OUTCOME_OPENED);
+    scene_settle(scene, grant, 0, REASON_RECEIPT_MISSING);
+    scene_settle(scene, grant, scene_receipt(scene, grant, OUTCOME_OPENED), REASON_GRANT_DISPROVED);
+    scene_settle(scene, grant, scene_receipt(scene, grant, OUTCOME_OPENED), REASON_GRANT_PROVED);
+    grant = scene_promote(scene, 2, false, "sql2");
+    scene_old_receipt(scene, grant, OUTCOME_OPENED);
     scene_deposit(scene, 2);
     scene_order(scene, "order-1", NOW_MS + 1);
     scene_release(scene, &(struct wanted_release){.decision = "allow",

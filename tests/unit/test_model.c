@@ -262,7 +262,12 @@ static bool happen(struct twins *twins, unsigned event)
     if (!is_open)
         return false;
     if (event % 2) {
-        scene_receipt(twins->real, twins->grant, OUTCOME_OPENED);
+        uint64_t receipt = scene_receipt(twins->real, twins->grant, OUTCOME_OPENED);
+
+        compare(twins);
+        scene_settle(twins->real, twins->grant, receipt, REASON_GRANT_DISPROVED);
+        compare(twins);
+        scene_settle(twins->real, twins->grant, receipt, REASON_GRANT_PROVED);
         FOLD_SETTLED(twins->l);
     } else {
         scene_record(twins->real,

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/ipc_probe.h"
+#include "libescrow/json.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+/* What becomes of a grant: whoever says that the master key opens, and what the replica says. */
+
+enum { A, B, C }; /* fx->replicas */
+
+#define MINUTE_MS ((int64_t)60 * 1000)
+
+/* ---- the wall clock of the keeper, which is a child of this process ---- */
+
+static _Atomic int64_t *clock_off_ms;
+
+/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+    int result = __real_clock_gettime(clock, ret_time);
+
+    if (clock == CLOCK_REALTIME && clock_off_ms)
+        ret_time->tv_sec += *clock_off_ms / 1000;
+    return result;
+}
+/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+
+/* ---- grants and receipts ---- */
+
+static struct answer *release_to_b(struct keeper_fixture *fx)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    struct answer *grant = fx_release(fx, FX_AGENT_B, recipient);
+
+    if (!grant)
+        fx_fail("refused", fx->reply.body);
+    return grant;
+}
+
+static void send_receipt(struct keeper_fixture *fx, const struct answer *grant,
+                         enum act_outcome outcome)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_RECEIPT);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    act->purpose = PURPOSE_PROMOTE;
+    memcpy(act->receipt.replica, grant->grant.replica, sizeof(act->receipt.replica));
+    act->receipt.grant = grant->sequence;
+    act->receipt.outcome = outcome;
+    noted = fx_act(fx, FX_AGENT_B, ROUTE_RECEIPT, act);
+    if (!noted)
+        fx_fail("the receipt was refused", reason_code(fx->reply.reason));
+}
+
+/* B is promoted, gets its grant, and its agent says that it opened the master key with it. */
+static uint64_t claim(struct keeper_fixture *fx)
+{
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    fx_set_primary(fx, B);
+    grant = release_to_b(fx);
+    send_receipt(fx, grant, OUTCOME_OPENED);
+    return grant->sequence;
+}
+
+/* The last settle record: of this grant, and with these words. */
+static void assert_settle(struct keeper_fixture *fx, uint64_t grant, const char *reason,
+                          const char *opens)
+{
+    CLEANUP(json_free_p) json_t *records = NULL;
+    const json_t *last = NULL;
+    const char *said;
+
+    fx_wait_count(fx, "settle", reason, 1);
+    records = fx_log(fx);
+    for (size_t i = 0; i < json_array_size(records); i++) {
+        const json_t *record = json_array_get(records, i);
+
+        if (strcmp(json_string_value(json_object_get(record, "event")), "settle") == 0)
+            last = record;
+    }
+    assert_string_equal(json_string_value(json_object_get(last, "reason")), reason);
+    assert_int_equal(json_integer_value(json_object_get(last, "grant")), grant);
+    assert_string_equal(json_string_value(json_object_get(last, "replica")), "node-b");
+    said = json_string_value(json_object_get(json_object_get(last, "detail"), "opens"));
+    assert_string_equal(said ? said : "", opens);
+}
+
+/* It gets it once more, as one whose grant is not settled. */
+static void assert_unsettled(struct keeper_fixture *fx)
+{
+    CLEANUP(answer_free_p) struct answer *again = release_to_b(fx);
+
+    assert_string_equal(reason_code(again->grant.reason), "promotion_repeat");
+}
+
+static void assert_settled(struct keeper_fixture *fx)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, FX_AGENT_B, recipient);
+
+    assert_null(grant);
+    assert_int_equal(fx->reply.status, 202);
+    assert_non_null(strstr(fx->reply.body, "\"restart\""));
+}
+
+/* ---- attacks ---- */
+
+static void test_receipt_of_success_although_the_key_does_not_open(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t grant;
+
+    fx->replicas[B].opens = PROBE_OPENS_NO;
+    grant = claim(fx);
+    assert_settle(fx, grant, "grant_disproved", "no");
+    assert_int_equal(fx_count(fx, "settle", NULL), 1);
+    assert_unsettled(fx);
+}
+
+/* What the replica says counts after a good receipt only, and then gets it nothing more. */
+static void test_liar_that_says_that_it_opens(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    fx_set_primary(fx, B);
+    grant = release_to_b(fx);
+    send_receipt(fx, grant, OUTCOME_FAILED);
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(fx->replicas[B].opens_asked, 0);
+    assert_int_equal(fx_count(fx, "settle", NULL), 0);
+    send_receipt(fx, grant, OUTCOME_OPENED);
+    assert_settle(fx, grant->sequence, "grant_proved", "yes");
+    assert_settled(fx);
+}
+
+static void test_honest_receipt(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    assert_settle(fx, claim(fx), "grant_proved", "yes");
+    assert_int_equal(fx->replicas[A].opens_asked + fx->replicas[C].opens_asked, 0);
+    assert_settled(fx);
+}
+
+/* That escrowd cannot look is not that the agent lied. */
+static void test_prober_without_the_right(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx->replicas[B].opens = PROBE_OPENS_NO_CERTIFICATE;
+    assert_settle(fx, claim(fx), "grant_unproven", "no_certificate");
+    assert_unsettled(fx);
+}
+
+/* Never answers whether the key opens. */
+static bool hide_key(struct fx_replica *replica, const struct ipc_message *question, void *argument)
+{
+    (void)replica, (void)argument;
+    return question->type == IPC_PROBE_ASK_OPENS;
+}
+
+/* It answers for the replica of which it is the prober, or for nothing. */
+static void test_prober_of_another_replica_that_says_yes(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    const struct ipc_probe_opens yes = {PROBE_OPENS_YES, 0};
+    uint64_t grant;
+
+    fx->replicas[B].lie = hide_key;
+    grant = claim(fx);
+    ipc_put_probe_opens(&writer, &yes);
+    for (uint64_t id = 1; fx->replicas[C].fd >= 0 && id < 4; id++) {
+        if (ipc_send(fx->replicas[C].fd, IPC_PROBE_OPENS, id, &writer, FX_DEADLINE_MS))
+            break;
+    }
+    fx_wait_restarts(fx, C, 1);
+    assert_int_equal(fx_count(fx, "settle", NULL), 0);
+    assert_settle(fx, grant, "grant_unproven", "");
+    assert_unsettled(fx);
+}
+
+/* A replica that is not primary any more says no, and its agent has not lied. */
+static void test_failover_before_the_proof(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t grant;
+
+    fx->replicas[B].opens = PROBE_OPENS_NO;
+    grant = claim(fx);
+    fx_set_primary(fx, C);
+    assert_settle(fx, grant, "grant_unproven", "");
+    assert_int_equal(fx_count(fx, "settle", "grant_disproved"), 0);
+}
+
+/* What is to be proved stands in the ledger. */
+static void test_killed_before_the_proof(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t grant;
+
+    fx->replicas[B].lie = hide_key;
+    grant = claim(fx);
+    fx_kill(fx);
+    fx->replicas[B].lie = NULL;
+    fx_run(fx);
+    assert_settle(fx, grant, "grant_proved", "yes");
+    assert_int_equal(fx_count(fx, "settle", NULL), 1);
+    assert_settled(fx);
+}
+
+static void test_no_receipt(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    fx_set_primary(fx, B);
+    grant = release_to_b(fx);
+    *clock_off_ms = 9 * MINUTE_MS;
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(fx_count(fx, "settle", NULL), 0);
+    *clock_off_ms = 11 * MINUTE_MS;
+    assert_settle(fx, grant->sequence, "receipt_missing", "");
+    /* Once; and a receipt that comes after all still counts. */
+    fx_shut_down(fx);
+    fx_run(fx);
+    send_receipt(fx, grant, OUTCOME_ALREADY_OPEN);
+    assert_settle(fx, grant->sequence, "grant_proved", "yes");
+    assert_int_equal(fx_count(fx, "settle", NULL), 2);
+    assert_settled(fx);
+}
+
+static int set_up(void **state)
+{
+    *clock_off_ms = 0;
+    return fx_setup_ready(state);
+}
+
+#define READY(test) cmocka_unit_test_setup_teardown(test, set_up, fx_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        READY(test_honest_receipt),
+        READY(test_receipt_of_success_although_the_key_does_not_open),
+        READY(test_liar_that_says_that_it_opens),
+        READY(test_prober_without_the_right),
+        READY(test_prober_of_another_replica_that_says_yes),
+        READY(test_failover_before_the_proof),
+        READY(test_killed_before_the_proof),
+        READY(test_no_receipt),
+    };
+
+    clock_off_ms = mmap(NULL, sizeof(*clock_off_ms), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (clock_off_ms == MAP_FAILED)
+        fx_fail("mmap", "no memory");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
