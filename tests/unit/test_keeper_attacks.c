@@ -289,7 +289,7 @@ static void test_two_agents_race_for_one_promotion(void **state)
     assert_int_equal(fx_count(fx, "release", NULL), 3);
 }
 
-/* One grant and five more tries; the rest is one question to the admins. */
+/* One grant and five more tries; the rest is one question to the admins, which the log has once. */
 static void test_a_thousand_requests_for_one_promotion(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -314,7 +314,7 @@ static void test_a_thousand_requests_for_one_promotion(void **state)
     }
     assert_int_equal(released, 6);
     assert_int_equal(fx_count(fx, "release", "promotion_repeat"), 5);
-    assert_int_equal(fx_count(fx, "release", "retries_exhausted"), count - 6);
+    assert_int_equal(fx_count(fx, "release", "retries_exhausted"), 1);
 }
 
 static void test_promotion_older_than_the_window(void **state)
