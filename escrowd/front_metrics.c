@@ -19,6 +19,7 @@ static const char *const routes[ROUTE_COUNT] = {
     [ROUTE_AUDIT] = "audit",
     [ROUTE_APPROVE] = "approve",
     [ROUTE_REQUEST] = "request",
+    [ROUTE_EXPLAIN] = "explain",
 };
 
 void front_counts_answer(struct front_counts *counts, enum route route, int status,

@@ -23,6 +23,7 @@ static const struct parameter audit_parameters[] = {{"from", 1, INT64_MAX, 1},
                                                     {"limit", 1, FRONT_AUDIT_MAX, 100}};
 static const struct parameter request_parameters[] = {{"number", 1, INT64_MAX, 0},
                                                       {"wait", 0, FRONT_WAIT_MAX_S, 0}};
+static const struct parameter explain_parameters[] = {{"target", 1, INT64_MAX, 0}};
 
 #define PARAMETERS_MAX 2
 
@@ -48,6 +49,7 @@ static const struct row {
     {"/v1/audit", EVHTTP_REQ_GET, ROUTE_AUDIT, 0, audit_parameters, 2},
     {"/v1/approve", EVHTTP_REQ_POST, ROUTE_APPROVE, 8 * SMALL_BODY, NULL, 0},
     {"/v1/requests", EVHTTP_REQ_GET, ROUTE_REQUEST, 0, request_parameters, 2},
+    {"/v1/explain", EVHTTP_REQ_GET, ROUTE_EXPLAIN, 0, explain_parameters, 1},
 };
 
 static bool is_token(const char *text)
@@ -200,6 +202,8 @@ static void fill_values(enum route route, const uint64_t values[static PARAMETER
     } else if (route == ROUTE_REQUEST) {
         ret_request->from = values[0];
         ret_request->wait_ms = values[1] * 1000;
+    } else if (route == ROUTE_EXPLAIN) {
+        ret_request->from = values[0];
     }
 }
 
@@ -221,8 +225,8 @@ enum reason front_route(const struct front_head *head, struct ipc_request *ret_r
         return row->max_body > 0 ? REASON_TOO_LARGE : REASON_MALFORMED;
     if ((row->max_body > 0 && head->body_len == 0) || !parse_query(row, query, values))
         return REASON_MALFORMED;
-    /* Which request? */
-    if (row->route == ROUTE_REQUEST && values[0] == 0)
+    /* Which? */
+    if ((row->route == ROUTE_REQUEST || row->route == ROUTE_EXPLAIN) && values[0] == 0)
         return REASON_MALFORMED;
     ret_request->route = row->route;
     fill_values(row->route, values, ret_request);

@@ -57,6 +57,7 @@ enum route {
     ROUTE_AUDIT,      /* GET /v1/audit?from=SEQUENCE&limit=N */
     ROUTE_APPROVE,    /* POST /v1/approve */
     ROUTE_REQUEST,    /* GET /v1/requests?number=N&wait=SECONDS */
+    ROUTE_EXPLAIN,    /* GET /v1/explain?target=N */
     ROUTE_COUNT,
 };
 
@@ -71,7 +72,7 @@ struct ipc_request {
     const char *identity; /* SAN URI of the client certificate, verified for this request */
     uint8_t fingerprint[IPC_FINGERPRINT_BYTES]; /* SHA-256 of the client certificate */
     uint64_t wait_ms;    /* ROUTE_ORDERS, ROUTE_REQUEST: answer in this time */
-    uint64_t from;       /* ROUTE_AUDIT: first sequence number; ROUTE_REQUEST */
+    uint64_t from;       /* ROUTE_AUDIT: first sequence number; ROUTE_REQUEST, EXPLAIN */
     uint64_t limit;      /* ROUTE_AUDIT: at most so many records */
     const uint8_t *body; /* JSON as sent, not looked at by front */
     size_t body_len;

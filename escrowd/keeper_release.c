@@ -20,8 +20,7 @@
 
 void release_free(struct release *release)
 {
-    if (release->round)
-        round_free(release->round);
+    round_free(release->round);
     json_decref(release->versions);
     answer_free(release->answer);
     free(release);
@@ -135,8 +134,7 @@ static void ask(struct request *request)
     };
     enum escrow_err err;
 
-    if (release->round)
-        round_free(release->round);
+    round_free(release->round);
     release->round = NULL;
     err = round_new(&config, &release->round);
     if (err) {

@@ -42,6 +42,7 @@ static const struct handler {
     [ROUTE_AUDIT] = {.start = query_audit},
     [ROUTE_APPROVE] = {.start = approve_start, .finish = approve_finish},
     [ROUTE_REQUEST] = {.start = pending_start, .look = pending_look},
+    [ROUTE_EXPLAIN] = {.start = explain_start},
 };
 
 static struct request_list *id_bucket(struct keeper *keeper, uint64_t id)

@@ -170,6 +170,7 @@ void approve_start(struct request *request);
 void approve_finish(struct request *request);
 void pending_start(struct request *request);
 void pending_look(struct request *request, bool is_last);
+void explain_start(struct request *request);
 void publish_start(struct request *request);
 void publish_finish(struct request *request);
 void query_health(struct request *request);

@@ -117,6 +117,8 @@ enum escrow_err round_new(const struct round_config *config, struct round **ret_
 
 void round_free(struct round *round)
 {
+    if (!round)
+        return;
     for (size_t i = 0; i < round->facts.replica_count; i++)
         probers_forget(round->config.probers, round->states[i].id);
     probers_forget(round->config.probers, round->session.id);

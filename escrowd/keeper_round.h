@@ -32,6 +32,7 @@ struct round_config {
  * much to do for this asker, or in all. ESCROW_ERR_NO_MEMORY.
  */
 MUST_CHECK enum escrow_err round_new(const struct round_config *config, struct round **ret_round);
+/* NULL is allowed. */
 void round_free(struct round *round);
 CLEANUP_FUNCTION(round_free_p, struct round, round_free)
 

@@ -42,6 +42,7 @@ struct watched {
     struct watch *watch;
     struct target target;
     struct round *round; /* NULL: none is open */
+    struct round *last;  /* whole; NULL: none has been yet */
     struct memory memories[POLICY_REPLICAS_MAX];
 };
 
@@ -296,8 +297,8 @@ static void end_round(struct watched *watched)
     /* The primary belongs to the group: its first database speaks for all. */
     if (watched->target.database == watched->target.group->databases[0])
         observe(watched, facts);
-    round_free(watched->round);
-    watched->round = NULL;
+    round_free(watched->last);
+    watched->last = TAKE(watched->round);
 }
 
 /*
@@ -365,6 +366,22 @@ void watch_tick(struct watch *watch)
         if (!watched->round)
             begin_round(watched);
     }
+}
+
+enum reason watch_last(const struct watch *watch, uint64_t number, struct target *ret_target,
+                       struct policy_facts *ret_facts)
+{
+    const struct watched *watched;
+
+    if (number == 0 || number > watch->count)
+        return REASON_DATABASE_UNKNOWN;
+    watched = &watch->items[number - 1];
+    if (!watched->last)
+        return REASON_STARTING;
+    *ret_target = watched->target;
+    *ret_facts = *round_facts(watched->last);
+    fill_histories(watched, ret_facts);
+    return REASON_NONE;
 }
 
 static const char *role_word(int32_t role)
@@ -445,8 +462,8 @@ enum escrow_err watch_new(struct keeper *keeper, struct watch **ret_watch)
 void watch_free(struct watch *watch)
 {
     for (size_t i = 0; i < watch->count; i++) {
-        if (watch->items[i].round)
-            round_free(watch->items[i].round);
+        round_free(watch->items[i].round);
+        round_free(watch->items[i].last);
     }
     free(watch->items);
     free(watch);

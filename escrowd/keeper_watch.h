@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "escrowd/target.h"
 #include "policy/decide.h"
 
 #include <jansson.h>
@@ -31,6 +32,14 @@ void watch_fill_history(const struct watch *watch, const char *group, const char
  */
 const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,
                                      const char *instance, int64_t since_ms);
+
+/*
+ * What the replicas said to the watch in its last whole round, histories filled; elapsed_ms is how
+ * long ago they were asked. number: which entry of watch_json, from 1. REASON_DATABASE_UNKNOWN;
+ * REASON_STARTING before the first round is over.
+ */
+MUST_CHECK enum reason watch_last(const struct watch *watch, uint64_t number,
+                                  struct target *ret_target, struct policy_facts *ret_facts);
 
 /* For GET /v1/status: an array, NULL without memory. */
 json_t *watch_json(const struct watch *watch);

@@ -31,6 +31,10 @@
  *   GET /v1/requests?number=NUMBER&wait=SECONDS
  *                        as in "requests" above, and "state": "pending", "approved", "expired" or
  *                        "closed", "act": the requester's compact act, or null when closed
+ *   GET /v1/explain?target=NUMBER
+ *                        for entry NUMBER of "groups" above, from 1: {"group", "database",
+ *                        "rules": hex, "evidence", "decisions": [{"request", "verdict"}]}, as in
+ *                        policy/evidence.h; "evidence" is the first decision's
  *   GET /v1/audit?from=SEQUENCE&limit=N
  *                        application/x-ndjson, records as in the log (audit_record.h)
  *

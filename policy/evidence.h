@@ -42,6 +42,9 @@ json_t *policy_evidence_to_json(const struct policy_group *rules,
                                 const struct policy_facts *facts,
                                 const struct policy_ledger *ledger);
 
+/* Its request alone. Owned by the caller; NULL as above. */
+json_t *policy_request_to_json(const struct policy_request *request);
+
 /* Texts and lists of rules and request are members, so this is never copied. */
 struct policy_evidence {
     struct policy_group rules; /* name and availability_group are empty */

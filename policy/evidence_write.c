@@ -241,7 +241,7 @@ static json_t *approved_to_json(const struct policy_approval *approval)
     return object;
 }
 
-static json_t *request_to_json(const struct policy_request *request)
+json_t *policy_request_to_json(const struct policy_request *request)
 {
     json_t *object = json_object();
 
@@ -263,7 +263,7 @@ json_t *policy_evidence_to_json(const struct policy_group *rules,
 
     put(&object, "v", json_integer(1));
     put(&object, "rules", rules_to_json(rules, request->database));
-    put(&object, "request", request_to_json(request));
+    put(&object, "request", policy_request_to_json(request));
     put(&object, "facts", facts_to_json(facts));
     put(&object, "ledger", ledger_to_json(ledger));
     return object;

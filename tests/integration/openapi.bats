@@ -160,6 +160,7 @@ hold() {
     is "$(ask agent-sql1 GET /v1/status)" "200"
     is "$(ask agent-sql1 GET '/v1/orders?wait=1')" "200"
     is "$(ask admin GET '/v1/audit?from=100000')" "200"
+    is "$(ask auditor GET '/v1/explain?target=1')" "200"
 
     is "$(ask admin GET /v1/nothing)" "404 no_such_path"
     is "$(ask admin GET /)" "404 no_such_path"
@@ -185,6 +186,9 @@ hold() {
     is "$(ask auditor GET '/v1/audit?from=0')" "400 malformed"
 
     is "$(ask agent-sql1 GET /v1/audit)" "403 role_not_allowed"
+    is "$(ask agent-sql1 GET '/v1/explain?target=1')" "403 role_not_allowed"
+    is "$(ask admin GET '/v1/explain?target=2')" "404 database_unknown"
+    is "$(ask admin GET /v1/explain)" "400 malformed"
     is "$(ask admin GET /v1/orders)" "403 role_not_allowed"
     ADMIN_CHALLENGE=$(answered POST /v1/challenge 200 .request)
     is "$(post auditor /v1/challenge "$(challenge .)")" "403 identity_mismatch"

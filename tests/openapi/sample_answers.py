@@ -184,6 +184,18 @@ def facts():
     }
 
 
+def explained():
+    decided = facts()
+    request = dict(decided["evidence"]["request"], approval=None)
+    verdict = dict(decided["verdict"], outcome="wait", reason="rival_primary")
+    return {
+        **SUBJECT,
+        "rules": SHA256,
+        "evidence": dict(decided["evidence"], request=request),
+        "decisions": [{"request": request, "verdict": verdict}],
+    }
+
+
 def records():
     signed = acts()
     who = {
@@ -412,6 +424,7 @@ def main():
     secret = dict(SUBJECT, versions=[dict(version, imported=True)])
     say("GET", "/v1/secrets", 200, {"secrets": [secret]})
     say("GET", "/v1/status", 200, status())
+    say("GET", "/v1/explain?target=1", 200, explained())
     say("GET", "/v1/audit?from=1", 200, "".join(records()), kind="application/x-ndjson")
 
     problem("GET", "/v1/orders?wait=61", 400, "malformed")

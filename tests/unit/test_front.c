@@ -146,6 +146,7 @@ static void test_every_route(void **state)
         {"/v1/audit", EVHTTP_REQ_GET, ROUTE_AUDIT},
         {"/v1/approve", EVHTTP_REQ_POST, ROUTE_APPROVE},
         {"/v1/requests?number=1", EVHTTP_REQ_GET, ROUTE_REQUEST},
+        {"/v1/explain?target=1", EVHTTP_REQ_GET, ROUTE_EXPLAIN},
     };
     struct ipc_request request;
     const char *allow;
@@ -202,6 +203,10 @@ static void test_query(void **state)
         {"/v1/requests?number=0", false, 0, 0, 0},
         {"/v1/requests?wait=30", false, 0, 0, 0},
         {"/v1/requests", false, 0, 0, 0},
+        {"/v1/explain?target=3", true, 0, 3, 0},
+        {"/v1/explain?target=0", false, 0, 0, 0},
+        {"/v1/explain?target=3&wait=1", false, 0, 0, 0},
+        {"/v1/explain", false, 0, 0, 0},
         {"/v1/health?from=1", false, 0, 0, 0},
         {"/v1/health?", false, 0, 0, 0},
     };

@@ -21,6 +21,7 @@
 #define FLOOD 32 /* challenges of one identity: NONCES_PER_IDENTITY */
 #define B 1      /* the primary whose agent asks once */
 #define AT_ONCE 2
+#define MANY 64 /* requests of one identity at once */
 
 /* A release that is ready to be sent. */
 struct prepared {
@@ -170,6 +171,62 @@ static void test_questions_of_one_identity_are_bounded(void **state)
     assert_int_equal(fx->reply.status, 200);
 }
 
+/* As many requests at once as the keeper takes of one identity, for what is there to be read. */
+static void flood_with_reading(struct keeper_fixture *fx)
+{
+    static const enum route routes[] = {ROUTE_EXPLAIN, ROUTE_REQUEST, ROUTE_STATUS, ROUTE_AUDIT};
+
+    for (int i = 0; i < MANY; i++)
+        fx_send(fx, routes[i % (int)ARRAY_LEN(routes)], fx->actors[FX_AUDITOR].identity, "");
+}
+
+/* And approvals of what is not there, each with a nonce of its own. */
+static void flood_with_approvals(struct keeper_fixture *fx)
+{
+    for (int i = 0; i < FLOOD; i++) {
+        CLEANUP(answer_free_p)
+        struct answer *challenge = fx_challenge(fx, FX_ADMIN, ACT_APPROVE, PURPOSE_PROMOTE);
+        CLEANUP(act_free_p) struct act *act = act_new(ACT_APPROVE);
+        CLEANUP(cleanup_free) char *body = NULL;
+
+        assert_non_null(challenge);
+        act->purpose = PURPOSE_PROMOTE;
+        act->approve.request = 1;
+        act->approve.object_count = 1;
+        body = fx_sign(fx, FX_ADMIN, challenge, act);
+        fx_send(fx, ROUTE_APPROVE, fx->actors[FX_ADMIN].identity, body);
+    }
+}
+
+/*
+ * What readers and approvers ask for takes no turn at a prober or at the TPM: the release needs of
+ * both what it needs alone, with the watch's questions and the keeper's look at its TPM in between.
+ */
+static void test_readers_and_approvers_take_no_turn(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(prepared_deinit) struct prepared other = {0};
+    uint64_t commands, id;
+    unsigned asked;
+    int held[FX_REPLICAS];
+
+    fx_set_primary(fx, B);
+    fx_wait_primary(fx, "node-b");
+    other = prepare(fx, FX_AGENT_B);
+    commands = fx_tpm_commands(fx);
+    hold_probers(fx, held);
+    flood_with_reading(fx);
+    flood_with_approvals(fx);
+    id = send_release(fx, &other);
+    wait_until_asked(fx);
+    let_probers_go(fx, held);
+    asked = fx->asked;
+    fx_wait(fx, id);
+    assert_int_equal(fx->reply.status, 200);
+    assert_in_range(fx->asked - asked, 1, MANY / 2);
+    assert_in_range(fx_tpm_commands(fx) - commands, 1, MANY / 2);
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 
 int main(void)
@@ -177,6 +234,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         READY(test_releases_of_one_do_not_delay_another),
         READY(test_questions_of_one_identity_are_bounded),
+        READY(test_readers_and_approvers_take_no_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
