@@ -32,6 +32,7 @@ static const struct ctl_command *const commands[] = {
     &ctl_pending,
     &ctl_approve,
     &ctl_policy_check,
+    &ctl_policy_explain,
     &ctl_audit_show,
     &ctl_audit_explain,
     &ctl_sql_grants,

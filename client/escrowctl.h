@@ -82,6 +82,7 @@ extern const struct ctl_command ctl_approve;
 extern const struct ctl_command ctl_audit_show;
 extern const struct ctl_command ctl_audit_explain;
 extern const struct ctl_command ctl_policy_check;
+extern const struct ctl_command ctl_policy_explain;
 extern const struct ctl_command ctl_sql_grants;
 extern const struct ctl_command ctl_recover;
 extern const struct ctl_command ctl_recover_tpm_auth;

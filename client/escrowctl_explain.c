@@ -4,6 +4,7 @@
  * whether the verdict is the recorded one. Nothing but the record is needed or believed.
  */
 #include "client/escrowctl_audit.h"
+#include "client/escrowctl_evidence.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
 #include "policy/evidence.h"
@@ -16,7 +17,8 @@
 struct decision {
     json_t *record; /* the whole record, owned */
     struct policy_evidence *evidence;
-    json_t *again; /* the verdict, owned; recorded is borrowed from record */
+    json_t *again;       /* the verdict, owned */
+    const json_t *facts; /* the evidence, and the verdict on it, borrowed from record */
     const json_t *recorded;
 };
 
@@ -38,8 +40,6 @@ static enum escrow_err keep(const struct audit_line *line, void *argument)
 static enum escrow_err decide_again(uint64_t sequence, struct decision *decision)
 {
     const json_t *facts = json_object_get(decision->record, "facts");
-    struct policy_verdict verdict;
-    enum escrow_err err;
 
     decision->recorded = json_object_get(facts, "verdict");
     if (!decision->recorded) {
@@ -47,13 +47,8 @@ static enum escrow_err decide_again(uint64_t sequence, struct decision *decision
                   json_string_value(json_object_get(decision->record, "event")));
         return ESCROW_ERR_NOT_FOUND;
     }
-    err = policy_evidence_from_json(json_object_get(facts, "evidence"), &decision->evidence);
-    if (err)
-        return err;
-    policy_decide(&decision->evidence->rules, &decision->evidence->request,
-                  &decision->evidence->facts, &decision->evidence->ledger, &verdict);
-    decision->again = policy_verdict_to_json(&verdict);
-    return decision->again ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+    decision->facts = json_object_get(facts, "evidence");
+    return ctl_decide(decision->facts, &decision->evidence, &decision->again);
 }
 
 /* What the record says outside of the verdict is the verdict's too. */
@@ -66,74 +61,6 @@ static bool agrees(const struct decision *decision)
                       json_object_get(decision->again, "reason"));
 }
 
-static const char *role_word(const struct policy_replica_facts *known)
-{
-    static const char *const words[] = {"RESOLVING", "PRIMARY", "SECONDARY"};
-
-    if (known->status != POLICY_ANSWERED || known->state.outcome != PROBE_ANSWERED)
-        return NULL;
-    return known->state.role >= 0 && known->state.role < (int32_t)ARRAY_LEN(words)
-               ? words[known->state.role]
-               : "unknown";
-}
-
-static json_t *replica_row(const struct policy_replica_facts *known, const json_t *written)
-{
-    const json_t *state = json_object_get(written, "state");
-    const json_t *history = json_object_get(written, "history");
-    const json_t *outcome = json_object_get(state, "outcome");
-
-    return json_pack("{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?}", "replica", known->instance,
-                     "status", outcome ? outcome : json_object_get(written, "status"), "role",
-                     role_word(known), "names", json_object_get(state, "primary_replica"),
-                     "answered_ms", json_object_get(written, "answered_ms"), "primary_ago_ms",
-                     json_object_get(history, "primary_ago_ms"), "silent_for_ms",
-                     json_object_get(history, "silent_for_ms"));
-}
-
-static void print_replicas(const struct decision *decision)
-{
-    static const struct ctl_column columns[] = {
-        {"REPLICA", "replica"},
-        {"SAID", "status"},
-        {"ROLE", "role"},
-        {"NAMES", "names"},
-        {"AFTER MS", "answered_ms"},
-        {"WAS PRIMARY MS AGO", "primary_ago_ms"},
-        {"SILENT FOR MS", "silent_for_ms"},
-    };
-    const struct policy_facts *facts = &decision->evidence->facts;
-    const json_t *written = json_object_get(
-        json_object_get(json_object_get(json_object_get(decision->record, "facts"), "evidence"),
-                        "facts"),
-        "replicas");
-    CLEANUP(json_free_p) json_t *rows = json_array();
-
-    for (size_t i = 0; i < facts->replica_count; i++) {
-        if (json_array_append_new(rows,
-                                  replica_row(&facts->replicas[i], json_array_get(written, i))) < 0)
-            return;
-    }
-    ctl_print_rows(CTL_OUTPUT_TABLE, rows, rows, columns, ARRAY_LEN(columns));
-}
-
-static void print_ledger(const struct policy_ledger *ledger)
-{
-    if (!ledger->has_record)
-        puts("ledger: no primary of the group was known");
-    else
-        printf("ledger: %s was the primary of epoch %" PRIu64 "; ", ledger->primary, ledger->epoch);
-    if (!ledger->has_record)
-        return;
-    if (ledger->grant.state == POLICY_GRANT_NONE)
-        fputs("nothing was granted in it; ", stdout);
-    else
-        printf("%s had been granted %" PRId64 " times, %s; ", ledger->grant.replica,
-               ledger->grant.requests,
-               ledger->grant.state == POLICY_GRANT_SETTLED ? "settled" : "unsettled");
-    printf("releases of the group in the hour before: %" PRId64 "\n", ledger->releases_last_hour);
-}
-
 static const char *text_of(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -143,23 +70,17 @@ static const char *text_of(const json_t *object, const char *name)
 
 static void print_decision(const struct decision *decision)
 {
-    static const struct ctl_column columns[] = {
-        {"RULE", "rule"}, {"RESULT", "result"}, {"REASON", "reason"}};
     const json_t *record = decision->record;
-    const json_t *rules = json_object_get(decision->again, "rules");
 
     printf("record %" JSON_INTEGER_FORMAT ", %s: %s %s of %s for %s: %s (%s)\n",
            json_integer_value(json_object_get(record, "sequence")), text_of(record, "time"),
            text_of(record, "purpose"), text_of(record, "database"), text_of(record, "group"),
            text_of(record, "replica"), text_of(record, "decision"), text_of(record, "reason"));
-    print_ledger(&decision->evidence->ledger);
+    ctl_print_ledger(&decision->evidence->ledger);
     putchar('\n');
-    print_replicas(decision);
+    ctl_print_replicas(&decision->evidence->facts, decision->facts);
     putchar('\n');
-    ctl_print_rows(CTL_OUTPUT_TABLE, rules, rules, columns, ARRAY_LEN(columns));
-    printf("\nwitnesses: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " needed\n",
-           json_integer_value(json_object_get(decision->again, "witnesses")),
-           json_integer_value(json_object_get(decision->again, "witnesses_needed")));
+    ctl_print_rules(decision->again);
 }
 
 static enum escrow_err report(const struct ctl *ctl, uint64_t sequence,

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""An escrowd that hands out whatever records it likes: audit_server.py CERTIFICATE KEY CA FILE.
+"""An escrowd that says what it likes: audit_server.py CERTIFICATE KEY CA FILE.
 
-Answers GET /v1/audit?from=N with all lines of FILE from line N on. Prints its port.
+Answers GET /v1/audit?from=N with all lines of FILE from line N on, GET /v1/NAME with FILE.NAME.
+Prints its port.
 """
 import http.server
 import ssl
@@ -16,11 +17,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
-        with open(FILE, "rb") as file:
-            body = b"".join(file.readlines()[int(query["from"][0]) - 1:])
+        url = urllib.parse.urlparse(self.path)
+        name = url.path.removeprefix("/v1/")
+        first = int(urllib.parse.parse_qs(url.query).get("from", ["1"])[0])
+        with open(FILE if name == "audit" else f"{FILE}.{name}", "rb") as file:
+            body = b"".join(file.readlines()[first - 1:])
         self.send_response(200)
-        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Content-Type", "application/x-ndjson" if name == "audit" else "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
