@@ -81,12 +81,14 @@ static enum escrow_err load_instance(const json_t *entry, struct simulator *simu
                                        "version",
                                        "platform",
                                        "keytab",
+                                       "network",
                                        NULL};
     static const char *const modes[] = {"on", "require", "off", "not_sup", NULL};
     static const char *const tls[] = {"1.2", "1.1", "1.0", NULL};
     static const int tls_versions[] = {TLS1_2_VERSION, TLS1_1_VERSION, TLS1_VERSION};
     const char *name = config_text(entry, "name", NULL);
     const char *keytab = config_text(entry, "keytab", NULL);
+    const char *network = config_text(entry, "network", NULL);
     json_int_t port = json_integer_value(json_object_get(entry, "port"));
     struct instance *instance;
     size_t index, mode, tls_index;
@@ -109,6 +111,8 @@ static enum escrow_err load_instance(const json_t *entry, struct simulator *simu
     instance->encryption = (enum tds_encryption_mode)mode;
     if (keytab)
         instance->keytab = memory_copy(keytab);
+    if (network)
+        instance->network = memory_copy(network);
     instance->tls_max = tls_versions[tls_index];
     return load_model_instance(entry, &simulator->model.instances[index]);
 }

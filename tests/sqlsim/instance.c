@@ -6,6 +6,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,15 +33,50 @@ struct sockaddr_in instance_address(const struct instance *instance)
     };
 }
 
-/* A socket bound to the instance's port on 127.0.0.1, shared with others of this process, or -1. */
+/* The process is in the network namespace of that file from now on. */
+static bool enter_network(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool has_entered = fd >= 0 && setns(fd, CLONE_NEWNET) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return has_entered;
+}
+
+static int new_socket(void)
+{
+    return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* A socket is where it was made, and so is what it accepts. */
+static int new_socket_in(const char *network)
+{
+    int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd = -1;
+
+    if (own < 0)
+        return -1;
+    if (enter_network(network)) {
+        fd = new_socket();
+        if (setns(own, CLONE_NEWNET))
+            abort();
+    }
+    close(own);
+    return fd;
+}
+
+/* A socket bound to the instance's port, shared with others of this process, or -1. */
 static int bind_port(const struct instance *instance)
 {
     struct sockaddr_in address = instance_address(instance);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = instance->network ? new_socket_in(instance->network) : new_socket();
     int on = 1;
 
     if (fd < 0)
         return -1;
+    /* A namespace of its own is the host of this instance alone. */
+    if (instance->network)
+        address.sin_addr.s_addr = htonl(INADDR_ANY);
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) ||
         bind(fd, (struct sockaddr *)&address, sizeof(address))) {
@@ -119,6 +156,7 @@ void instance_close(struct instance *instance)
     free(instance->certificate_file);
     free(instance->key_file);
     free(instance->keytab);
+    free(instance->network);
 }
 
 void instance_hang(struct instance *instance)

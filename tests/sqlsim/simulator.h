@@ -27,6 +27,7 @@ struct instance {
     uint16_t port;                     /* 0 until instance_open for a port of the system's choice */
     char *certificate_file, *key_file; /* NULL: the fallback certificate */
     char *keytab;                      /* of its service account; NULL: no Kerberos */
+    char *network;                     /* the file of its network namespace; NULL: 127.0.0.1 here */
     enum tds_encryption_mode encryption;
     int tls_max;
     /* run time */
