@@ -59,7 +59,7 @@ end_all() {
     done
     for name in "${!CHAIN_PIDS[@]}"; do
         pid=${CHAIN_PIDS[$name]}
-        if ! timeout 10 tail --pid="$pid" -f /dev/null; then
+        if ! timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null; then
             printf '%s did not end and was killed; its log:\n' "$name" >&2
             cat "$CHAIN/log/$name" >&2
             kill -KILL "$pid" 2>/dev/null || true
