@@ -16,11 +16,15 @@
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
-# CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_ADMINS (names of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
-# (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab).
+# CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_ADMINS (names of more
+# admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
+# (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab), CHAIN_NETWORK
+# (network.bash: a network of escrowd and the nodes; each is on a host of its own).
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
+# shellcheck source=tests/integration/lib/network.bash
+. "$(dirname "${BASH_SOURCE[0]}")/network.bash"
 
 CHAIN_CERTS=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../../certs" && pwd)/escrow-certs
 # The programs; tests/plain has them as a release builds them.
@@ -31,9 +35,25 @@ CHAIN_AG=AG1
 # The users of escrowd's roles, where root starts it: numbers that no account has.
 CHAIN_KEEPER=64801 CHAIN_FRONT=64802 CHAIN_PROBER=64803
 
-# ctl COMMAND...: escrowctl as the admin.
+# chain_address PARTY [NUMBER]: of escrowd, or of a node. NUMBER: no name, where there is no network.
+chain_address() {
+    if [ -n "${CHAIN_NETWORK:-}" ]; then
+        network_address "$1"
+    else
+        echo "${2:-${CHAIN_ADDRESS:-127.0.0.1}}"
+    fi
+}
+
+# chain_at PARTY: sets CHAIN_AT, what a command begins with that is to run on that party's host.
+chain_at() {
+    CHAIN_AT=()
+    [ -z "${CHAIN_NETWORK:-}" ] || CHAIN_AT=(nsenter "--net=$(network_file "$CHAIN_NETWORK" "$1")")
+}
+
+# ctl COMMAND...: escrowctl as the admin, on escrowd's host.
 ctl() {
-    "$BUILD/client/escrowctl" --config "$CHAIN/admin.yaml" "$@"
+    chain_at escrowd
+    "${CHAIN_AT[@]}" "$BUILD/client/escrowctl" --config "$CHAIN/admin.yaml" "$@"
 }
 
 # ctl_offline COMMAND...: escrowctl where it needs no escrowd.
@@ -65,8 +85,8 @@ chain_certificates() {
     local node person
     "$CHAIN_CERTS" init-ca "$CHAIN/ca"
     "$CHAIN_CERTS" init-ca "$CHAIN/sqlca"
-    "$CHAIN_CERTS" server --id spiffe://test/escrowd/e1 --ip 127.0.0.1 --out "$CHAIN/pki" \
-        "$CHAIN/ca"
+    "$CHAIN_CERTS" server --id spiffe://test/escrowd/e1 --ip "$(chain_address escrowd 127.0.0.1)" \
+        --out "$CHAIN/pki" "$CHAIN/ca"
     "$CHAIN_CERTS" admin --id spiffe://test/admin --out "$CHAIN/pki" "$CHAIN/ca"
     "$CHAIN_CERTS" auditor --id spiffe://test/auditor --out "$CHAIN/pki" "$CHAIN/ca"
     for person in ${CHAIN_ADMINS:-}; do
@@ -101,7 +121,7 @@ chain_swtpm_end() {
     [ -s "$CHAIN/tpm/pid" ] || return 0
     pid=$(cat "$CHAIN/tpm/pid")
     kill -s "${1:-TERM}" "$pid" 2>/dev/null || true
-    timeout 10 tail --pid="$pid" -f /dev/null
+    timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null
     rm -f "$CHAIN"/tpm/{pid,sock,sock.ctrl}
 }
 
@@ -138,7 +158,9 @@ chain_sqlsim() {
     for node in "${CHAIN_NODES[@]}"; do
         instances=$(jq -c --arg name "${node^^}" --arg pem "$CHAIN/pki/mssql-$node.pem" \
             --arg key "$CHAIN/pki/mssql-$node.key" \
-            '. + [{name: $name, certificate: $pem, key: $key}]' <<<"$instances")
+            --arg network "${CHAIN_NETWORK:+$(network_file "$CHAIN_NETWORK" "$node")}" \
+            '. + [{name: $name, certificate: $pem, key: $key}
+                  + if $network == "" then {} else {network: $network} end]' <<<"$instances")
     done
     config=$(jq -c -n -R --argjson instances "$instances" --arg control "$CHAIN/run/sqlsim" \
         --arg ag "$CHAIN_AG" --arg cluster "${CHAIN_CLUSTER_TYPE:-wsfc}" \
@@ -173,7 +195,7 @@ sql_port() {
 chain_instance() {
     cat <<TEXT
   - name: $1
-    address: ${CHAIN_ADDRESS:-127.0.0.1}
+    address: $(chain_address "$1")
     port: $(sql_port "$1")
     tls_name: $1.test
     ca_file: $CHAIN/sqlca/ca.pem
@@ -194,7 +216,7 @@ chain_configuration() {
     {
         cat <<TEXT
 member: e1
-listen: {address: 127.0.0.1, port: ${CHAIN_PORT:-0}}
+listen: {address: $(chain_address escrowd 127.0.0.1), port: ${CHAIN_PORT:-0}}
 tls:
   ca_file: $CHAIN/ca/ca.pem
   crl_file: $CHAIN/ca/crl.pem
@@ -256,7 +278,8 @@ chain_escrowd() {
     local before
     chain_configuration
     before=$(count_log escrowd '"ready": true')
-    spawn escrowd "$CHAIN_ESCROWD" run --config "$CHAIN/escrowd.yaml"
+    chain_at escrowd
+    spawn escrowd "${CHAIN_AT[@]}" "$CHAIN_ESCROWD" run --config "$CHAIN/escrowd.yaml"
     wait_log escrowd '"ready": true' $((before + 1))
     CHAIN_PORT=$(grep '"ready": true' "$CHAIN/log/escrowd" | tail -n 1 | jq .port)
 }
@@ -265,7 +288,7 @@ chain_escrowd() {
 chain_person() {
     cat >"$CHAIN/$1.yaml" <<TEXT
 escrowds:
-  - address: 127.0.0.1
+  - address: $(chain_address escrowd 127.0.0.1)
     port: $CHAIN_PORT
     server_id: spiffe://test/escrowd/e1
     ca_file: $CHAIN/ca/ca.pem
@@ -325,7 +348,7 @@ chain_agent() {
     {
         cat <<TEXT
 escrowds:
-  - address: ${CHAIN_ADDRESS:-127.0.0.1}
+  - address: $(chain_address escrowd)
     port: $CHAIN_PORT
     server_id: spiffe://test/escrowd/e1
     ca_file: $CHAIN/ca/ca.pem
@@ -356,7 +379,8 @@ TEXT
     catalog_startup: ${CHAIN_CATALOG:-false}
 TEXT
     } >"$CHAIN/run/$1/agent.yaml"
-    spawn "agent-$1" "$CHAIN_AGENT" --config "$CHAIN/run/$1/agent.yaml"
+    chain_at "$1"
+    spawn "agent-$1" "${CHAIN_AT[@]}" "$CHAIN_AGENT" --config "$CHAIN/run/$1/agent.yaml"
 }
 
 # chain_watched NODE: until escrowd's watch has asked that replica twice more, so it knows its role.
