@@ -113,6 +113,45 @@ alter() {
     done
 }
 
+# Cuts the manual page's examples into block.1 and so on; a line that goes on is one line again.
+cut_manual() {
+    awk '/^```/ { inside = !inside; count += inside; next }
+        inside { print > sprintf("block.%02d", count) }' "$BATS_TEST_DIRNAME/../../policy/policy.5.scd"
+}
+
+# unwrapped BLOCK
+unwrapped() {
+    sed -z 's/\n    / /g' "$1"
+}
+
+@test "every policy of the manual page does what the page says" {
+    local policies=0 refused=0 warned=0
+    cut_manual
+    for block in block.*; do
+        [ "$(head -n 1 "$block")" = "groups:" ] || continue
+        policies=$((policies + 1))
+        cp "$block" policy.yaml
+        next=$(printf 'block.%02d' $((10#${block#block.} + 1)))
+        case $(head -c 8 "$next" 2>/dev/null) in
+        policy.y*)
+            run -3 ctl_offline policy check policy.yaml
+            assert_output "$(unwrapped "$next" | sed 's/^/escrowctl: /')"
+            refused=$((refused + 1))
+            ;;
+        warning:)
+            run -0 ctl_offline policy check policy.yaml
+            assert_equal "$(grep ^warning: <<<"$output")" "$(unwrapped "$next")"
+            warned=$((warned + 1))
+            ;;
+        *)
+            run -0 ctl_offline policy check policy.yaml
+            refute_output --partial warning
+            ;;
+        esac
+    done
+    assert_equal "$policies $refused $warned" "4 2 1"
+}
+
 @test "everything that is wrong in a policy is said at once, with line and column" {
     sed -e 's/witnesses:.*/witnesses: most/' -e 's/instance: sql2/instance: sql1/' \
         -e 's/cluster_type:.*/cluster_type: heartbeat/' \

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -282,8 +283,11 @@ static void test_examples(void **state)
     }
 }
 
-/* Every key of the schema is in the manual page, as a term of its own. */
-static void test_manual_has_every_key(void **state)
+#define KEYS_MAX 32
+
+/* The keys of the file, of a group, and of a replica: as the parser lists them where one is wrong.
+ */
+static size_t list_keys(char keys[static KEYS_MAX][64])
 {
     static const char *const texts[] = {
         "x: 1\n",
@@ -291,11 +295,8 @@ static void test_manual_has_every_key(void **state)
         "groups:\n- name: g\n  availability_group: AG\n  databases: [d]\n"
         "  replicas: [{instance: a, server_name: A, x: 1}, {instance: b, server_name: B}]\n",
     };
-    CLEANUP(cleanup_free) char *manual = NULL;
-    size_t len, keys = 0;
+    size_t count = 0;
 
-    (void)state;
-    assert_int_equal(file_read(ESCROW_MANUAL, 65536, &manual, &len), ESCROW_OK);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         CLEANUP(config_report_deinit) struct config_report report = {0};
         struct policy *policy = NULL;
@@ -306,15 +307,164 @@ static void test_manual_has_every_key(void **state)
         assert_non_null(list);
         for (char *key = strtok_r(list + strlen("expected one of "), ", ", &rest); key;
              key = strtok_r(NULL, ", ", &rest)) {
-            char term[64];
-
-            snprintf(term, sizeof(term), "*%s*", key);
-            if (!strstr(manual, term))
-                fail_msg("%s is not in the manual page", term);
-            keys++;
+            assert_true(count < KEYS_MAX);
+            snprintf(keys[count++], sizeof(keys[0]), "%s", key);
         }
     }
-    assert_int_equal(keys, 1 + 14 + 2);
+    return count;
+}
+
+/* The part of the manual page that describes the file, owned by the caller. */
+static char *read_manual(void)
+{
+    CLEANUP(cleanup_free) char *manual = NULL;
+    char *start, *end;
+    size_t len;
+
+    assert_int_equal(file_read(ESCROW_MANUAL, 65536, &manual, &len), ESCROW_OK);
+    start = strstr(manual, "\n# GROUPS\n");
+    assert_non_null(start);
+    end = strstr(start, "\n# RULES\n");
+    assert_non_null(end);
+    return strndup(start, (size_t)(end - start) + 1);
+}
+
+/* Where a key is a term of its own: before its description. */
+static const char *find_term(const char *manual, const char *key)
+{
+    char term[80];
+
+    snprintf(term, sizeof(term), "*%s*\n", key);
+    return strstr(manual, term);
+}
+
+static void test_manual_has_every_key(void **state)
+{
+    CLEANUP(cleanup_free) char *manual = read_manual();
+    char keys[KEYS_MAX][64];
+    size_t count = list_keys(keys);
+
+    (void)state;
+    assert_int_equal(count, 1 + 14 + 2);
+    assert_non_null(strstr(manual, "*groups* is a list"));
+    for (size_t i = 1; i < count; i++) {
+        if (!find_term(manual, keys[i]))
+            fail_msg("%s is not in the manual page", keys[i]);
+    }
+}
+
+static bool is_key(const char *word)
+{
+    char keys[KEYS_MAX][64];
+    size_t count = list_keys(keys);
+
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(keys[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_witnesses(const char *word)
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    CLEANUP(policy_free_p) struct policy *policy = NULL;
+    char text[1024];
+
+    snprintf(text, sizeof(text), TWO "    cluster_type: wsfc\n    witnesses: %s\n", word);
+    return load(text, &report, &policy) == ESCROW_OK;
+}
+
+/* And every term of it is a key, or a word that stands for a number of witnesses. */
+static void test_every_term_of_the_manual_is_known(void **state)
+{
+    CLEANUP(cleanup_free) char *manual = read_manual();
+    char *rest = NULL;
+    size_t terms = 0;
+
+    (void)state;
+    for (char *line = strtok_r(manual, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *word = line + strspn(line, "\t");
+        size_t len = strlen(word);
+
+        if (len < 3 || word[0] != '*' || strchr(word + 1, '*') != &word[len - 1])
+            continue;
+        word[len - 1] = '\0';
+        if (!is_key(word + 1) && !is_witnesses(word + 1))
+            fail_msg("%s is in the manual page only", word + 1);
+        terms++;
+    }
+    assert_int_equal(terms, 14 + 2 + 2);
+}
+
+/* What the parser expects of this key: "a duration from 1s to 10m". False: no number. */
+static bool find_limits(const char *key, char least[static 16], char most[static 16])
+{
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    struct policy *policy = NULL;
+    char text[1024];
+    const char *expected;
+
+    snprintf(text, sizeof(text), THREE "    %s: x\n", key);
+    assert_int_equal(load(text, &report, &policy), ESCROW_ERR_CONFIG);
+    expected = strstr(report.lines[0], "expected a");
+    return expected &&
+           (sscanf(expected, "expected a duration from %15s to %15s", least, most) == 2 ||
+            sscanf(expected, "expected an integer from %15s to %15s", least, most) == 2);
+}
+
+/* The description of a key, its lines made one. */
+static void describe(const char *manual, const char *key, char ret_text[static 1024])
+{
+    const char *start = find_term(manual, key), *end;
+    size_t len = 0;
+
+    assert_non_null(start);
+    end = strstr(start, "\n\n");
+    assert_non_null(end);
+    for (const char *c = start; c < end && len < 1023; c++) {
+        if (*c == '\t')
+            ret_text[len++] = ' ';
+        else if (*c != '\n')
+            ret_text[len++] = *c;
+    }
+    ret_text[len] = '\0';
+}
+
+/* The value in the example that writes all defaults out (test_manual_example). */
+static void find_default(const char *key, char ret_value[static 16])
+{
+    CLEANUP(cleanup_free) char *manual = NULL;
+    char line[80];
+    const char *found;
+    size_t len;
+
+    assert_int_equal(file_read(ESCROW_MANUAL, 65536, &manual, &len), ESCROW_OK);
+    snprintf(line, sizeof(line), "\n    %s: ", key);
+    found = strstr(strstr(manual, "```\n"), line);
+    assert_non_null(found);
+    assert_int_equal(sscanf(found + strlen(line), "%15s", ret_value), 1);
+}
+
+/* Limits and defaults of every number, as the parser has them. */
+static void test_manual_has_every_limit(void **state)
+{
+    CLEANUP(cleanup_free) char *manual = read_manual();
+    char keys[KEYS_MAX][64], least[16], most[16], fallback[16], text[1024], expected[80];
+    size_t count = list_keys(keys), limits = 0;
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        if (!find_limits(keys[i], least, most))
+            continue;
+        find_default(keys[i], fallback);
+        snprintf(expected, sizeof(expected), "*%s* to *%s*, default *%s*", least, most, fallback);
+        describe(manual, keys[i], text);
+        if (!strstr(text, expected))
+            fail_msg("%s: '%s' is not in '%s'", keys[i], expected, text);
+        limits++;
+    }
+    assert_int_equal(limits, 7);
 }
 
 /* The example of the manual page loads, and writes the defaults out. */
@@ -363,6 +513,8 @@ int main(void)
         cmocka_unit_test(test_short_dead_for_warns_only_where_it_counts),
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_manual_has_every_key),
+        cmocka_unit_test(test_every_term_of_the_manual_is_known),
+        cmocka_unit_test(test_manual_has_every_limit),
         cmocka_unit_test(test_manual_example),
     };
 
