@@ -19,6 +19,7 @@ enum check_name {
     CHECK_TPM,    /* it answers, and is the one of this member */
     CHECK_POLICY,
     CHECK_PROBERS, /* every instance has one */
+    CHECK_ALERT,   /* the last alert was delivered */
     CHECK_OF_KEEPER,
     CHECK_KEEPER = CHECK_OF_KEEPER, /* it answers front */
     CHECK_CERTIFICATE,              /* front's own, its CAs and revocation lists */

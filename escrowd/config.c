@@ -55,8 +55,16 @@ static const struct config_field users_fields[] = {
     {"keeper", CONFIG_NAME(struct escrowd_users, keeper, 32)},
     {"front", CONFIG_NAME(struct escrowd_users, front, 32)},
     {"prober", CONFIG_NAME(struct escrowd_users, prober, 32)},
+    {"alerter", CONFIG_NAME(struct escrowd_users, alerter, 32)},
 };
 static const struct config_schema users_schema = CONFIG_SCHEMA(struct escrowd_users, users_fields);
+
+static const struct config_field alert_fields[] = {
+    {"command", CONFIG_PATH(struct escrowd_alert, command), .is_required = true},
+    {"timeout", CONFIG_DURATION(struct escrowd_alert, timeout_ms, 100, 300 * SECOND_MS),
+     .fallback = "10s"},
+};
+static const struct config_schema alert_schema = CONFIG_SCHEMA(struct escrowd_alert, alert_fields);
 
 static const struct config_field limits_fields[] = {
     {"connections", CONFIG_INTEGER(struct escrowd_limits, connections, 1, 10000),
@@ -111,6 +119,7 @@ static const struct config_field escrowd_fields[] = {
     {"authority_file", CONFIG_PATH(struct escrowd_config, authority_file), .is_required = true},
     {"recovery_file", CONFIG_PATH(struct escrowd_config, recovery_file)},
     {"users", CONFIG_MAPPING(struct escrowd_config, users, &users_schema)},
+    {"alert", CONFIG_MAPPING(struct escrowd_config, alert, &alert_schema)},
     {"limits", CONFIG_MAPPING(struct escrowd_config, limits, &limits_schema)},
     {"instances", CONFIG_MAPPING_LIST(struct escrowd_config, instances, instance_count,
                                       &instance_schema, 0, ESCROWD_INSTANCES_MAX)},
@@ -174,12 +183,29 @@ static void check_monitor(const struct escrowd_config *config, struct config_rep
         config_complain(config->file, report, &monitor->group, "only a socket has a group");
 }
 
-/* What the schema cannot say. */
-static void check(struct escrowd_config *config, struct config_report *report)
+static void check_users(const struct escrowd_config *config, struct config_report *report)
 {
     const struct escrowd_users *users =
         &((const struct escrowd_config *)config_root(config->file))->users;
-    bool has_users = users->keeper && users->front && users->prober;
+    const char *const names[] = {users->keeper, users->front, users->prober, users->alerter};
+    bool has_all = users->keeper && users->front && users->prober;
+
+    if (!has_all && (users->keeper || users->front || users->prober || users->alerter))
+        config_complain(config->file, report, users,
+                        "name all of keeper, front and prober, or none");
+    if (has_all && config->alert.command && !users->alerter)
+        config_complain(config->file, report, users, "an alert needs a user: name alerter too");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        for (size_t j = 0; j < i && names[i]; j++) {
+            if (names[j] && strcmp(names[i], names[j]) == 0)
+                config_complain(config->file, report, users, "each role needs a user of its own");
+        }
+    }
+}
+
+/* What the schema cannot say. */
+static void check(struct escrowd_config *config, struct config_report *report)
+{
     uint32_t pcr;
 
     for (size_t i = 0; i < config->tpm.pcr_count; i++) {
@@ -190,13 +216,7 @@ static void check(struct escrowd_config *config, struct config_report *report)
                             "\"%s\" is not the number of a PCR (0 to %d)", config->tpm.pcr_names[i],
                             PCRS - 1);
     }
-    if (!has_users && (users->keeper || users->front || users->prober))
-        config_complain(config->file, report, users,
-                        "name all of keeper, front and prober, or none");
-    if (has_users &&
-        (strcmp(users->keeper, users->front) == 0 || strcmp(users->keeper, users->prober) == 0 ||
-         strcmp(users->front, users->prober) == 0))
-        config_complain(config->file, report, users, "each role needs a user of its own");
+    check_users(config, report);
     check_monitor(config, report);
     for (size_t i = 0; i < config->instance_count; i++)
         check_instance(config, &config->instances[i], report);

@@ -64,6 +64,13 @@ struct escrowd_users {
     const char *keeper;
     const char *front;
     const char *prober;
+    const char *alerter; /* with an alert alone */
+};
+
+/* What is run when a person must know; no command: nothing. */
+struct escrowd_alert {
+    const char *command;
+    int64_t timeout_ms;
 };
 
 struct escrowd_limits {
@@ -91,6 +98,7 @@ struct escrowd_config {
     const char *authority_file; /* the policy authority's public key */
     const char *recovery_file;  /* the recovery key's public half, for init alone; may be NULL */
     struct escrowd_users users;
+    struct escrowd_alert alert;
     struct escrowd_limits limits;
     size_t instance_count;
     const struct escrowd_instance *instances;

@@ -167,10 +167,33 @@ enum escrow_err ipc_get_peer(const struct ipc_message *message, struct ipc_peer 
     enum escrow_err err;
 
     ipc_reader_init(&reader, message);
-    peer.kind = (enum ipc_peer_kind)ipc_get_enum(&reader, IPC_PEER_KEEPER, IPC_PEER_PROBER);
+    peer.kind = (enum ipc_peer_kind)ipc_get_enum(&reader, IPC_PEER_KEEPER, IPC_PEER_LAST);
     peer.instance = ipc_get_string(&reader, IPC_INSTANCE_MAX);
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_peer = peer;
+    return err;
+}
+
+void ipc_put_alert_done(struct ipc_writer *writer, const struct ipc_alert_done *done)
+{
+    ipc_put_u32(writer, done->outcome);
+    ipc_put_u32(writer, done->number);
+}
+
+enum escrow_err ipc_get_alert_done(const struct ipc_message *message,
+                                   struct ipc_alert_done *ret_done)
+{
+    struct ipc_alert_done done;
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    done.outcome =
+        (enum ipc_alert_outcome)ipc_get_enum(&reader, IPC_ALERT_FAILED, IPC_ALERT_DELIVERED);
+    done.number = ipc_get_enum(&reader, 0, UINT8_MAX);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_done = done;
     return err;
 }

@@ -13,18 +13,19 @@
 /* Supervisor and every role. */
 enum ipc_supervisor_type {
     IPC_PEER = 0x001,     /* to a role: kind, instance; the descriptor is the channel to it */
-    IPC_PING = 0x002,     /* to keeper and front; they answer IPC_PONG with its id */
-    IPC_SHUTDOWN = 0x003, /* to keeper and front: finish what is in flight, then exit 0 */
+    IPC_PING = 0x002,     /* to all but probers; they answer IPC_PONG with its id */
+    IPC_SHUTDOWN = 0x003, /* to all but probers: finish what is in flight, then exit 0 */
     IPC_RELOAD = 0x004,   /* to front: the descriptor is a copy of new credentials */
 
     IPC_READY = 0x010,        /* from a role: port (front; 0 of others) */
-    IPC_PONG = 0x011,         /* from keeper and front */
+    IPC_PONG = 0x011,         /* from all but probers */
     IPC_RESTART_ROLE = 0x012, /* from the keeper: kind, instance of a peer to kill */
     IPC_STATUS = 0x013,       /* from the keeper: one line for the service manager */
     IPC_RELOADED = 0x014,     /* from front, to each RELOAD: whether they are in use now */
 };
 
-enum ipc_peer_kind { IPC_PEER_KEEPER = 1, IPC_PEER_FRONT, IPC_PEER_PROBER };
+enum ipc_peer_kind { IPC_PEER_KEEPER = 1, IPC_PEER_FRONT, IPC_PEER_PROBER, IPC_PEER_ALERTER };
+#define IPC_PEER_LAST IPC_PEER_ALERTER
 
 #define IPC_INSTANCE_MAX 64 /* bytes of an instance name */
 #define IPC_STATUS_MAX 256  /* bytes of a status line */
@@ -137,3 +138,26 @@ struct ipc_peer {
 void ipc_put_peer(struct ipc_writer *writer, const struct ipc_peer *peer);
 MUST_CHECK enum escrow_err ipc_get_peer(const struct ipc_message *message,
                                         struct ipc_peer *ret_peer);
+
+/* Keeper and alerter: one ALERT, one ALERT_DONE with its id; the next ALERT comes after it. */
+enum ipc_alert_type {
+    IPC_ALERT = 0x300,      /* to the alerter: the text for the command (alert.h) */
+    IPC_ALERT_DONE = 0x301, /* to the keeper: what became of it */
+};
+
+enum ipc_alert_outcome {
+    IPC_ALERT_FAILED = 1,  /* number: the status with which the command ended */
+    IPC_ALERT_KILLED,      /* number: the signal */
+    IPC_ALERT_TIMED_OUT,   /* it was killed at its deadline */
+    IPC_ALERT_NOT_STARTED, /* the alerter's log says why */
+    IPC_ALERT_DELIVERED,   /* it ended with status 0 */
+};
+
+struct ipc_alert_done {
+    enum ipc_alert_outcome outcome;
+    uint32_t number; /* 0 ..= 255 */
+};
+
+void ipc_put_alert_done(struct ipc_writer *writer, const struct ipc_alert_done *done);
+MUST_CHECK enum escrow_err ipc_get_alert_done(const struct ipc_message *message,
+                                              struct ipc_alert_done *ret_done);

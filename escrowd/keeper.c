@@ -179,6 +179,9 @@ static void on_peer(const struct ipc_peer *peer, int fd, void *argument)
     case IPC_PEER_PROBER:
         probers_attach(keeper->probers, peer->instance, fd);
         return;
+    case IPC_PEER_ALERTER:
+        keeper_alerts_attach(keeper->alerts, fd);
+        return;
     case IPC_PEER_KEEPER:
         break;
     }
@@ -192,6 +195,13 @@ static void on_overdue(const char *instance, void *argument)
 
     role_restart_peer(keeper->role,
                       &(struct ipc_peer){.kind = IPC_PEER_PROBER, .instance = instance});
+}
+
+static void on_alerter_overdue(void *argument)
+{
+    const struct keeper *keeper = argument;
+
+    role_restart_peer(keeper->role, &(struct ipc_peer){.kind = IPC_PEER_ALERTER, .instance = ""});
 }
 
 static void on_summary(const struct refusal_summary *summary, void *argument)
@@ -252,6 +262,7 @@ static void stop(struct keeper *keeper)
     if (keeper_append(keeper, &record, NULL, NULL))
         log_warning("the shutdown could not be recorded");
     keeper_flush(keeper);
+    keeper_alerts_hand_over(keeper->alerts);
     event_base_loopbreak(keeper->base);
 }
 
@@ -280,6 +291,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     watch_tick(keeper->watch);
     approve_expire(keeper);
     settle_tick(keeper->settle);
+    keeper_alerts_tick(keeper->alerts);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))
@@ -332,9 +344,17 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
                                            .policy = keeper->policy,
                                            .on_overdue = on_overdue,
                                            .argument = keeper};
+    const struct keeper_alerts_config alerts = {
+        .base = keeper->base,
+        .member = keeper->config->member,
+        .timeout_ms = keeper->config->alert.command ? keeper->config->alert.timeout_ms : 0,
+        .on_overdue = on_alerter_overdue,
+        .argument = keeper};
     int fd = *supervisor_fd;
     enum escrow_err err = probers_new(&probers, &keeper->probers);
 
+    if (!err)
+        err = keeper_alerts_new(&alerts, &keeper->alerts);
     if (!err)
         err = watch_new(keeper, &keeper->watch);
     if (!err)

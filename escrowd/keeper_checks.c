@@ -82,6 +82,7 @@ void keeper_checks(const struct keeper *keeper, struct check ret_checks[static C
     check_clock(keeper, &ret_checks[CHECK_CLOCK]);
     check_roster(keeper, &ret_checks[CHECK_ROSTER]);
     check_probers(keeper, &ret_checks[CHECK_PROBERS]);
+    keeper_alerts_check(keeper->alerts, &ret_checks[CHECK_ALERT]);
     if (keeper->is_store_behind)
         check_set(&ret_checks[CHECK_STORE], CHECK_FAIL, REASON_STORE_UNAVAILABLE,
                   "it lacks records that the log has");
@@ -108,6 +109,15 @@ size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEE
     return count;
 }
 
+static enum reason first_failure(const struct check checks[static CHECK_OF_KEEPER])
+{
+    for (size_t i = 0; i < CHECK_OF_KEEPER; i++) {
+        if (checks[i].status == CHECK_FAIL)
+            return checks[i].reason;
+    }
+    return REASON_NONE;
+}
+
 static unsigned need_of(enum reason reason)
 {
     if (reason == REASON_NO_ROSTER || reason == REASON_MEMBER_UNKNOWN)
@@ -129,10 +139,14 @@ enum reason keeper_lacks(const struct keeper *keeper, unsigned needs)
 
 void keeper_tell_status(struct keeper *keeper)
 {
-    enum reason reason = keeper_lacks(keeper, KEEPER_NEEDS_ALL);
     const char *trouble = keeper->audit ? audit_trouble(keeper->audit) : NULL;
+    struct check checks[CHECK_OF_KEEPER];
     char status[IPC_STATUS_MAX];
+    enum reason reason;
 
+    keeper_checks(keeper, checks);
+    keeper_alerts_checks(keeper->alerts, checks);
+    reason = first_failure(checks);
     snprintf(status, sizeof(status), "%s%s%s",
              reason ? reason_text(reason) : "Ready: nothing keeps escrowd from serving.",
              trouble ? " " : "", trouble ? trouble : "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a durable record means beside the ledger: one line in the service's log, and its counters.
+ * What a durable record means beside the ledger: one line in the service's log, its counters, and
+ * where it is one an alert.
  * EVENT key=value ..., in the order of the table; a value with a space or a quote in it is quoted.
  */
 #include "escrowd/keeper_state.h"
@@ -112,6 +113,7 @@ enum escrow_err keeper_fold(const struct audit_line *lines, size_t count, void *
     for (size_t i = 0; i < count; i++) {
         keeper_count(&keeper->counts, lines[i].record);
         tell(lines[i].record);
+        keeper_alerts_record(keeper->alerts, lines[i].record);
     }
     return err;
 }

@@ -246,4 +246,5 @@ void keeper_metrics_write(FILE *out, struct keeper *keeper)
     metric_family(out, "prober_connections_total", METRIC_COUNTER,
                   "Probers that the keeper was connected to: one more than restarts.");
     write_probers(out, keeper, "prober_connections_total", connections);
+    keeper_alerts_metrics(out, keeper->alerts);
 }

@@ -135,6 +135,7 @@ void keeper_close(struct keeper *keeper)
         probers_free(keeper->probers);
     if (keeper->audit)
         audit_close(keeper->audit);
+    keeper_alerts_free(keeper->alerts);
     if (keeper->ledger)
         ledger_close(keeper->ledger);
     if (keeper->store)

@@ -4,6 +4,7 @@
 #include "escrowd/audit.h"
 #include "escrowd/check.h"
 #include "escrowd/keeper.h"
+#include "escrowd/keeper_alerts.h"
 #include "escrowd/keeper_member.h"
 #include "escrowd/keeper_metrics.h"
 #include "escrowd/keeper_probers.h"
@@ -64,6 +65,7 @@ struct keeper {
     struct probers *probers;
     struct watch *watch;
     struct settle *settle;
+    struct keeper_alerts *alerts;
     struct ipc_channel *front;
     int64_t front_lost_ms;   /* since when there is none; CLOCK_BOOTTIME */
     struct ipc_writer sorry; /* the reply where none can be made: ready, for want of memory */
@@ -93,7 +95,7 @@ enum reason keeper_lacks(const struct keeper *keeper, unsigned needs);
 /* All of them; returns how many (at most KEEPER_LACKS_MAX). */
 #define KEEPER_LACKS_MAX 8
 size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEEPER_LACKS_MAX]);
-/* Tells the supervisor when the answer to that has changed. */
+/* Tells the supervisor when the answer to that has changed, and the alerter of new trouble. */
 void keeper_tell_status(struct keeper *keeper);
 
 /* Of the audit log: folds durable records into the ledger, tells and counts each. */

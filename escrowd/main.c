@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/alerter.h"
+#include "escrowd/command.h"
 #include "escrowd/config.h"
 #include "escrowd/keeper.h"
 #include "escrowd/roles.h"
@@ -19,10 +21,11 @@
 
 #define DEFAULT_CONFIG "/etc/escrowd/escrowd.yaml"
 
-static const char usage[] = "usage: escrowd [run|init] [--config FILE]\n"
+static const char usage[] = "usage: escrowd [run|init|test-alert] [--config FILE]\n"
                             "\n"
-                            "  run     serve (default)\n"
-                            "  init    provision the TPM and the state of this member, once\n"
+                            "  run           serve (default)\n"
+                            "  init          provision the TPM and the state of this member, once\n"
+                            "  test-alert    run the command of alert: once, with a test\n"
                             "\n"
                             "  --config FILE    default " DEFAULT_CONFIG "\n"
                             "  --version\n"
@@ -32,8 +35,54 @@ struct arguments {
     const char *config;
     const char *role;
     const char *instance;
-    bool is_init;
+    const char *command; /* "run" and the other words of usage */
 };
+
+static enum escrow_err init(const char *config_path)
+{
+    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = NULL;
+    enum escrow_err err = secret_heap_init();
+
+    if (!err)
+        err = escrowd_config_load(config_path, &config);
+    if (!err)
+        err = sandbox_make_folder(IPC_PEER_KEEPER, config, config->state_folder);
+    if (!err)
+        err = sandbox_make_folder(IPC_PEER_KEEPER, config, config->audit_folder);
+    if (!err)
+        err = sandbox_become(IPC_PEER_KEEPER, config);
+    return err ? err : keeper_init(config);
+}
+
+/* As the alerter's user, and with no more rights than it. */
+static enum escrow_err test_alert(const char *config_path)
+{
+    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = NULL;
+    enum escrow_err err = escrowd_config_load(config_path, &config);
+
+    if (!err && config->alert.command)
+        err = command_check(config->alert.command, false);
+    if (!err && config->alert.command)
+        err = sandbox_enter(IPC_PEER_ALERTER, config, "");
+    return err ? err : alerter_test(config);
+}
+
+typedef enum escrow_err (*command_fn)(const char *config_path);
+
+/* NULL: there is no such command. */
+static command_fn find_command(const char *name)
+{
+    static const struct {
+        const char *name;
+        command_fn run;
+    } commands[] = {{"run", supervisor_run}, {"init", init}, {"test-alert", test_alert}};
+
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run;
+    }
+    return NULL;
+}
 
 static bool usage_error(int *ret_status)
 {
@@ -50,7 +99,7 @@ static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *r
         {"config", required_argument, NULL, 'c'},   {"role", required_argument, NULL, 'r'},
         {"instance", required_argument, NULL, 'i'}, {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
-    struct arguments arguments = {.config = DEFAULT_CONFIG, .instance = ""};
+    struct arguments arguments = {.config = DEFAULT_CONFIG, .instance = "", .command = "run"};
     int option;
 
     *ret_status = 0;
@@ -68,28 +117,12 @@ static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *r
             return usage_error(ret_status);
     }
     if (optind < argc) {
-        arguments.is_init = strcmp(argv[optind], "init") == 0;
-        if (optind + 1 < argc || (!arguments.is_init && strcmp(argv[optind], "run") != 0))
+        arguments.command = argv[optind];
+        if (optind + 1 < argc || !find_command(arguments.command))
             return usage_error(ret_status);
     }
     *ret_arguments = arguments;
     return true;
-}
-
-static enum escrow_err init(const char *config_path)
-{
-    CLEANUP(escrowd_config_free_p) struct escrowd_config *config = NULL;
-    enum escrow_err err = secret_heap_init();
-
-    if (!err)
-        err = escrowd_config_load(config_path, &config);
-    if (!err)
-        err = sandbox_make_folder(IPC_PEER_KEEPER, config, config->state_folder);
-    if (!err)
-        err = sandbox_make_folder(IPC_PEER_KEEPER, config, config->audit_folder);
-    if (!err)
-        err = sandbox_become(IPC_PEER_KEEPER, config);
-    return err ? err : keeper_init(config);
 }
 
 int main(int argc, char **argv)
@@ -109,9 +142,7 @@ int main(int argc, char **argv)
     }
     if (arguments.role)
         err = roles_run(arguments.role, config, arguments.instance);
-    else if (arguments.is_init)
-        err = init(config);
     else
-        err = supervisor_run(config);
+        err = find_command(arguments.command)(config);
     return escrow_err_exit_code(err);
 }

@@ -192,6 +192,10 @@ static const struct ipc_permit permits_of_front[] = {
 static const struct ipc_permit permits_of_prober[] = {
     {.type = IPC_READY, .states = STATE_STARTING, .handler = on_ready},
 };
+static const struct ipc_permit permits_of_alerter[] = {
+    {.type = IPC_READY, .states = STATE_STARTING, .handler = on_ready},
+    {.type = IPC_PONG, .states = STATE_READY, .handler = on_pong},
+};
 static const struct {
     const struct ipc_permit *permits;
     size_t count;
@@ -200,6 +204,7 @@ static const struct {
     [IPC_PEER_KEEPER] = {permits_of_keeper, ARRAY_LEN(permits_of_keeper), true},
     [IPC_PEER_FRONT] = {permits_of_front, ARRAY_LEN(permits_of_front), true},
     [IPC_PEER_PROBER] = {permits_of_prober, ARRAY_LEN(permits_of_prober), false},
+    [IPC_PEER_ALERTER] = {permits_of_alerter, ARRAY_LEN(permits_of_alerter), true},
 };
 
 /* ---- start and end ---- */
@@ -279,7 +284,7 @@ static enum escrow_err spawn_with(struct process *process, int supervisor_fd)
 
     if (!err && config->kind == IPC_PEER_FRONT)
         err = snapshot_open(config->snapshot->credentials_fd, &credentials_fd);
-    else if (!err)
+    else if (!err && config->kind != IPC_PEER_ALERTER)
         err = snapshot_open(config->snapshot->policy_fd, &policy_fd);
     if (err)
         return err;

@@ -35,7 +35,7 @@ struct process_config {
     const struct snapshot *snapshot; /* what the role reads when it is started */
     int listener_fd;                 /* front's, stays the caller's; else -1 */
     int monitor_fd;                  /* the same, for health and metrics */
-    int64_t ping_ms;                 /* keeper and front: the longest silence */
+    int64_t ping_ms;                 /* all but probers: the longest silence */
     const struct process_events *events;
     void *argument;
 };

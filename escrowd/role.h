@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 /*
- * A role's end of its channel to the supervisor, for roles with an event loop (keeper, front):
+ * A role's end of its channel to the supervisor, for roles with an event loop (all but probers):
  * answers pings, hands on the channels to other roles, and says when the role is ready. A role
  * whose supervisor is gone, or says what it must not, leaves its loop: it never runs on alone.
  */
@@ -47,8 +47,8 @@ MUST_CHECK bool role_reloaded(struct role *role, bool is_taken);
  * was not sent. */
 bool role_status(struct role *role, const char *text);
 /*
- * Keeper only: a prober that is overdue, or a peer that sent what it must not (on_close of its
- * channel says so), is killed and started again.
+ * Keeper only: a prober or alerter that is overdue, or a peer that sent what it must not (on_close
+ * of its channel says so), is killed and started again.
  */
 void role_restart_peer(struct role *role, const struct ipc_peer *peer);
 /* True if the loop was left because the supervisor is gone. */

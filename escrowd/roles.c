@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/roles.h"
 
+#include "escrowd/alerter.h"
+#include "escrowd/command.h"
 #include "escrowd/config.h"
 #include "escrowd/front.h"
 #include "escrowd/keeper.h"
@@ -124,12 +126,23 @@ static enum escrow_err run_prober(const struct escrowd_config *config, const cha
     return err;
 }
 
+/* As the user that runs it, the alerter sees whether the command can be run at all. */
+static enum escrow_err run_alerter(const struct escrowd_config *config, const char *instance)
+{
+    enum escrow_err err = sandbox_enter(IPC_PEER_ALERTER, config, instance);
+
+    if (!err)
+        err = command_check(config->alert.command, true);
+    return err ? err : alerter_run(config, SPAWN_SUPERVISOR_FD);
+}
+
 static const struct {
     enum escrow_err (*run)(const struct escrowd_config *config, const char *instance);
 } roles[] = {
     [IPC_PEER_KEEPER] = {run_keeper},
     [IPC_PEER_FRONT] = {run_front},
     [IPC_PEER_PROBER] = {run_prober},
+    [IPC_PEER_ALERTER] = {run_alerter},
 };
 
 enum escrow_err roles_run(const char *name, const char *config_path, const char *instance)

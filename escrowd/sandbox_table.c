@@ -91,6 +91,15 @@ static void plan_prober(const struct escrowd_instance *instance, struct sandbox_
     sql_sandbox_allow(&sql, plan);
 }
 
+/* ---- alerter: a command that may need anything that its user may ---- */
+
+static void plan_alerter(struct sandbox_plan *plan)
+{
+    plan->descriptors = 256;
+    plan->has_network = true;
+    plan->has_commands = true;
+}
+
 void sandbox_plan_of(enum ipc_peer_kind kind, const struct escrowd_config *config,
                      const struct escrowd_instance *instance, struct sandbox_plan *ret_plan)
 {
@@ -106,6 +115,9 @@ void sandbox_plan_of(enum ipc_peer_kind kind, const struct escrowd_config *confi
     case IPC_PEER_PROBER:
         plan_prober(instance, &plan);
         break;
+    case IPC_PEER_ALERTER:
+        plan_alerter(&plan);
+        break;
     }
     *ret_plan = plan;
 }
@@ -119,6 +131,8 @@ const char *sandbox_user_of(enum ipc_peer_kind kind, const struct escrowd_config
         return config->users.front;
     case IPC_PEER_PROBER:
         return config->users.prober;
+    case IPC_PEER_ALERTER:
+        return config->users.alerter;
     }
     return NULL;
 }

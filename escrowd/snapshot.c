@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/snapshot.h"
 
+#include "escrowd/command.h"
 #include "libescrow/file.h"
 #include "libescrow/log.h"
 
@@ -58,6 +59,8 @@ enum escrow_err snapshot_take(const char *config_path, struct snapshot *ret_snap
 
     if (!err)
         err = load_policy(&snapshot);
+    if (!err && snapshot.config->alert.command)
+        err = command_check(snapshot.config->alert.command, false);
     if (err) {
         snapshot_deinit(&snapshot);
         return err;

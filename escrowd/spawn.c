@@ -17,8 +17,10 @@
 #define ENVIRONMENT_MAX 8
 #define ABOVE_FIXED_FDS 16
 
-static const char *const names[] = {
-    [IPC_PEER_KEEPER] = "keeper", [IPC_PEER_FRONT] = "front", [IPC_PEER_PROBER] = "prober"};
+static const char *const names[] = {[IPC_PEER_KEEPER] = "keeper",
+                                    [IPC_PEER_FRONT] = "front",
+                                    [IPC_PEER_PROBER] = "prober",
+                                    [IPC_PEER_ALERTER] = "alerter"};
 
 const char *spawn_role_name(enum ipc_peer_kind kind)
 {
@@ -27,7 +29,7 @@ const char *spawn_role_name(enum ipc_peer_kind kind)
 
 enum ipc_peer_kind spawn_role_kind(const char *name)
 {
-    for (enum ipc_peer_kind kind = IPC_PEER_KEEPER; kind <= IPC_PEER_PROBER; kind++) {
+    for (enum ipc_peer_kind kind = IPC_PEER_KEEPER; kind <= IPC_PEER_LAST; kind++) {
         if (strcmp(names[kind], name) == 0)
             return kind;
     }

@@ -14,7 +14,7 @@
 /* What a role finds open besides standard error; standard input and output are /dev/null. */
 #define SPAWN_SUPERVISOR_FD 3
 #define SPAWN_CONFIG_FD 4      /* the configuration, to be read from its start */
-#define SPAWN_POLICY_FD 5      /* the policy; not front's */
+#define SPAWN_POLICY_FD 5      /* the policy; of keeper and probers */
 #define SPAWN_LISTENER_FD 6    /* front's only */
 #define SPAWN_CREDENTIALS_FD 7 /* credentials.h; front's only */
 #define SPAWN_MONITOR_FD 8     /* front's only, and only where the configuration asks for it */
@@ -27,7 +27,7 @@ struct spawn {
     int fds[SPAWN_FDS];      /* from SPAWN_SUPERVISOR_FD on; -1: none; all stay the caller's */
 };
 
-/* "keeper", "front", "prober": the word of --role and in log lines. */
+/* "keeper", "front", "prober", "alerter": the word of --role and in log lines. */
 const char *spawn_role_name(enum ipc_peer_kind kind);
 /* 0 if there is none of that name. */
 enum ipc_peer_kind spawn_role_kind(const char *name);

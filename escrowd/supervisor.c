@@ -25,6 +25,7 @@ static const struct {
 } edges[] = {
     {IPC_PEER_FRONT, IPC_PEER_KEEPER},
     {IPC_PEER_KEEPER, IPC_PEER_PROBER},
+    {IPC_PEER_KEEPER, IPC_PEER_ALERTER},
 };
 
 unsigned supervisor_backoff_ms(unsigned last_ms)
@@ -39,14 +40,24 @@ unsigned supervisor_jitter_ms(unsigned backoff_ms, uint32_t random)
     return backoff_ms - (unsigned)((uint64_t)random * (backoff_ms / 4) / UINT32_MAX);
 }
 
-/* The index-th of all processes: keeper, front, probers; NULL after the last. */
+static bool wants_alerter(const struct supervisor *supervisor)
+{
+    return supervisor->snapshot.config->alert.command != NULL;
+}
+
+/* The index-th of all processes: keeper, front, probers, and an alerter that is wanted or still
+ * runs; NULL after the last. */
 static struct process *process_at(const struct supervisor *supervisor, size_t index)
 {
+    bool has_alerter = wants_alerter(supervisor) || process_is_running(supervisor->alerter);
+
     if (index == 0)
         return supervisor->keeper;
     if (index == 1)
         return supervisor->front;
-    return index - 2 < supervisor->prober_count ? supervisor->probers[index - 2] : NULL;
+    if (index - 2 < supervisor->prober_count)
+        return supervisor->probers[index - 2];
+    return has_alerter && index - 2 == supervisor->prober_count ? supervisor->alerter : NULL;
 }
 
 static bool has_edge(enum ipc_peer_kind a, enum ipc_peer_kind b)
@@ -87,7 +98,8 @@ void supervisor_shut_down_probers(struct supervisor *supervisor)
         process_shut_down(supervisor->probers[i], SUPERVISOR_PROBER_END_MS);
 }
 
-/* First who asks, then who decides, then who is asked: what is in flight gets its answer. */
+/* First who asks, then who decides, then who is asked or told: what is in flight gets its answer.
+ */
 static void advance_stop(struct supervisor *supervisor)
 {
     int64_t limit_ms = supervisor->snapshot.config->limits.shutdown_ms;
@@ -96,9 +108,10 @@ static void advance_stop(struct supervisor *supervisor)
         process_shut_down(supervisor->front, limit_ms);
     else if (process_is_running(supervisor->keeper))
         process_shut_down(supervisor->keeper, limit_ms);
-    else if (supervisor_any_prober_runs(supervisor))
+    else if (supervisor_any_prober_runs(supervisor) || process_is_running(supervisor->alerter)) {
         supervisor_shut_down_probers(supervisor);
-    else
+        process_shut_down(supervisor->alerter, limit_ms);
+    } else
         event_base_loopbreak(supervisor->base);
 }
 
@@ -171,6 +184,19 @@ static void log_end(const struct process *process, int status)
         log_notice("%s ended with status %d", process_name(process), WEXITSTATUS(status));
 }
 
+/* Keeper and probers, while the files that they run on are replaced. */
+static bool is_being_replaced(const struct supervisor *supervisor, const struct process *process)
+{
+    enum ipc_peer_kind kind = process_kind(process);
+
+    return supervisor->is_reloading && (kind == IPC_PEER_KEEPER || kind == IPC_PEER_PROBER);
+}
+
+static bool is_wanted(const struct supervisor *supervisor, const struct process *process)
+{
+    return process_kind(process) != IPC_PEER_ALERTER || wants_alerter(supervisor);
+}
+
 static void on_ended(struct process *process, int status, void *argument)
 {
     struct supervisor *supervisor = argument;
@@ -184,9 +210,9 @@ static void on_ended(struct process *process, int status, void *argument)
         advance_stop(supervisor);
     else if (!supervisor->was_ready && is_misconfigured)
         supervisor_stop(supervisor, ESCROW_ERR_CONFIG);
-    else if (supervisor->is_reloading && process_kind(process) != IPC_PEER_FRONT)
+    else if (is_being_replaced(supervisor, process))
         supervisor_advance_reload(supervisor);
-    else
+    else if (is_wanted(supervisor, process))
         process_start_later(process);
 }
 
@@ -194,9 +220,8 @@ static void on_due(struct process *process, void *argument)
 {
     struct supervisor *supervisor = argument;
 
-    bool waits = supervisor->is_reloading && process_kind(process) != IPC_PEER_FRONT;
-
-    if (!supervisor->is_stopping && !waits)
+    if (!supervisor->is_stopping && !is_being_replaced(supervisor, process) &&
+        is_wanted(supervisor, process))
         supervisor_start(supervisor, process);
 }
 
@@ -276,6 +301,14 @@ enum escrow_err supervisor_new_probers(struct supervisor *supervisor)
     return ESCROW_OK;
 }
 
+void supervisor_replace_alerter(struct supervisor *supervisor)
+{
+    if (process_is_running(supervisor->alerter)) /* on_ended starts the next one */
+        process_shut_down(supervisor->alerter, supervisor->snapshot.config->limits.shutdown_ms);
+    else if (wants_alerter(supervisor))
+        supervisor_start(supervisor, supervisor->alerter);
+}
+
 static void on_hangup(evutil_socket_t number, short what, void *argument)
 {
     (void)number;
@@ -346,6 +379,8 @@ static enum escrow_err set_up(struct supervisor *supervisor)
         err = new_process(supervisor, IPC_PEER_KEEPER, "", &supervisor->keeper);
     if (!err)
         err = new_process(supervisor, IPC_PEER_FRONT, "", &supervisor->front);
+    if (!err)
+        err = new_process(supervisor, IPC_PEER_ALERTER, "", &supervisor->alerter);
     return err ? err : supervisor_new_probers(supervisor);
 }
 
@@ -353,6 +388,7 @@ static void deinit(struct supervisor *supervisor)
 {
     process_free(supervisor->front);
     process_free(supervisor->keeper);
+    process_free(supervisor->alerter);
     free_probers(supervisor);
     for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++) {
         if (supervisor->signals[i])

@@ -24,6 +24,7 @@ struct supervisor {
     int listener_fd, monitor_fd;
     uint16_t port, monitor_port; /* 0: none */
     struct process *keeper, *front;
+    struct process *alerter; /* runs only where the configuration has an alert */
     struct process *probers[ESCROWD_INSTANCES_MAX];
     size_t prober_count;
     bool was_ready;     /* all of them, once */
@@ -44,6 +45,10 @@ bool supervisor_any_prober_runs(const struct supervisor *supervisor);
 void supervisor_shut_down_probers(struct supervisor *supervisor);
 /* Probers that are not started, for the instances of the configuration, in the place of all. */
 MUST_CHECK enum escrow_err supervisor_new_probers(struct supervisor *supervisor);
+
+/* `alert:` has changed: ends the alerter if it runs, and starts one if it is wanted now. Nobody
+ * waits for what the old one has still to deliver. */
+void supervisor_replace_alerter(struct supervisor *supervisor);
 
 /* ---- supervisor_reload.c ---- */
 

@@ -5,6 +5,8 @@
 #include "escrowd/watched.h"
 #include "libescrow/log.h"
 
+#include <string.h>
+
 /* One offer at a time; front says whether they are right, and until then the old ones count. */
 void supervisor_offer_credentials(struct supervisor *supervisor)
 {
@@ -46,9 +48,19 @@ static void restart_probers(struct supervisor *supervisor)
     }
 }
 
+static bool has_same_alert(const struct snapshot *a, const struct snapshot *b)
+{
+    const struct escrowd_alert *one = &a->config->alert, *other = &b->config->alert;
+
+    if (!one->command || !other->command)
+        return one->command == other->command;
+    return strcmp(one->command, other->command) == 0 && one->timeout_ms == other->timeout_ms;
+}
+
 static void take_rules(struct supervisor *supervisor)
 {
     struct snapshot snapshot;
+    bool has_new_alert;
 
     if (snapshot_take(supervisor->config_path, &snapshot) != ESCROW_OK) {
         log_error("configuration and policy in use stay");
@@ -60,12 +72,15 @@ static void take_rules(struct supervisor *supervisor)
         return;
     }
     log_notice("configuration or policy has changed: keeper and probers start anew");
+    has_new_alert = !has_same_alert(&snapshot, &supervisor->snapshot);
     snapshot.credentials_fd = supervisor->snapshot.credentials_fd;
     supervisor->snapshot.credentials_fd = -1;
     snapshot_deinit(&supervisor->snapshot);
     supervisor->snapshot = snapshot;
     if (watched_set(supervisor->watch, supervisor->config_path, snapshot.config) != ESCROW_OK)
         log_error("the files of the new configuration are not watched: no memory");
+    if (has_new_alert)
+        supervisor_replace_alerter(supervisor);
     supervisor->is_reloading = true;
     supervisor_advance_reload(supervisor);
 }

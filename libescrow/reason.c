@@ -191,6 +191,7 @@ static const struct {
                           "What the replicas said is too old now: they are asked again."},
     [REASON_ROSTER_CHANGED] = {"roster_changed", 503,
                                "The roster changed after the decision: it is decided again."},
+    [REASON_ALERT_FAILED] = {"alert_failed", 503, "The last alert was not delivered."},
 
     [REASON_GRANT_PROVED] = {"grant_proved", 500,
                              "The replica's master key opens by itself: the grant is settled."},

@@ -108,6 +108,7 @@ enum reason {
     REASON_CA_EXPIRING,    /* within 30 days, or has */
     REASON_FACTS_OLD,      /* what was decided rests on facts that are too old now */
     REASON_ROSTER_CHANGED, /* what was decided is by a roster that is not in force any more */
+    REASON_ALERT_FAILED,   /* the last alert was not delivered */
 
     /* What the keeper finds out by itself: in records only, never in a reply. */
     REASON_GRANT_PROVED,       /* the master key opens by itself: the grant is settled */

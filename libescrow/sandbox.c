@@ -79,7 +79,8 @@ static enum escrow_err set_limits(const struct sandbox_plan *plan)
 {
     enum escrow_err err = limit("RLIMIT_NOFILE", RLIMIT_NOFILE, plan->descriptors);
 
-    return err || plan->has_threads ? err : limit("RLIMIT_NPROC", RLIMIT_NPROC, 0);
+    return err || plan->has_threads || plan->has_commands ? err
+                                                          : limit("RLIMIT_NPROC", RLIMIT_NPROC, 0);
 }
 
 enum escrow_err sandbox_harden(void)
@@ -137,8 +138,8 @@ enum escrow_err sandbox_enter_plan(const struct sandbox_plan *plan)
         log_error("sandbox: more files or ports than a plan has room for");
         return ESCROW_ERR_SYSTEM;
     }
-    err = bind_to_parent(); /* no_new_privs first: Landlock asks for it */
-    if (!err)               /* while it may still find the files */
+    err = bind_to_parent();          /* no_new_privs first: Landlock asks for it */
+    if (!err && !plan->has_commands) /* while it may still find the files */
         err = sandbox_files_prepare(plan, &abi, &ruleset_fd);
     if (!err && !plan->has_network && is_root)
         network = sandbox_network_leave_as_root();
@@ -148,11 +149,11 @@ enum escrow_err sandbox_enter_plan(const struct sandbox_plan *plan)
         network = sandbox_network_leave();
     if (!err)
         err = bind_to_parent();
-    if (!err)
+    if (!err && !plan->has_commands)
         err = sandbox_files_enforce(ruleset_fd);
     if (!err)
         err = set_limits(plan);
-    if (!err)
+    if (!err && !plan->has_commands)
         err = sandbox_restrict_calls(plan, &has_calls);
     if (!err)
         log_state(plan, abi, network, has_calls);

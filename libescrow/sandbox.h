@@ -79,7 +79,8 @@ struct sandbox_plan {
     gid_t gid;
     size_t descriptors; /* open at once */
     bool has_network;   /* else it gets a network namespace with nothing in it */
-    bool has_threads;   /* may start threads; processes nobody may */
+    bool has_threads;   /* may start threads; processes nobody may but the next */
+    bool has_commands;  /* starts programs of others: files and system calls are not restricted */
     struct sandbox_path paths[SANDBOX_PATHS_MAX];
     size_t path_count;
     uint16_t ports[SANDBOX_PORTS_MAX]; /* where it may connect to by TCP */

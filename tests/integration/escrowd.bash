@@ -86,7 +86,7 @@ policy_file: $BATS_TEST_TMPDIR/rules/policy.yaml
 authority_file: $BATS_TEST_TMPDIR/rules/authority.pem
 TEXT
     if [ "$(id -u)" -eq 0 ]; then
-        echo "users: {keeper: 61001, front: 61002, prober: 61003}" >>"$CONFIG"
+        echo "users: {keeper: 61001, front: 61002, prober: 61003, alerter: 61004}" >>"$CONFIG"
         chown -R 61001:61001 "$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/audit"
     fi
     cat >"$BATS_TEST_TMPDIR/rules/policy.yaml" <<TEXT

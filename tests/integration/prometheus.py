@@ -13,7 +13,7 @@ UNITS = ("_total", "_seconds", "_bytes", "_info", "_timestamp_seconds")
 PLAIN = {
     "ready", "check_status", "keeper_up", "prober_up", "connections_open", "front_open_fds",
     "keeper_open_fds", "audit_last_sequence", "secret_versions", "secret_versions_unimported",
-    "grants_unsettled", "approvals_pending", "group_epoch",
+    "grants_unsettled", "approvals_pending", "group_epoch", "alerts_waiting",
 }  # fmt: skip
 
 

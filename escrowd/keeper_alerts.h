@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include "escrowd/alert.h"
+#include "escrowd/check.h"
+
+#include <event2/event.h>
+
+#include <stdio.h>
+
+/*
+ * The keeper's channel to the alerter, and the alerts that wait for it. One alert is with the
+ * alerter at a time; an alerter that dies of it gets it once more. Never waits, and nothing that
+ * the alerter does or leaves undone is more than an alert that is missing: counted, said by the
+ * check `alert`, and by the next alert that is delivered.
+ */
+struct keeper_alerts;
+
+struct keeper_alerts_config {
+    struct event_base *base;
+    const char *member;
+    int64_t timeout_ms; /* of the command; 0: the configuration has none, and alerts go nowhere */
+    /* The alerter must be ended and started again. */
+    void (*on_overdue)(void *argument);
+    void *argument;
+};
+
+/* No channel yet. config is copied, its texts borrowed. ESCROW_ERR_NO_MEMORY. */
+MUST_CHECK enum escrow_err keeper_alerts_new(const struct keeper_alerts_config *config,
+                                             struct keeper_alerts **ret_alerts);
+void keeper_alerts_free(struct keeper_alerts *alerts);
+CLEANUP_FUNCTION(keeper_alerts_free_p, struct keeper_alerts, keeper_alerts_free)
+
+/* The channel to the alerter (taken); it replaces an earlier one. */
+void keeper_alerts_attach(struct keeper_alerts *alerts, int fd);
+
+/* A record is durable: an alert, if it is one. */
+void keeper_alerts_record(struct keeper_alerts *alerts, const struct audit_record *record);
+/* What the keeper can do now: an alert for each trouble that was not there the last time. */
+void keeper_alerts_checks(struct keeper_alerts *alerts,
+                          const struct check checks[static CHECK_OF_KEEPER]);
+
+/* Once a second: gives up an alerter that does not answer or has no channel. */
+void keeper_alerts_tick(struct keeper_alerts *alerts);
+/* The keeper ends: hands over all that waits; nobody is told what became of it but the log. */
+void keeper_alerts_hand_over(struct keeper_alerts *alerts);
+
+/* CHECK_ALERT. */
+void keeper_alerts_check(const struct keeper_alerts *alerts, struct check *ret_check);
+void keeper_alerts_metrics(FILE *out, const struct keeper_alerts *alerts);
