@@ -51,6 +51,17 @@ static const struct {
      "escrowctl status"},
     {AUDIT_ALERT, REASON_CA_EXPIRING, NULL, NULL, NULL, "certificate", "escrowctl status"},
     {AUDIT_ALERT, REASON_CRL_STALE, NULL, NULL, NULL, "certificate", "escrowctl status"},
+    {AUDIT_SETTLE, REASON_GRANT_PROVED, NULL, NULL, NULL, NULL, NULL},
+    {AUDIT_SETTLE, REASON_GRANT_DISPROVED, NULL, NULL, NULL, "grant_unsettled",
+     "escrowctl audit show --from 55"},
+    {AUDIT_SETTLE, REASON_GRANT_UNPROVEN, NULL, NULL, NULL, "grant_unsettled",
+     "escrowctl audit show --from 55"},
+    {AUDIT_SETTLE, REASON_RECEIPT_MISSING, NULL, NULL, NULL, "grant_unsettled",
+     "escrowctl audit show --from 55"},
+    {AUDIT_ALERT, REASON_MASTER_KEY_CLOSED, NULL, NULL, NULL, "master_key_closed",
+     "escrowctl audit show --from 77"},
+    {AUDIT_ALERT, REASON_MEMBERSHIP_DIFFERS, NULL, NULL, NULL, "membership_differs",
+     "escrowctl audit show --from 77"},
     /* any other is one too, by the code of its reason */
     {AUDIT_ALERT, REASON_OVERLOADED, NULL, NULL, NULL, "overloaded",
      "escrowctl audit show --from 77"},
@@ -107,7 +118,7 @@ static void test_every_event_is_in_the_table(void **state)
 {
     static const enum audit_event quiet[] = {AUDIT_START,   AUDIT_SHUTDOWN, AUDIT_PUBLISH,
                                              AUDIT_DEPOSIT, AUDIT_ORDER,    AUDIT_EPOCH,
-                                             AUDIT_APPROVE};
+                                             AUDIT_APPROVE, AUDIT_EXPIRED};
 
     (void)state;
     for (int event = AUDIT_START; event < AUDIT_EVENT_COUNT; event++) {
