@@ -13,9 +13,10 @@ load lib/network
 # Lines that carry one direction of asking, or refuse.
 OTHER_CUTS=(escrowd-new=agents escrowd-new=probers escrowd-old=probers escrowd-old=agents+old-new
     escrowd-old=refused escrowd-old=refused+old-new)
-# The old primary that believes was never seen as a secondary, and at the end it was.
-SILENCE_CUTS=(escrowd-new+old-new escrowd-new old-new escrowd-old+escrowd-new escrowd-old+old-new
-    escrowd-old escrowd-new+old-new escrowd-old=refused)
+# The old primary that believes: the other one was never primary; it was, and this one no healthy
+# secondary of it then; it was.
+SILENCE_CUTS=(escrowd-new+old-new escrowd-new escrowd-old+escrowd-new old-new escrowd-new+old-new
+    escrowd-old+old-new escrowd-old escrowd-new+old-new escrowd-old=refused)
 
 setup_file() {
     local -a three two

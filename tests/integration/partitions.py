@@ -367,6 +367,8 @@ class Scene:
         expected = self.group.decide(self.old, False, self.group.promoted)
         self.chain.notify(self.old)
         wait(lambda: expected in self.releases(self.old)[begun:], f"{self.old}: {expected} after the healing")
+        if self.chain.policy != "majority":
+            self.chain.calm()  # see remember()
         return " ".join(expected)
 
     def learn(self):
@@ -388,7 +390,7 @@ class Scene:
         chain.primary = new
         chain.was_synchronised[self.old] = True
         if self.group.is_failover:
-            # The one that believed, while this one was primary or did not answer.
+            # The one that believed on, when this one was primary already.
             chain.was_synchronised[new] = False
         elif self.old in answering:
             chain.was_synchronised[new] = None  # whether a round fell between the two roles
@@ -430,7 +432,8 @@ class Scene:
         try:
             outcome = self.play()
         except (TimeoutError, RuntimeError) as error:
-            self.wrong.append(str(error) or repr(error))
+            asked = {node: self.releases(node) for node in self.chain.nodes}
+            self.wrong.append(f"{error or repr(error)}; so far {asked}")
         return {
             "cut": self.cut,
             "old": self.old,
