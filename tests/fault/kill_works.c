@@ -376,7 +376,8 @@ void kill_world_start(struct kill_world *world, const struct keeper_fixture *sib
     const struct fx_options options = {.sibling = sibling,
                                        .limits = "    brake: 1000\n    retries: 6\n",
                                        .in_keeper = steps_here,
-                                       .may_lose = true};
+                                       .may_lose = true,
+                                       .only_ends = true};
 
     memset(world, 0, sizeof(*world));
     steps_forget();

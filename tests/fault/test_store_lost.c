@@ -394,6 +394,7 @@ static void test_power_cut_right_after_a_replay(void **state)
     act->purpose = PURPOSE_DRILL;
     act->order.expires_in_s = 600;
     assert_null(fx_act(fx, FX_ADMIN, ROUTE_ORDER, act));
+    assert_int_equal(fx->pid, 0);
     steps_disarm(&report);
     assert_true(report.is_killed);
 

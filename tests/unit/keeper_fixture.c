@@ -219,8 +219,9 @@ static void lose_requests(struct keeper_fixture *fx)
 static bool is_ending(struct keeper_fixture *fx)
 {
     struct pollfd polled = {.fd = fx->supervisor_fd, .events = POLLRDHUP};
+    const int timeout_ms = fx->options.only_ends ? FX_DEADLINE_MS : ENDING_MS;
 
-    if (poll(&polled, 1, ENDING_MS) != 1 || !(polled.revents & (POLLRDHUP | POLLHUP)))
+    if (poll(&polled, 1, timeout_ms) != 1 || !(polled.revents & (POLLRDHUP | POLLHUP)))
         return false;
     reap(fx);
     lose_requests(fx);

@@ -77,7 +77,8 @@ struct fx_options {
     const char *limits;                   /* more lines of the group's policy */
     void (*in_keeper)(void);              /* called in the keeper's process before it begins */
     int front_ms;                         /* front's own deadline; 0: none but that of the test */
-    bool may_lose; /* channels may close: what the supervisor does then is done */
+    bool may_lose;  /* channels may close: what the supervisor does then is done */
+    bool only_ends; /* and with may_lose: they never close but because the keeper ends */
 };
 
 struct keeper_fixture {
