@@ -365,7 +365,7 @@ enum escrow_err audit_settle(const char *directory)
     if (err)
         return err;
     if (directory_fd >= 0 && name[0])
-        segment_fd = openat(directory_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        segment_fd = openat(directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (directory_fd >= 0 && (!name[0] || (segment_fd >= 0 && fdatasync(segment_fd) == 0)) &&
         fsync(directory_fd) == 0)
         return ESCROW_OK;
