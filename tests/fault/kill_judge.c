@@ -17,7 +17,7 @@
 struct grant {
     const json_t *record;
     bool is_unfinished, has_outcome;
-    uint64_t settled_by;
+    uint64_t settled_by, receipt, judged; /* receipt: that waits for its proof */
 };
 
 struct order {
@@ -132,22 +132,48 @@ static struct grant *find_grant(struct fold *fold, uint64_t sequence)
     errx(1, "the log names grant %llu, which it does not have", (unsigned long long)sequence);
 }
 
-/* A receipt of success settles its grant, and what was granted before it for the same. */
-static void fold_receipt(struct fold *fold, const json_t *record)
+/* The replica proved it: settled is the grant, and what was granted before it for the same. */
+static void settle(struct fold *fold, const struct grant *grant, const json_t *record)
 {
-    struct grant *grant = find_grant(fold, number_of(record, "grant"));
-
-    grant->has_outcome = true;
-    if (is_word(json_object_get(record, "detail"), "outcome", "failed"))
-        return;
     for (size_t i = 0; i < fold->grant_count; i++) {
         struct grant *other = &fold->grants[i];
 
         if (other <= grant && !other->settled_by &&
             is_same(other->record, grant->record, "epoch") &&
             is_same(other->record, grant->record, "purpose") &&
-            is_same(other->record, grant->record, "order"))
+            is_same(other->record, grant->record, "order")) {
             other->settled_by = number_of(record, "sequence");
+            other->receipt = 0;
+        }
+    }
+}
+
+static void fold_receipt(struct fold *fold, const json_t *record)
+{
+    struct grant *grant = find_grant(fold, number_of(record, "grant"));
+    const bool is_good = !is_word(json_object_get(record, "detail"), "outcome", "failed");
+
+    grant->has_outcome = true;
+    grant->judged = 0;
+    grant->receipt = is_good && !grant->settled_by ? number_of(record, "sequence") : 0;
+}
+
+static void fold_settle(struct fold *fold, const json_t *record)
+{
+    struct grant *grant = find_grant(fold, number_of(record, "grant"));
+
+    if (is_word(record, "reason", "grant_proved"))
+        settle(fold, grant, record);
+    else if (number_of(json_object_get(record, "detail"), "receipt") == grant->receipt)
+        grant->judged = number_of(record, "sequence");
+}
+
+static void fold_expired(struct fold *fold, const json_t *record)
+{
+    for (size_t i = 0; i < fold->request_count; i++) {
+        if (number_of(fold->requests[i].record, "sequence") ==
+            number_of(json_object_get(record, "detail"), "request"))
+            fold->requests[i].is_open = false;
     }
 }
 
@@ -166,6 +192,10 @@ static void fold_record(struct fold *fold, const json_t *record)
         find_grant(fold, number_of(record, "grant"))->is_unfinished = true;
     else if (is_word(record, "event", "receipt"))
         fold_receipt(fold, record);
+    else if (is_word(record, "event", "settle"))
+        fold_settle(fold, record);
+    else if (is_word(record, "event", "expired"))
+        fold_expired(fold, record);
     else if (is_word(record, "event", "order"))
         fold->orders[fold->order_count++] = (struct order){.record = record};
     else if (is_word(record, "event", "epoch"))
@@ -180,11 +210,12 @@ static void print_grant(FILE *out, const struct grant *grant)
 {
     const char *order = text_of(grant->record, "order");
 
-    fprintf(out, "grant %llu %s %s %llu %s unfinished %d settled %llu outcome %d\n",
-            (unsigned long long)number_of(grant->record, "sequence"),
-            text_of(grant->record, "replica"), text_of(grant->record, "actor"),
-            (unsigned long long)number_of(grant->record, "epoch"), order[0] ? order : "-",
-            grant->is_unfinished, (unsigned long long)grant->settled_by, grant->has_outcome);
+    fprintf(
+        out, "grant %llu %s %s %llu %s unfinished %d settled %llu receipt %llu %llu outcome %d\n",
+        (unsigned long long)number_of(grant->record, "sequence"), text_of(grant->record, "replica"),
+        text_of(grant->record, "actor"), (unsigned long long)number_of(grant->record, "epoch"),
+        order[0] ? order : "-", grant->is_unfinished, (unsigned long long)grant->settled_by,
+        (unsigned long long)grant->receipt, (unsigned long long)grant->judged, grant->has_outcome);
 }
 
 static void print_fold(FILE *out, const struct fold *fold)
@@ -274,7 +305,8 @@ static char *store_text(const char *path)
         "SELECT 'version ' || version || ' ' || lower(hex(object)) FROM versions ORDER BY version;"
         "SELECT 'grant ' || sequence || ' ' || replica || ' ' || actor || ' ' || epoch || ' ' ||"
         " coalesce(order_id, '-') || ' unfinished ' || is_unfinished || ' settled ' ||"
-        " coalesce(settled_by, 0) || ' outcome ' || (outcome IS NOT NULL)"
+        " coalesce(settled_by, 0) || ' receipt ' || coalesce(receipt, 0) || ' ' ||"
+        " coalesce(judged, 0) || ' outcome ' || (outcome IS NOT NULL)"
         " FROM grants ORDER BY sequence;"
         "SELECT 'order ' || id || ' ' || coalesce(used_by, 0) FROM orders ORDER BY sequence;"
         "SELECT 'request ' || sequence || ' ' || replica || ' ' || epoch || ' ' || reason || ' ' ||"
@@ -376,8 +408,8 @@ static const char *judge_record(const struct oracle *oracle, const struct kill_r
             return fault("an epoch that is not the next", record);
         *run = (struct run){run->epoch + 1, text_of(record, "replica"), 0};
     }
-    if (is_word(record, "event", "receipt") && is_word(record, "purpose", "promote") &&
-        !is_word(json_object_get(record, "detail"), "outcome", "failed"))
+    if (is_word(record, "event", "settle") && is_word(record, "reason", "grant_proved") &&
+        is_word(oracle_record(oracle, number_of(record, "grant") - 1), "purpose", "promote"))
         run->grants = 0;
     return is_grant ? judge_grant(oracle, rules, record, run) : NULL;
 }

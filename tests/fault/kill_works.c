@@ -115,6 +115,33 @@ static bool send_receipt(struct kill_world *world, enum act_purpose purpose, uin
     return acknowledge(world, noted, "receipt");
 }
 
+static bool is_settled(struct kill_world *world, uint64_t grant)
+{
+    const json_t *record;
+
+    if (oracle_check(world->oracle))
+        return false;
+    for (size_t i = grant; (record = oracle_record(world->oracle, i)) != NULL; i++) {
+        if (strcmp(json_string_value(json_object_get(record, "event")), "settle") == 0 &&
+            (uint64_t)json_integer_value(json_object_get(record, "grant")) == grant)
+            return true;
+    }
+    return false;
+}
+
+/* The receipt, and the replica's word for it. */
+static bool succeed(struct kill_world *world, enum act_purpose purpose, uint64_t grant)
+{
+    if (!send_receipt(world, purpose, grant, OUTCOME_OPENED))
+        return false;
+    for (int i = 0; i < WELL_TRIES && kill_settle(world); i++) {
+        if (is_settled(world, grant))
+            return true;
+        fx_serve(&world->fx, 50);
+    }
+    return false;
+}
+
 static bool run_failure(struct kill_world *world, bool is_again)
 {
     (void)is_again;
@@ -124,7 +151,7 @@ static bool run_failure(struct kill_world *world, bool is_again)
 static bool run_success(struct kill_world *world, bool is_again)
 {
     (void)is_again;
-    return send_receipt(world, PURPOSE_PROMOTE, world->grant, OUTCOME_OPENED);
+    return succeed(world, PURPOSE_PROMOTE, world->grant);
 }
 
 /* The grant is settled, and nothing happened since: admins are asked. */
@@ -254,7 +281,7 @@ static bool run_ordered(struct kill_world *world, bool is_again)
 static bool run_ordered_success(struct kill_world *world, bool is_again)
 {
     (void)is_again;
-    return send_receipt(world, ordered(world), world->drill, OUTCOME_OPENED);
+    return succeed(world, ordered(world), world->drill);
 }
 
 static bool run_publish(struct kill_world *world, bool is_again)
