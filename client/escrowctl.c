@@ -31,6 +31,7 @@ static const struct ctl_command *const commands[] = {
     &ctl_status,
     &ctl_pending,
     &ctl_approve,
+    &ctl_rebaseline,
     &ctl_policy_check,
     &ctl_policy_explain,
     &ctl_audit_show,

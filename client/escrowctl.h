@@ -79,6 +79,7 @@ extern const struct ctl_command ctl_list;
 extern const struct ctl_command ctl_status;
 extern const struct ctl_command ctl_pending;
 extern const struct ctl_command ctl_approve;
+extern const struct ctl_command ctl_rebaseline;
 extern const struct ctl_command ctl_audit_show;
 extern const struct ctl_command ctl_audit_explain;
 extern const struct ctl_command ctl_policy_check;

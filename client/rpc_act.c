@@ -182,6 +182,7 @@ static const struct {
     [ACT_ORDER] = {"/v1/orders", ANSWER_NOTED, is_about_nonce},
     [ACT_APPROVE] = {"/v1/approve", ANSWER_NOTED, is_about_nonce},
     [ACT_PUBLISH] = {"/v1/publish", ANSWER_NOTED, is_about_nonce},
+    [ACT_REBASELINE] = {"/v1/rebaseline", ANSWER_NOTED, is_about_nonce},
 };
 
 enum escrow_err rpc_act_send(struct rpc_session *session, const struct answer *challenge,

@@ -38,8 +38,8 @@ MUST_CHECK enum escrow_err rpc_act_challenge(struct rpc_session *session, const 
 /*
  * Sets aud and nonce of the act from its challenge, signs and posts it. *ret_answer is the caller's
  * and was signed by the member of the challenge: durable (deposit), grant (release), noted
- * (receipt, order, publish); it is about the act's own secret, version, replica and objects.
- * ESCROW_ERR_USAGE for an act that has no path.
+ * (receipt, order, approve, publish, rebaseline); it is about the act's own secret, version,
+ * replica and objects. ESCROW_ERR_USAGE for an act that has no path.
  */
 MUST_CHECK enum escrow_err rpc_act_send(struct rpc_session *session, const struct answer *challenge,
                                         struct act *act, struct answer **ret_answer);

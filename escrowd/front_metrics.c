@@ -20,6 +20,7 @@ static const char *const routes[ROUTE_COUNT] = {
     [ROUTE_APPROVE] = "approve",
     [ROUTE_REQUEST] = "request",
     [ROUTE_EXPLAIN] = "explain",
+    [ROUTE_REBASELINE] = "rebaseline",
 };
 
 void front_counts_answer(struct front_counts *counts, enum route route, int status,

@@ -50,6 +50,7 @@ static const struct row {
     {"/v1/approve", EVHTTP_REQ_POST, ROUTE_APPROVE, 8 * SMALL_BODY, NULL, 0},
     {"/v1/requests", EVHTTP_REQ_GET, ROUTE_REQUEST, 0, request_parameters, 2},
     {"/v1/explain", EVHTTP_REQ_GET, ROUTE_EXPLAIN, 0, explain_parameters, 1},
+    {"/v1/rebaseline", EVHTTP_REQ_POST, ROUTE_REBASELINE, SMALL_BODY, NULL, 0},
 };
 
 static bool is_token(const char *text)

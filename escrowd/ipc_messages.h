@@ -59,6 +59,7 @@ enum route {
     ROUTE_APPROVE,    /* POST /v1/approve */
     ROUTE_REQUEST,    /* GET /v1/requests?number=N&wait=SECONDS */
     ROUTE_EXPLAIN,    /* GET /v1/explain?target=N */
+    ROUTE_REBASELINE, /* POST /v1/rebaseline */
     ROUTE_COUNT,
 };
 

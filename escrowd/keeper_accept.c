@@ -14,6 +14,7 @@ unsigned request_needs(enum act_kind kind)
     case ACT_RECEIPT:
     case ACT_ORDER:
     case ACT_APPROVE:
+    case ACT_REBASELINE:
         return KEEPER_NEEDS_LOG | KEEPER_NEEDS_ROSTER;
     case ACT_DEPOSIT:
     case ACT_RELEASE:

@@ -64,6 +64,7 @@ static enum log_level level_of(const struct audit_record *record)
 {
     switch (record->event) {
     case AUDIT_RELEASE:
+    case AUDIT_REBASELINE:
         return strcmp(record->decision ? record->decision : "",
                       policy_outcome_name(POLICY_ALLOW)) == 0
                    ? LOG_LEVEL_NOTICE

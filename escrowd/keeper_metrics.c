@@ -50,9 +50,9 @@ static bool is_usual(enum keeper_outcome outcome, enum reason reason)
 {
     switch (outcome) {
     case KEEPER_GRANTED:
-        return reason >= REASON_PROMOTION && reason <= REASON_RESTART_ALLOWED;
+        return reason >= REASON_PROMOTION && reason <= REASON_REBASELINED;
     case KEEPER_DENIED:
-        return reason >= REASON_CANDIDATE_UNREACHABLE && reason <= REASON_GRANTED_TO_OTHER;
+        return reason >= REASON_CANDIDATE_UNREACHABLE && reason <= REASON_BASELINE_UNPROVEN;
     case KEEPER_NEEDS_APPROVAL:
         return reason >= REASON_FORCED_QUORUM && reason <= REASON_BRAKE;
     default:

@@ -15,9 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Who has not answered by then is silent. Well below RELEASE_FACTS_MAX_MS. */
-#define ASK_MS 1500
-
 void release_free(struct release *release)
 {
     round_free(release->round);
@@ -269,8 +266,7 @@ static json_t *release_detail(const struct request *request)
     return ledger_release_detail(&detail);
 }
 
-/* What policy_decide was given and what it said: anybody can decide again. */
-static json_t *decision_json(const struct release *release)
+json_t *release_decision_json(const struct release *release)
 {
     json_t *evidence = policy_evidence_to_json(release->target.group, &release->asked,
                                                round_facts(release->round), &release->ledger);
@@ -283,7 +279,7 @@ static json_t *decision_json(const struct release *release)
 static void record_decision(struct request *request)
 {
     struct release *release = request->release;
-    CLEANUP(json_free_p) json_t *facts = decision_json(release);
+    CLEANUP(json_free_p) json_t *facts = release_decision_json(release);
     CLEANUP(json_free_p) json_t *objects = object_names(&request->act->release);
     CLEANUP(json_free_p) json_t *detail = release_detail(request);
     char kid[TPM_NAME_HEX + 1];
@@ -325,14 +321,13 @@ static bool is_asked_already(const struct request *request)
            pending.rules == policy_rules_to_approve(verdict) && pending.reason == verdict->reason;
 }
 
-/* The policy wants to know more, or to wait: until then, or for the next answer. */
-static void wait_on(struct request *request, int64_t elapsed_ms)
+void release_wait_on(struct request *request, int64_t elapsed_ms)
 {
     const struct release *release = request->release;
     int64_t next_ms = release->verdict.wait_until_ms;
 
-    if (elapsed_ms < ASK_MS && next_ms > ASK_MS)
-        next_ms = ASK_MS;
+    if (elapsed_ms < RELEASE_ASK_MS && next_ms > RELEASE_ASK_MS)
+        next_ms = RELEASE_ASK_MS;
     /* Too long for this request: the agent asks again. */
     if (next_ms - elapsed_ms > release->deadline_ms - clock_boot_ms())
         request_refuse(request, release->verdict.reason);
@@ -362,12 +357,12 @@ void release_facts(struct request *request)
         release_ask_again(request);
         return;
     }
-    if (elapsed_ms >= ASK_MS)
+    if (elapsed_ms >= RELEASE_ASK_MS)
         round_give_up(release->round);
     if (decide(request))
         request_fail(request, REASON_STORE_UNAVAILABLE);
     else if (release->verdict.outcome == POLICY_WAIT)
-        wait_on(request, elapsed_ms);
+        release_wait_on(request, elapsed_ms);
     else if (release->verdict.outcome == POLICY_ALLOW && release_fresh_for_ms(request) < 0)
         release_ask_again(request);
     else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && is_asked_already(request))

@@ -7,7 +7,8 @@
 #include "escrowd/store_orders.h"
 
 /*
- * What keeper_release.c (may it happen?) and keeper_grant.c (let it happen) share about a release.
+ * What keeper_release.c (may it happen?) and keeper_grant.c (let it happen) share about a release,
+ * and what keeper_rebaseline.c, which decides on the same facts and lets nothing happen, has of it.
  */
 
 /*
@@ -16,6 +17,8 @@
  */
 #define RELEASE_FACTS_MAX_MS 2000
 #define RELEASE_DEADLINE_MS 6000
+/* Who has not answered a question by then is silent. */
+#define RELEASE_ASK_MS 1500
 
 struct release {
     struct target target;
@@ -39,6 +42,14 @@ struct release {
 MUST_CHECK enum reason release_check_grantable(struct request *request);
 /* How long the facts will be young enough for a grant; negative: they are not any more. */
 int64_t release_fresh_for_ms(const struct request *request);
+/* What policy_decide was given and what it said, so that anybody can decide again; owned by the
+ * caller, NULL without memory. */
+json_t *release_decision_json(const struct release *release);
+/*
+ * The policy wants to know more, or to wait: until then, or for the next answer, at most until the
+ * deadline, which refuses the request.
+ */
+void release_wait_on(struct request *request, int64_t elapsed_ms);
 /* The roster by which the act was checked is still in force. */
 bool release_is_by_roster(const struct request *request);
 /* The decision is no longer good: asks all replicas again, or gives up. From any context. */

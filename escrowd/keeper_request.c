@@ -19,20 +19,21 @@
 
 typedef void (*step_fn)(struct request *request);
 
-/* What each route does first, after its record is durable, and about the TPM; and while it waits.
- */
+/* What each route does first, after its record is durable, about the TPM, with what the replicas
+ * say, and while it waits. */
 static const struct handler {
     step_fn start;
     step_fn finish;
     step_fn turn;
     step_fn back;
+    step_fn facts;
     void (*look)(struct request *request, bool is_last);
 } handlers[ROUTE_COUNT] = {
     [ROUTE_HEALTH] = {.start = query_health},
     [ROUTE_ROSTER] = {.start = query_roster},
     [ROUTE_CHALLENGE] = {.start = challenge_start},
     [ROUTE_DEPOSIT] = {deposit_start, deposit_finish, deposit_turn, deposit_back},
-    [ROUTE_RELEASE] = {release_start, release_finish, release_turn, release_back},
+    [ROUTE_RELEASE] = {release_start, release_finish, release_turn, release_back, release_facts},
     [ROUTE_RECEIPT] = {.start = receipt_start, .finish = receipt_finish},
     [ROUTE_ORDERS] = {.start = orders_start, .look = orders_look},
     [ROUTE_ORDER] = {.start = order_start, .finish = order_finish},
@@ -43,6 +44,9 @@ static const struct handler {
     [ROUTE_APPROVE] = {.start = approve_start, .finish = approve_finish},
     [ROUTE_REQUEST] = {.start = pending_start, .look = pending_look},
     [ROUTE_EXPLAIN] = {.start = explain_start},
+    [ROUTE_REBASELINE] = {.start = rebaseline_start,
+                          .finish = rebaseline_finish,
+                          .facts = rebaseline_facts},
 };
 
 static struct request_list *id_bucket(struct keeper *keeper, uint64_t id)
@@ -128,7 +132,7 @@ void request_advance(struct request *request, enum request_event event)
         else if (event == REQUEST_FACTS)
             request_set_timer(request, 0); /* answers that are there already are decided on too */
         else
-            release_facts(request);
+            handlers[request->route].facts(request);
         break;
     case REQUEST_RECORDING:
         /* The record is somewhere between queue and disk: whatever else happens waits for it. */

@@ -24,7 +24,7 @@ struct tpm_job;
 
 enum request_state {
     REQUEST_NEW = 1,
-    REQUEST_ASKING,    /* the replicas (release) */
+    REQUEST_ASKING,    /* the replicas (release, rebaseline) */
     REQUEST_RECORDING, /* a record of it is on its way to the disk */
     REQUEST_QUEUED,    /* waits for its turn at the TPM */
     REQUEST_AT_TPM,    /* the TPM's thread has its job */
@@ -70,7 +70,7 @@ struct request {
     int64_t turn_by_ms;  /* CLOCK_BOOTTIME */
     struct tpm_job *job; /* the thread's while REQUEST_AT_TPM */
 
-    struct release *release; /* ROUTE_RELEASE */
+    struct release *release; /* ROUTE_RELEASE, ROUTE_REBASELINE */
     struct tpm_name object;  /* ROUTE_DEPOSIT */
 
     bool is_gone;
@@ -171,6 +171,9 @@ void approve_finish(struct request *request);
 void pending_start(struct request *request);
 void pending_look(struct request *request, bool is_last);
 void explain_start(struct request *request);
+void rebaseline_start(struct request *request);
+void rebaseline_facts(struct request *request);
+void rebaseline_finish(struct request *request);
 void publish_start(struct request *request);
 void publish_finish(struct request *request);
 void query_health(struct request *request);

@@ -219,9 +219,8 @@ const struct probe_state *watch_said(const struct watch *watch, const struct act
     return memory && memory->is_answering && memory->answered_ms > since_ms ? &memory->said : NULL;
 }
 
-/* The fingerprints of every database of the group on its new primary, as far as they are known. */
-static void collect_hints(const struct watch *watch, const struct policy_group *group,
-                          size_t primary, struct ledger_epoch *epoch)
+void watch_hints(const struct watch *watch, const struct policy_group *group, size_t primary,
+                 struct ledger_epoch *epoch)
 {
     for (size_t i = 0; i < watch->count; i++) {
         const struct watched *watched = &watch->items[i];
@@ -246,7 +245,7 @@ static void record_primary(struct watch *watch, const struct policy_group *group
     if (!epoch)
         return;
     epoch->origin = ledger->has_record ? POLICY_ORIGIN_OBSERVED : POLICY_ORIGIN_BASELINE;
-    collect_hints(watch, group, primary, epoch);
+    watch_hints(watch, group, primary, epoch);
     detail = ledger_epoch_detail(epoch);
     keeper_record(watch->keeper, AUDIT_EPOCH, &record);
     record.group = group->name;

@@ -40,6 +40,10 @@ const struct probe_state *watch_said(const struct watch *watch, const struct act
  */
 MUST_CHECK enum reason watch_last(const struct watch *watch, uint64_t number,
                                   struct target *ret_target, struct policy_facts *ret_facts);
+/* The fingerprints of every database of the group on this replica, as far as they are known. */
+struct ledger_epoch;
+void watch_hints(const struct watch *watch, const struct policy_group *group, size_t primary,
+                 struct ledger_epoch *epoch);
 
 /* For GET /v1/status: an array, NULL without memory. */
 json_t *watch_json(const struct watch *watch);

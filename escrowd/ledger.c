@@ -311,16 +311,34 @@ static enum escrow_err fold_epoch(struct ledger *ledger, const struct audit_reco
     return err;
 }
 
+static enum escrow_err fold_rebaseline(struct ledger *ledger, const struct audit_record *record)
+{
+    if (!record->decision)
+        return ESCROW_ERR_MALFORMED;
+    if (strcmp(record->decision, policy_outcome_name(POLICY_ALLOW)) != 0)
+        return ESCROW_OK;
+    return fold_epoch(ledger, record);
+}
+
 /* What each event does to the tables; NULL: it is only told. */
 static const fold_fn folds[] = {
-    [AUDIT_START] = NULL,           [AUDIT_SHUTDOWN] = NULL,
-    [AUDIT_PUBLISH] = fold_publish, [AUDIT_DEPOSIT] = fold_deposit,
-    [AUDIT_RELEASE] = fold_release, [AUDIT_UNFINISHED] = fold_unfinished,
-    [AUDIT_RECEIPT] = fold_receipt, [AUDIT_ORDER] = fold_order,
-    [AUDIT_EPOCH] = fold_epoch,     [AUDIT_REFUSAL] = NULL,
-    [AUDIT_UNPROVED] = NULL,        [AUDIT_ALERT] = NULL,
-    [AUDIT_LOG_TORN] = NULL,        [AUDIT_LOG_BACK] = NULL,
-    [AUDIT_APPROVE] = fold_approve, [AUDIT_EXPIRED] = fold_expired,
+    [AUDIT_START] = NULL,
+    [AUDIT_SHUTDOWN] = NULL,
+    [AUDIT_PUBLISH] = fold_publish,
+    [AUDIT_DEPOSIT] = fold_deposit,
+    [AUDIT_RELEASE] = fold_release,
+    [AUDIT_UNFINISHED] = fold_unfinished,
+    [AUDIT_RECEIPT] = fold_receipt,
+    [AUDIT_ORDER] = fold_order,
+    [AUDIT_EPOCH] = fold_epoch,
+    [AUDIT_REFUSAL] = NULL,
+    [AUDIT_UNPROVED] = NULL,
+    [AUDIT_ALERT] = NULL,
+    [AUDIT_LOG_TORN] = NULL,
+    [AUDIT_LOG_BACK] = NULL,
+    [AUDIT_APPROVE] = fold_approve,
+    [AUDIT_EXPIRED] = fold_expired,
+    [AUDIT_REBASELINE] = fold_rebaseline,
     [AUDIT_SETTLE] = fold_settle,
 };
 

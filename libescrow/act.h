@@ -30,6 +30,7 @@
  *   order    {v, purpose: "rotate" | "drill", group, database, expires_in: seconds}
  *   approve  {v, purpose, group, database, request: number, objects: [{name, signature}]}
  *   publish  {v, purpose: "publish", roster: text | null, approvals: [approval]}
+ *   rebaseline {v, purpose: "rebaseline", group, database, replica}
  *
  * This module says that an act has its form and who signed it. It never says that the signer may:
  * role, groups, instances, audience, nonce and channel are the keeper's to check.
@@ -50,6 +51,7 @@ enum act_kind {
     ACT_ORDER,
     ACT_APPROVE,
     ACT_PUBLISH,
+    ACT_REBASELINE,
 };
 
 enum act_purpose {
@@ -59,6 +61,7 @@ enum act_purpose {
     PURPOSE_DRILL,
     PURPOSE_RECOVER,
     PURPOSE_PUBLISH,
+    PURPOSE_REBASELINE,
 };
 
 enum secret_state { SECRET_PENDING = 1, SECRET_ACTIVE, SECRET_RETIRED, SECRET_DESTROYED };
@@ -131,6 +134,10 @@ struct act_approve {
     struct act_signature objects[ACT_OBJECTS_MAX];
 };
 
+struct act_rebaseline {
+    char replica[NAME_MAX_BYTES + 1]; /* the primary: instance of the policy */
+};
+
 struct act_publish {
     char *roster; /* compact JWS, not verified; NULL if none; owned by the act */
     size_t approval_count;
@@ -153,6 +160,7 @@ struct act {
         struct act_order order;
         struct act_approve approve;
         struct act_publish publish;
+        struct act_rebaseline rebaseline;
     };
 };
 

@@ -54,6 +54,7 @@ static void read_purpose(struct json_reader *reader, struct act *act)
         [ACT_ORDER] = 1U << PURPOSE_ROTATE | 1U << PURPOSE_DRILL,
         [ACT_APPROVE] = any,
         [ACT_PUBLISH] = 1U << PURPOSE_PUBLISH,
+        [ACT_REBASELINE] = 1U << PURPOSE_REBASELINE,
     };
 
     act->purpose = act_purpose_from_word(json_borrow_text(reader, "purpose", NAME_MAX_BYTES));
@@ -254,6 +255,18 @@ static bool write_approve(json_t *payload, const struct act *act)
            set(payload, "objects", write_signatures(approve->objects, approve->object_count));
 }
 
+static void read_rebaseline(struct json_reader *reader, struct act *act)
+{
+    act_read_subject(reader, &act->subject);
+    json_read_name(reader, "replica", act->rebaseline.replica, sizeof(act->rebaseline.replica));
+}
+
+static bool write_rebaseline(json_t *payload, const struct act *act)
+{
+    return act_write_subject(payload, &act->subject) &&
+           set(payload, "replica", json_string(act->rebaseline.replica));
+}
+
 static void read_approvals(struct json_reader *reader, struct act_publish *publish)
 {
     const json_t *array = json_read_array(reader, "approvals", ACT_APPROVALS_MAX), *item;
@@ -304,9 +317,13 @@ static const struct {
     void (*read)(struct json_reader *reader, struct act *act);
     bool (*write)(json_t *payload, const struct act *act);
 } kinds[] = {
-    [ACT_DEPOSIT] = {read_deposit, write_deposit}, [ACT_RELEASE] = {read_release, write_release},
-    [ACT_RECEIPT] = {read_receipt, write_receipt}, [ACT_ORDER] = {read_order, write_order},
-    [ACT_APPROVE] = {read_approve, write_approve}, [ACT_PUBLISH] = {read_publish, write_publish},
+    [ACT_DEPOSIT] = {read_deposit, write_deposit},
+    [ACT_RELEASE] = {read_release, write_release},
+    [ACT_RECEIPT] = {read_receipt, write_receipt},
+    [ACT_ORDER] = {read_order, write_order},
+    [ACT_APPROVE] = {read_approve, write_approve},
+    [ACT_PUBLISH] = {read_publish, write_publish},
+    [ACT_REBASELINE] = {read_rebaseline, write_rebaseline},
 };
 
 json_t *act_payload_write(const struct act *act)

@@ -5,12 +5,15 @@
 
 /* Each table is indexed by its enum; index 0 is no word. */
 static const char *const kind_words[] = {
-    [ACT_DEPOSIT] = "deposit", [ACT_RELEASE] = "release", [ACT_RECEIPT] = "receipt",
-    [ACT_ORDER] = "order",     [ACT_APPROVE] = "approve", [ACT_PUBLISH] = "publish",
+    [ACT_DEPOSIT] = "deposit",       [ACT_RELEASE] = "release", [ACT_RECEIPT] = "receipt",
+    [ACT_ORDER] = "order",           [ACT_APPROVE] = "approve", [ACT_PUBLISH] = "publish",
+    [ACT_REBASELINE] = "rebaseline",
 };
 static const char *const purpose_words[] = {
-    [PURPOSE_DEPOSIT] = "deposit", [PURPOSE_PROMOTE] = "promote", [PURPOSE_ROTATE] = "rotate",
-    [PURPOSE_DRILL] = "drill",     [PURPOSE_RECOVER] = "recover", [PURPOSE_PUBLISH] = "publish",
+    [PURPOSE_DEPOSIT] = "deposit",       [PURPOSE_PROMOTE] = "promote",
+    [PURPOSE_ROTATE] = "rotate",         [PURPOSE_DRILL] = "drill",
+    [PURPOSE_RECOVER] = "recover",       [PURPOSE_PUBLISH] = "publish",
+    [PURPOSE_REBASELINE] = "rebaseline",
 };
 static const char *const state_words[] = {
     [SECRET_PENDING] = "pending",

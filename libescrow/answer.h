@@ -17,7 +17,7 @@
  *   durable   {v, sequence, group, database, version, object: hex, state}
  *   grant     {v, sequence, epoch, reason, group, database, replica,
  *              objects: [{name, version, state, public, payload, key, duplicate, seed}]}
- *   noted     {v, sequence, reason}           (receipt, order, approve, publish)
+ *   noted     {v, sequence, reason}           (all others)
  */
 
 #define ANSWER_EXPIRES_SECONDS_MAX 3600

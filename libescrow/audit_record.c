@@ -12,12 +12,15 @@
 #include <time.h>
 
 static const char *const event_words[] = {
-    [AUDIT_START] = "start",       [AUDIT_SHUTDOWN] = "shutdown", [AUDIT_PUBLISH] = "publish",
-    [AUDIT_DEPOSIT] = "deposit",   [AUDIT_RELEASE] = "release",   [AUDIT_UNFINISHED] = "unfinished",
-    [AUDIT_RECEIPT] = "receipt",   [AUDIT_ORDER] = "order",       [AUDIT_EPOCH] = "epoch",
-    [AUDIT_REFUSAL] = "refusal",   [AUDIT_UNPROVED] = "unproved", [AUDIT_ALERT] = "alert",
-    [AUDIT_LOG_TORN] = "log_torn", [AUDIT_LOG_BACK] = "log_back", [AUDIT_APPROVE] = "approve",
-    [AUDIT_EXPIRED] = "expired",   [AUDIT_SETTLE] = "settle",
+    [AUDIT_START] = "start",           [AUDIT_SHUTDOWN] = "shutdown",
+    [AUDIT_PUBLISH] = "publish",       [AUDIT_DEPOSIT] = "deposit",
+    [AUDIT_RELEASE] = "release",       [AUDIT_UNFINISHED] = "unfinished",
+    [AUDIT_RECEIPT] = "receipt",       [AUDIT_ORDER] = "order",
+    [AUDIT_EPOCH] = "epoch",           [AUDIT_REFUSAL] = "refusal",
+    [AUDIT_UNPROVED] = "unproved",     [AUDIT_ALERT] = "alert",
+    [AUDIT_LOG_TORN] = "log_torn",     [AUDIT_LOG_BACK] = "log_back",
+    [AUDIT_APPROVE] = "approve",       [AUDIT_EXPIRED] = "expired",
+    [AUDIT_REBASELINE] = "rebaseline", [AUDIT_SETTLE] = "settle",
 };
 static const char *const auth_words[] = {"none", "certificate", "act"};
 

@@ -38,6 +38,7 @@ enum audit_event {
     AUDIT_APPROVE,    /* an admin approved a request: act, detail.request */
     AUDIT_EXPIRED,    /* a request's time was over before enough had: detail.request */
     AUDIT_SETTLE, /* what became of a grant, as the replica itself says: grant, reason, detail */
+    AUDIT_REBASELINE, /* an admin's rebaseline: act, decision, reason, facts; ALLOW: an epoch */
     AUDIT_EVENT_COUNT,
 };
 

@@ -23,6 +23,9 @@ static const struct {
     [REASON_APPROVED] = {"approved", 200, "The release was approved by admins."},
     [REASON_RESTART_ALLOWED] = {"restart_allowed", 200,
                                 "The primary restarted and the policy allows it (on_restart)."},
+    [REASON_REBASELINED] = {"rebaselined", 200,
+                            "An admin had the primary of now taken as known: nothing was "
+                            "released."},
 
     [REASON_MALFORMED] = {"malformed", 400, "The request does not have its form."},
     [REASON_TOO_LARGE] = {"too_large", 413, "The request is too large."},
@@ -129,6 +132,9 @@ static const struct {
                                  "itself seen that the two-replica rule holds."},
     [REASON_GRANTED_TO_OTHER] = {"granted_to_other", 403,
                                  "This promotion was granted to another replica."},
+    [REASON_BASELINE_UNPROVEN] = {"baseline_unproven", 403,
+                                  "Who is primary is in doubt: an admin's word is not enough for "
+                                  "a new baseline."},
 
     [REASON_FORCED_QUORUM] = {"forced_quorum", 202,
                               "The cluster runs with forced quorum: an admin must approve."},

@@ -18,6 +18,7 @@ enum reason {
     REASON_ORDERED,           /* on an order (rotate, drill) */
     REASON_APPROVED,          /* approved by admins */
     REASON_RESTART_ALLOWED,   /* the same primary, its hints changed, and on_restart is allow */
+    REASON_REBASELINED,       /* no release: an admin had the group's primary taken as known */
 
     /* The request itself. */
     REASON_MALFORMED,
@@ -72,7 +73,8 @@ enum reason {
     REASON_SEQUENCE_NOT_MAXIMUM,
     REASON_SILENCE_UNPROVEN, /* candidate+silence: the watch has not seen what the rule asks for */
     /* Rule 5: promotion. */
-    REASON_GRANTED_TO_OTHER, /* this epoch belongs to another replica */
+    REASON_GRANTED_TO_OTHER,  /* this epoch belongs to another replica */
+    REASON_BASELINE_UNPROVEN, /* a rebaseline where a release would need an approval */
 
     /* needs_approval. */
     REASON_FORCED_QUORUM,

@@ -30,6 +30,8 @@ static bool is_purpose_of(enum act_kind act, enum act_purpose purpose)
         return purpose == PURPOSE_DEPOSIT;
     case ACT_PUBLISH:
         return purpose == PURPOSE_PUBLISH;
+    case ACT_REBASELINE:
+        return purpose == PURPOSE_REBASELINE;
     case ACT_ORDER:
         return purpose == PURPOSE_ROTATE || purpose == PURPOSE_DRILL;
     case ACT_RELEASE:

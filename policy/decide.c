@@ -28,8 +28,15 @@ static struct policy_step rule_candidate(struct decision *decision)
     return step;
 }
 
+static bool is_rebaseline(const struct decision *decision)
+{
+    return decision->request->purpose == PURPOSE_REBASELINE;
+}
+
 static struct policy_step rule_session(struct decision *decision)
 {
+    if (is_rebaseline(decision))
+        return policy_step_passed();
     switch (decision->proof.facts->session) {
     case POLICY_SESSION_PENDING:
         return policy_step_waiting(REASON_SESSION_NOT_FOUND);
@@ -117,6 +124,11 @@ static struct policy_step rule_promotion(struct decision *decision)
     const struct policy_ledger *ledger = decision->ledger;
     const char *candidate = decision->proof.candidate->instance;
 
+    if (is_rebaseline(decision)) {
+        decision->kind = POLICY_KIND_REBASELINE;
+        decision->mints_epoch = true;
+        return policy_step_passed();
+    }
     if (decision->request->purpose != PURPOSE_PROMOTE) {
         decision->kind = POLICY_KIND_ORDER;
         return decision->request->is_order_valid ? policy_step_passed()
@@ -135,7 +147,8 @@ static struct policy_step rule_promotion(struct decision *decision)
 
 static struct policy_step rule_brake(struct decision *decision)
 {
-    if (decision->ledger->releases_last_hour >= decision->proof.rules->brake)
+    if (!is_rebaseline(decision) &&
+        decision->ledger->releases_last_hour >= decision->proof.rules->brake)
         return policy_step_approval(REASON_BRAKE);
     return policy_step_passed();
 }
@@ -161,6 +174,8 @@ static enum reason reason_of_grant(const struct decision *decision)
         return REASON_RESTART_ALLOWED;
     case POLICY_KIND_ORDER:
         return REASON_ORDERED;
+    case POLICY_KIND_REBASELINE:
+        return REASON_REBASELINED;
     case POLICY_KIND_NONE:
         break;
     }
@@ -220,6 +235,10 @@ static void settle(const struct decision *decision, struct policy_verdict *verdi
             break;
         }
     }
+    if (verdict->outcome == POLICY_NEEDS_APPROVAL && is_rebaseline(decision)) {
+        verdict->outcome = POLICY_DENY;
+        verdict->reason = REASON_BASELINE_UNPROVEN;
+    }
     if (verdict->outcome == POLICY_NEEDS_APPROVAL && is_approved(decision, verdict)) {
         verdict->outcome = POLICY_ALLOW;
         verdict->reason = REASON_APPROVED;
@@ -235,7 +254,7 @@ static enum reason refuse_request(const struct policy_group *rules,
                                   const struct policy_request *request)
 {
     if (request->purpose != PURPOSE_PROMOTE && request->purpose != PURPOSE_ROTATE &&
-        request->purpose != PURPOSE_DRILL)
+        request->purpose != PURPOSE_DRILL && request->purpose != PURPOSE_REBASELINE)
         return REASON_ACT_MISMATCH;
     if (!policy_has_database(rules, request->database))
         return REASON_DATABASE_UNKNOWN;

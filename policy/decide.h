@@ -39,7 +39,7 @@ struct policy_approval {
 };
 
 struct policy_request {
-    enum act_purpose purpose; /* PROMOTE, ROTATE or DRILL; anything else is refused */
+    enum act_purpose purpose; /* PROMOTE, ROTATE, DRILL or REBASELINE; anything else is refused */
     const char *database;
     const char *replica; /* the requester's instance: the candidate */
     bool is_order_valid; /* ROTATE and DRILL: a live single-use order covers this request */
@@ -129,10 +129,11 @@ enum policy_outcome {
 /* What a release is, or would be with an approval. */
 enum policy_kind {
     POLICY_KIND_NONE,
-    POLICY_KIND_PROMOTION, /* first release of a promotion for this database */
-    POLICY_KIND_REPEAT,    /* again for the grant that the ledger holds */
-    POLICY_KIND_RESTART,   /* the same primary without a promotion */
-    POLICY_KIND_ORDER,     /* rotate, drill: no epoch of its own */
+    POLICY_KIND_PROMOTION,  /* first release of a promotion for this database */
+    POLICY_KIND_REPEAT,     /* again for the grant that the ledger holds */
+    POLICY_KIND_RESTART,    /* the same primary without a promotion */
+    POLICY_KIND_ORDER,      /* rotate, drill: no epoch of its own */
+    POLICY_KIND_REBASELINE, /* no release: the candidate becomes the primary that is known */
 };
 
 enum policy_rule {
@@ -164,7 +165,8 @@ struct policy_verdict {
     enum policy_kind kind; /* of ALLOW and NEEDS_APPROVAL */
     /*
      * ALLOW and NEEDS_APPROVAL: the release, once it happens, begins epoch ledger.epoch + 1 with
-     * the candidate as primary and origin GRANTED. Otherwise it belongs to ledger.epoch.
+     * the candidate as primary and origin GRANTED (BASELINE for a rebaseline). Otherwise it
+     * belongs to ledger.epoch.
      */
     bool mints_epoch;
     int64_t wait_until_ms; /* WAIT: call again when elapsed_ms has reached it, at the latest */
@@ -180,6 +182,9 @@ struct policy_verdict {
  * WAIT if one waits; else NEEDS_APPROVAL if one needs it (with the first such reason) and the
  * request's approval does not cover it: as many admins as the rules ask for, the same epoch, and
  * every rule that needs it now (then ALLOW with REASON_APPROVED); else ALLOW.
+ * A rebaseline, which no agent asks for and which releases nothing, passes session, promotion and
+ * brake; where another request would need an approval it is denied with REASON_BASELINE_UNPROVEN.
+ * So it says of a replica only what the replicas prove.
  * A request for a purpose, replica or database that is not of the rules is denied with no rule
  * reached.
  */

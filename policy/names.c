@@ -45,7 +45,7 @@ const char *policy_kind_name(enum policy_kind kind)
     static const char *const names[] = {
         [POLICY_KIND_NONE] = "none",     [POLICY_KIND_PROMOTION] = "promotion",
         [POLICY_KIND_REPEAT] = "repeat", [POLICY_KIND_RESTART] = "restart",
-        [POLICY_KIND_ORDER] = "order",
+        [POLICY_KIND_ORDER] = "order",   [POLICY_KIND_REBASELINE] = "rebaseline",
     };
 
     return name_of(names, ARRAY_LEN(names), kind);

@@ -252,6 +252,13 @@ hold() {
     is "$(ask agent-sql1 GET /v1/orders)" "200"
     [ "$(jq '.orders | length' "$CHAIN/run/body")" = 1 ]
 
+    # rebaseline
+    is "$(post admin /v1/rebaseline "$(act admin rebaseline rebaseline '.replica = "sql1"')")" "200"
+    is "$(post admin /v1/rebaseline "$(act admin rebaseline rebaseline '.replica = "sql2"')")" \
+        "403 candidate_not_primary"
+    is "$(post admin /v1/rebaseline "$(act admin rebaseline rebaseline '.replica = "sql9"')")" \
+        "403 replica_unknown"
+
     # release
     is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote \
         "$release | .recipient.y = .recipient.x")")" "400 recipient_invalid"

@@ -75,7 +75,7 @@ proof() {
 }
 
 @test "Keylime CVE-2026-1709: no path answers without a certificate, or without TLS" {
-    is "$(intrude every-path)" "15 operations: no answer, then 200"
+    is "$(intrude every-path)" "16 operations: no answer, then 200"
 }
 
 @test "Vault CVE-2025-6037, OpenBao #173: the admin's common name and serial number are nothing" {

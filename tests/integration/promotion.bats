@@ -148,6 +148,29 @@ boss() {
     assert_equal "$(count_log agent-sql1 'waits for an approval')" 1
 }
 
+@test "an admin has planned work taken as known, if the replicas say so too" {
+    begin 3
+    # Somebody looks after this failover by hand.
+    fail_over sql2
+    wait_log escrowd 'epoch record=.* replica=sql2'
+    run ! ctl rebaseline --group ssis --database SSISDB sql1
+    assert_output --partial candidate_not_primary
+    run -0 ctl rebaseline --group ssis --database SSISDB sql2
+    assert_output --partial sql2
+    chain_agent sql2
+    sim dmk drop-service-key
+    wait_log agent-sql2 'waits for an approval: request [0-9]* .restart.'
+    # Both are decisions that anybody can make again.
+    for record in $(jq 'select(.event == "rebaseline") | .sequence' "$CHAIN"/audit/*.jsonl); do
+        run -0 ctl audit explain "$record"
+        assert_output --partial 'the same'
+    done
+    # The next failover is one again.
+    chain_agent sql3
+    fail_over sql3
+    wait_log agent-sql3 'opens by itself again'
+}
+
 @test "a request that nobody approves in its time ends, and the agent says so and asks anew" {
     CHAIN_RULES='approval_expiry: 2s' begin 3
     chain_agent sql1

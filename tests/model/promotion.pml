@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Failovers of one group of three replicas, the agents on them, escrowd's watch and its keeper,
- * with crashes of keeper and agents anywhere, and at most one replica that lies whenever it is
+ * Failovers of one group of three replicas, the agents on them, escrowd's watch and its keeper, an
+ * admin who rebaselines, with crashes of keeper and agents anywhere, and at most one replica that lies whenever it is
  * asked. Replicas are asked one after the other while failovers go on, so no question sees one
  * moment. What a decision and the ledger do is of rules.h.
  *
@@ -49,7 +49,7 @@
 #define PEND(who) skip
 #endif
 
-mtype = { AGENT, THIEF, WATCH };
+mtype = { AGENT, THIEF, WATCH, ADMIN };
 mtype = { IDLE, ASKING, RECORDED, HELD, OPENED, CLAIMED };
 
 typedef Ledger {
@@ -258,7 +258,19 @@ inline observe(me)
     forget(me)
 }
 
-/* Any agent asks, also one whose instance is not primary; who stole its keys; and the watch. */
+/* An admin names a primary, rightly or not. */
+inline rebaseline(me)
+{
+    if
+    :: IS_REBASELINED(answers.says, answers.names, NEEDED, answers.rival) ->
+        assert(WAS_PRIMARY(me, Q.who));
+        begin_epoch(Q.who, ORIGIN_BASELINE)
+    :: else -> skip
+    fi;
+    forget(me)
+}
+
+/* Any agent asks, also one whose instance is not primary; who stole its keys; watch and admin. */
 inline ask_any(me)
 {
     if
@@ -271,6 +283,9 @@ inline ask_any(me)
     :: ask(me, 0, WATCH)
     :: ask(me, 1, WATCH)
     :: ask(me, 2, WATCH)
+    :: ask(me, 0, ADMIN)
+    :: ask(me, 1, ADMIN)
+    :: ask(me, 2, ADMIN)
     fi
 }
 
@@ -292,7 +307,8 @@ active [SLOTS] proctype Asking()
         hear_all(me);
         if
         :: Q.actor == WATCH -> observe(me)
-        :: Q.actor != WATCH -> decide(me)
+        :: Q.actor == ADMIN -> rebaseline(me)
+        :: Q.actor != WATCH && Q.actor != ADMIN -> decide(me)
         fi;
         forget_answers()
     }

@@ -46,6 +46,9 @@
 #define IS_OBSERVED(l, who, says, names, needed, rival)                                            \
     ((says) && (names) >= (needed) && !(rival) && !IS_RECORDED(l, who))
 
+/* An admin's rebaseline: for whoever is recorded now, by what the replicas say; without session. */
+#define IS_REBASELINED(says, names, needed, rival) ((says) && (names) >= (needed) && !(rival))
+
 /* A record that begins an epoch, of the watch or of a grant; nothing else changes its number. */
 #define FOLD_EPOCH(l, who, how)                                                                    \
     l.known = 1;                                                                                   \

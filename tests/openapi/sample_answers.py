@@ -101,6 +101,7 @@ def acts():
         ),
         "order": act("order", purpose="drill", expires_in=3600, **SUBJECT),
         "approve": act("approve", purpose="promote", request=9, objects=signed, **SUBJECT),
+        "rebaseline": act("rebaseline", purpose="rebaseline", replica="SQL1", **SUBJECT),
         "publish": act(
             "publish",
             purpose="publish",
@@ -246,6 +247,18 @@ def records():
     yield record("unproved", reason="key_unknown", detail={"count": 4})
     yield record("log_torn", detail={"segment": "00000001.jsonl", "bytes": 17})
     yield record("approve", act=signed["approve"], replica="SQL1", detail={"request": 9}, **who)
+    yield record(
+        "rebaseline",
+        act=signed["rebaseline"],
+        purpose="rebaseline",
+        decision="allow",
+        reason="rebaselined",
+        epoch=3,
+        facts=facts(),
+        replica="SQL1",
+        detail={"origin": "baseline", "hints": {"SSISDB": hints}},
+        **who,
+    )
     yield record("expired", reason="request_expired", replica="SQL1", detail={"request": 9}, **who)
     yield record(
         "release",
@@ -415,6 +428,7 @@ def main():
     say("POST", "/v1/orders", 200, noted, {"act": signed["order"]})
     say("POST", "/v1/publish", 200, noted, {"act": signed["publish"]})
     say("POST", "/v1/approve", 200, noted, {"act": signed["approve"]})
+    say("POST", "/v1/rebaseline", 200, noted, {"act": signed["rebaseline"]})
     asked_for = dict(pending(), state="pending", act=signed["release"])
     say("GET", "/v1/requests?number=9", 200, asked_for)
     say("GET", "/v1/requests?number=9&wait=5", 200, dict(asked_for, state="closed", act=None))

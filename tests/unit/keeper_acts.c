@@ -60,9 +60,10 @@ struct answer *fx_finish(struct keeper_fixture *fx, enum fx_who who, enum route 
                          const char *body, const struct act *act)
 {
     static const enum answer_kind kinds[] = {
-        [ROUTE_DEPOSIT] = ANSWER_DURABLE, [ROUTE_RELEASE] = ANSWER_GRANT,
-        [ROUTE_RECEIPT] = ANSWER_NOTED,   [ROUTE_ORDER] = ANSWER_NOTED,
-        [ROUTE_PUBLISH] = ANSWER_NOTED,   [ROUTE_APPROVE] = ANSWER_NOTED,
+        [ROUTE_DEPOSIT] = ANSWER_DURABLE,  [ROUTE_RELEASE] = ANSWER_GRANT,
+        [ROUTE_RECEIPT] = ANSWER_NOTED,    [ROUTE_ORDER] = ANSWER_NOTED,
+        [ROUTE_PUBLISH] = ANSWER_NOTED,    [ROUTE_APPROVE] = ANSWER_NOTED,
+        [ROUTE_REBASELINE] = ANSWER_NOTED,
     };
     const struct answer_expect expect = {kinds[route], &fx->actors[who].name, act->nonce};
 

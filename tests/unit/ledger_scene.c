@@ -294,20 +294,42 @@ void scene_order(struct ledger_scene *scene, const char *id, int64_t expires_ms)
     scene_record(scene, &wanted);
 }
 
-void scene_baseline(struct ledger_scene *scene, uint64_t epoch, enum policy_origin origin,
-                    const char *replica)
+static void begin_epoch(struct ledger_scene *scene, struct audit_record *wanted,
+                        enum policy_origin origin)
 {
     CLEANUP(cleanup_free) struct ledger_epoch *known = calloc(1, sizeof(*known));
     CLEANUP(json_free_p) json_t *detail = NULL;
-    struct audit_record wanted = {
-        .event = AUDIT_EPOCH, .group = FIXTURE_GROUP, .replica = replica, .epoch = epoch};
 
     known->origin = origin;
     known->hint_count = 1;
     strcpy(known->hints[0].database, DATABASE); /* NOLINT: fits */
     known->hints[0].hints.has_sequence_number = true;
-    known->hints[0].hints.sequence_number = (int64_t)epoch;
+    known->hints[0].hints.sequence_number = (int64_t)wanted->epoch;
     detail = ledger_epoch_detail(known);
-    wanted.detail = detail;
-    scene_record(scene, &wanted);
+    wanted->group = FIXTURE_GROUP;
+    wanted->detail = detail;
+    scene_record(scene, wanted);
+}
+
+void scene_baseline(struct ledger_scene *scene, uint64_t epoch, enum policy_origin origin,
+                    const char *replica)
+{
+    begin_epoch(scene,
+                &(struct audit_record){.event = AUDIT_EPOCH, .replica = replica, .epoch = epoch},
+                origin);
+}
+
+void scene_rebaseline(struct ledger_scene *scene, uint64_t epoch, const char *replica)
+{
+    /* One that was denied changes nothing. */
+    scene_record(scene, &(struct audit_record){.event = AUDIT_REBASELINE,
+                                               .group = FIXTURE_GROUP,
+                                               .replica = replica,
+                                               .epoch = epoch + 7,
+                                               .decision = "deny"});
+    begin_epoch(
+        scene,
+        &(struct audit_record){
+            .event = AUDIT_REBASELINE, .replica = replica, .epoch = epoch, .decision = "allow"},
+        POLICY_ORIGIN_BASELINE);
 }

@@ -80,3 +80,5 @@ void scene_settle(struct ledger_scene *scene, uint64_t grant, uint64_t receipt, 
 void scene_order(struct ledger_scene *scene, const char *id, int64_t expires_ms);
 void scene_baseline(struct ledger_scene *scene, uint64_t epoch, enum policy_origin origin,
                     const char *replica);
+/* The same by an admin's rebaseline. */
+void scene_rebaseline(struct ledger_scene *scene, uint64_t epoch, const char *replica);

@@ -122,8 +122,17 @@ static struct act *publish(const struct fixture *fixture)
     return act;
 }
 
+static struct act *rebaseline(const struct fixture *fixture)
+{
+    struct act *act = new_act(fixture, ACT_REBASELINE);
+
+    act->purpose = PURPOSE_REBASELINE;
+    COPY_TEXT(act->rebaseline.replica, "node-a");
+    return act;
+}
+
 typedef struct act *(*make_fn)(const struct fixture *fixture);
-static const make_fn makers[] = {deposit, release, receipt, order, approve, publish};
+static const make_fn makers[] = {deposit, release, receipt, order, approve, publish, rebaseline};
 
 /* Signs an act and reads it back as the keeper does. */
 static struct act *round_trip(struct fixture *fixture, const struct act *act)
@@ -360,7 +369,7 @@ static void test_another_kind(void **state)
         CLEANUP(act_free_p) struct act *act = makers[i](fixture);
         CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
 
-        for (enum act_kind kind = ACT_DEPOSIT; kind <= ACT_PUBLISH; kind++) {
+        for (enum act_kind kind = ACT_DEPOSIT; kind <= ACT_REBASELINE; kind++) {
             if (kind != act->kind)
                 assert_int_equal(verify_payload(fixture, act, act_kind_word(kind), payload),
                                  ESCROW_ERR_MALFORMED);
@@ -452,9 +461,9 @@ static void test_object_signatures(void **state)
 static void test_words(void **state)
 {
     (void)state;
-    for (enum act_kind kind = ACT_DEPOSIT; kind <= ACT_PUBLISH; kind++)
+    for (enum act_kind kind = ACT_DEPOSIT; kind <= ACT_REBASELINE; kind++)
         assert_int_equal(act_kind_from_word(act_kind_word(kind)), kind);
-    for (enum act_purpose purpose = PURPOSE_DEPOSIT; purpose <= PURPOSE_PUBLISH; purpose++)
+    for (enum act_purpose purpose = PURPOSE_DEPOSIT; purpose <= PURPOSE_REBASELINE; purpose++)
         assert_int_equal(act_purpose_from_word(act_purpose_word(purpose)), purpose);
     for (enum secret_state secret = SECRET_PENDING; secret <= SECRET_DESTROYED; secret++)
         assert_int_equal(secret_state_from_word(secret_state_word(secret)), secret);

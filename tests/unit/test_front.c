@@ -147,6 +147,7 @@ static void test_every_route(void **state)
         {"/v1/approve", EVHTTP_REQ_POST, ROUTE_APPROVE},
         {"/v1/requests?number=1", EVHTTP_REQ_GET, ROUTE_REQUEST},
         {"/v1/explain?target=1", EVHTTP_REQ_GET, ROUTE_EXPLAIN},
+        {"/v1/rebaseline", EVHTTP_REQ_POST, ROUTE_REBASELINE},
     };
     struct ipc_request request;
     const char *allow;

@@ -261,6 +261,37 @@ static void test_approval_not_needed(void **state)
     assert_verdict(&scene, POLICY_ALLOW, REASON_PROMOTION);
 }
 
+/* An admin names a replica: the replicas prove it beyond doubt, or it is denied. */
+static void test_rebaseline(void **state)
+{
+    (void)state;
+    scene.request.purpose = PURPOSE_REBASELINE;
+    scene.facts.session = POLICY_SESSION_MISSING;
+    scene.ledger.releases_last_hour = scene.rules.brake;
+    assert_verdict(&scene, POLICY_ALLOW, REASON_REBASELINED);
+    assert_int_equal(scene.verdict.kind, POLICY_KIND_REBASELINE);
+    assert_true(scene.verdict.mints_epoch);
+    /* Whoever is recorded, and whatever was granted. */
+    scene_records(&scene, B, POLICY_ORIGIN_OBSERVED);
+    scene_granted(&scene, POLICY_GRANT_UNSETTLED, 3);
+    assert_verdict(&scene, POLICY_ALLOW, REASON_REBASELINED);
+    /* What needs an approval elsewhere is denied, however many admins approve. */
+    scene_of(&scene, B)->state.quorum_state = 2;
+    scene.request.approval = (struct policy_approval){
+        .count = 9, .epoch = scene.ledger.epoch + 1, .rules = (1U << POLICY_RULE_COUNT) - 1};
+    assert_verdict(&scene, POLICY_DENY, REASON_BASELINE_UNPROVEN);
+    assert_int_equal(scene.verdict.rules[POLICY_RULE_CANDIDATE].reason, REASON_FORCED_QUORUM);
+    scene_of(&scene, B)->state.quorum_state = 1;
+    scene_says(&scene, A, PRIMARY, "SQLA");
+    assert_verdict(&scene, POLICY_DENY, REASON_BASELINE_UNPROVEN);
+    scene_says(&scene, A, SECONDARY, "SQLA");
+    scene_says(&scene, C, SECONDARY, "SQLA");
+    assert_verdict(&scene, POLICY_DENY, REASON_WITNESSES_MISSING);
+    scene_pending(&scene, A);
+    scene_pending(&scene, C);
+    assert_verdict(&scene, POLICY_WAIT, REASON_RIVAL_PRIMARY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup(test_brake, set_up),
         cmocka_unit_test_setup(test_approved, set_up),
         cmocka_unit_test_setup(test_approval_not_needed, set_up),
+        cmocka_unit_test_setup(test_rebaseline, set_up),
         cmocka_unit_test_setup(test_orders, set_up),
         cmocka_unit_test_setup(test_back_and_forth_with_max_lsn, set_up),
     };
