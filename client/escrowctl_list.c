@@ -23,64 +23,30 @@ static bool add_versions(json_t *rows, const char *address, const json_t *secret
     return true;
 }
 
-static enum escrow_err list_one(const struct ctl_access *access, size_t index, json_t *rows)
+static enum escrow_err list_one(struct ctl_peer *peer, void *rows)
 {
-    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
     CLEANUP(json_free_p) json_t *object = NULL;
     json_t *secret;
     size_t i;
-    enum escrow_err err = ctl_peer_init(&peer, access, index);
+    enum escrow_err err = ctl_peer_get(peer, "/v1/secrets", &object);
 
-    if (!err)
-        err = ctl_peer_get(&peer, "/v1/secrets", &object);
     if (err)
         return err;
     json_array_foreach(json_object_get(object, "secrets"), i, secret)
     {
-        if (!add_versions(rows, peer.escrowd->address, secret))
+        if (!add_versions(rows, peer->escrowd->address, secret))
             return ESCROW_ERR_MALFORMED;
     }
     return ESCROW_OK;
 }
 
-/* Those that answer are listed; the result is the last failure. */
 static enum escrow_err run_list(struct ctl *ctl)
 {
     static const struct ctl_column columns[] = {{"ESCROWD", "escrowd"},   {"GROUP", "group"},
                                                 {"DATABASE", "database"}, {"VERSION", "version"},
                                                 {"STATE", "state"},       {"OBJECT", "object"}};
-    CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
-    CLEANUP(json_free_p) json_t *rows = json_array();
-    CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", "secrets", rows);
-    enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0), last = ESCROW_OK;
 
-    if (!err)
-        err = ctl_access_init(&access, ctl, false);
-    if (err)
-        return err;
-    for (size_t i = 0; i < access.root->escrowd_count; i++) {
-        err = list_one(&access, i, rows);
-        last = err ? err : last;
-    }
-    ctl_print_rows(ctl->output, result, rows, columns, ARRAY_LEN(columns));
-    return last;
-}
-
-static enum escrow_err status_one(const struct ctl_access *access, size_t index,
-                                  json_t **ret_status)
-{
-    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
-    CLEANUP(json_free_p) json_t *status = NULL;
-    enum escrow_err err = ctl_peer_init(&peer, access, index);
-
-    if (!err)
-        err = ctl_peer_get(&peer, "/v1/status", &status);
-    if (err)
-        return err;
-    if (json_object_set_new(status, "escrowd", json_string(peer.escrowd->address)) < 0)
-        return ESCROW_ERR_NO_MEMORY;
-    *ret_status = TAKE(status);
-    return ESCROW_OK;
+    return ctl_show_rows(ctl, list_one, "secrets", columns, ARRAY_LEN(columns));
 }
 
 /* The items of one member of "tls", as rows of one table. */
@@ -135,30 +101,42 @@ static void print_status(enum ctl_output output, json_t *status)
     ctl_print_line(output, " ");
 }
 
+struct statuses {
+    enum ctl_output output;
+    json_t *all;
+};
+
+static enum escrow_err status_one(struct ctl_peer *peer, void *argument)
+{
+    const struct statuses *statuses = argument;
+    CLEANUP(json_free_p) json_t *status = NULL;
+    enum escrow_err err = ctl_peer_get(peer, "/v1/status", &status);
+
+    if (err)
+        return err;
+    if (json_object_set_new(status, "escrowd", json_string(peer->escrowd->address)) < 0 ||
+        json_array_append(statuses->all, status) < 0)
+        return ESCROW_ERR_NO_MEMORY;
+    if (statuses->output == CTL_OUTPUT_TABLE)
+        print_status(statuses->output, status);
+    return ESCROW_OK;
+}
+
 static enum escrow_err run_status(struct ctl *ctl)
 {
     CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
     CLEANUP(json_free_p) json_t *result = json_pack("{s:[]}", "escrowds");
-    json_t *all = json_object_get(result, "escrowds");
-    enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0), last = ESCROW_OK;
+    struct statuses statuses = {ctl->output, json_object_get(result, "escrowds")};
+    enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0);
 
     if (!err)
         err = ctl_access_init(&access, ctl, false);
     if (err)
         return err;
-    for (size_t i = 0; i < access.root->escrowd_count; i++) {
-        json_t *status = NULL;
-
-        err = status_one(&access, i, &status);
-        last = err ? err : last;
-        if (!err && ctl->output == CTL_OUTPUT_TABLE)
-            print_status(ctl->output, status);
-        if (!err && json_array_append_new(all, status) < 0)
-            return ESCROW_ERR_NO_MEMORY;
-    }
+    err = ctl_each_peer(&access, NULL, status_one, &statuses);
     if (ctl->output == CTL_OUTPUT_JSON)
         ctl_print_object(ctl->output, result);
-    return last;
+    return err;
 }
 
 const struct ctl_command ctl_list = {"list", run_list,

@@ -78,6 +78,44 @@ void ctl_peer_deinit(struct ctl_peer *peer)
     roster_free(peer->roster);
 }
 
+enum escrow_err ctl_each_peer(const struct ctl_access *access, const char *only, ctl_peer_fn one,
+                              void *argument)
+{
+    size_t first = 0, end = access->root->escrowd_count;
+    enum escrow_err last = ESCROW_OK;
+
+    if (only) {
+        last = ctl_find_escrowd(access, only, &first);
+        end = last ? first : first + 1;
+    }
+    for (size_t i = first; i < end; i++) {
+        CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
+        enum escrow_err err = ctl_peer_init(&peer, access, i);
+
+        if (!err)
+            err = one(&peer, argument);
+        last = err ? err : last;
+    }
+    return last;
+}
+
+enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one, const char *member,
+                              const struct ctl_column *columns, size_t column_count)
+{
+    CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
+    CLEANUP(json_free_p) json_t *rows = json_array();
+    CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", member, rows);
+    enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0);
+
+    if (!err)
+        err = ctl_access_init(&access, ctl, false);
+    if (err)
+        return err;
+    err = ctl_each_peer(&access, NULL, one, rows);
+    ctl_print_rows(ctl->output, result, rows, columns, column_count);
+    return err;
+}
+
 enum escrow_err ctl_peer_fail(const struct ctl_peer *peer, enum escrow_err err)
 {
     const struct rpc_reply *problem = &peer->session.problem;

@@ -45,5 +45,20 @@ MUST_CHECK enum escrow_err ctl_peer_roster(struct ctl_peer *peer, const struct c
 MUST_CHECK enum escrow_err ctl_peer_get(struct ctl_peer *peer, const char *path,
                                         json_t **ret_object);
 
+/*
+ * Calls one with a peer for every escrowd, or only for the one of this address or identity, and
+ * goes on where one fails. ESCROW_OK, or the last failure; ESCROW_ERR_USAGE as ctl_find_escrowd.
+ */
+typedef enum escrow_err (*ctl_peer_fn)(struct ctl_peer *peer, void *argument);
+MUST_CHECK enum escrow_err ctl_each_peer(const struct ctl_access *access, const char *only,
+                                         ctl_peer_fn one, void *argument);
+
+/*
+ * A command without arguments that shows rows of every escrowd: one appends to the array that it is
+ * given. A table, or with CTL_OUTPUT_JSON an object with the array as this member.
+ */
+MUST_CHECK enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one, const char *member,
+                                         const struct ctl_column *columns, size_t column_count);
+
 /* A log line about the last call, with escrowd's reason; returns err. */
 enum escrow_err ctl_peer_fail(const struct ctl_peer *peer, enum escrow_err err);

@@ -40,21 +40,18 @@ static bool add_row(json_t *rows, const char *address, const json_t *request)
            json_array_append_new(rows, row) == 0;
 }
 
-static enum escrow_err pending_one(const struct ctl_access *access, size_t index, json_t *rows)
+static enum escrow_err pending_one(struct ctl_peer *peer, void *rows)
 {
-    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
     CLEANUP(json_free_p) json_t *status = NULL;
     json_t *request;
     size_t i;
-    enum escrow_err err = ctl_peer_init(&peer, access, index);
+    enum escrow_err err = ctl_peer_get(peer, "/v1/status", &status);
 
-    if (!err)
-        err = ctl_peer_get(&peer, "/v1/status", &status);
     if (err)
         return err;
     json_array_foreach(json_object_get(status, "requests"), i, request)
     {
-        if (!add_row(rows, peer.escrowd->address, request))
+        if (!add_row(rows, peer->escrowd->address, request))
             return ESCROW_ERR_MALFORMED;
     }
     return ESCROW_OK;
@@ -67,21 +64,8 @@ static enum escrow_err run_pending(struct ctl *ctl)
                                                 {"PURPOSE", "purpose"},   {"SINCE", "time"},
                                                 {"EXPIRES", "expires"},   {"APPROVED", "approved"},
                                                 {"WHY", "why"},           {"NEXT", "command"}};
-    CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
-    CLEANUP(json_free_p) json_t *rows = json_array();
-    CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", "requests", rows);
-    enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0), last = ESCROW_OK;
 
-    if (!err)
-        err = ctl_access_init(&access, ctl, false);
-    if (err)
-        return err;
-    for (size_t i = 0; i < access.root->escrowd_count; i++) {
-        err = pending_one(&access, i, rows);
-        last = err ? err : last;
-    }
-    ctl_print_rows(ctl->output, result, rows, columns, ARRAY_LEN(columns));
-    return last;
+    return ctl_show_rows(ctl, pending_one, "requests", columns, ARRAY_LEN(columns));
 }
 
 /* The requester's act, verified by the roster: an agent's, and one for a release. */

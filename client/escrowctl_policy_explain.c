@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is asked for; NULL: all. */
+/* What is asked for (NULL: all), and what came of it. */
 struct wanted {
     const char *group, *database, *replica;
-    size_t found; /* decisions so far */
+    enum ctl_output output;
+    json_t *escrowds; /* what each said */
+    size_t found;     /* decisions so far */
 };
 
 static const char *text_of(const json_t *object, const char *name)
@@ -95,36 +97,6 @@ static enum escrow_err explain_target(struct ctl_peer *peer, const json_t *statu
     if (err)
         return err;
     return json_array_append(targets, reply) < 0 ? ESCROW_ERR_NO_MEMORY : ESCROW_OK;
-}
-
-static enum escrow_err explain_one(const struct ctl_access *access, size_t index,
-                                   struct wanted *wanted, json_t **ret_explained)
-{
-    CLEANUP(ctl_peer_deinit) struct ctl_peer peer = {0};
-    CLEANUP(json_free_p) json_t *status = NULL;
-    CLEANUP(json_free_p) json_t *targets = json_array();
-    const json_t *group;
-    size_t i;
-    enum escrow_err err = ctl_peer_init(&peer, access, index);
-
-    if (!err)
-        err = ctl_peer_get(&peer, "/v1/status", &status);
-    if (err)
-        return err;
-    json_array_foreach(json_object_get(status, "groups"), i, group)
-    {
-        if (!is_wanted(wanted->group, group, "group") ||
-            !is_wanted(wanted->database, group, "database"))
-            continue;
-        err = explain_target(&peer, status, i + 1, wanted, targets);
-        if (err)
-            return err;
-    }
-    *ret_explained =
-        json_pack("{s:s, s:O?, s:O?, s:O?, s:O?}", "escrowd", peer.escrowd->address, "ready",
-                  json_object_get(status, "ready"), "reasons", json_object_get(status, "reasons"),
-                  "requests", json_object_get(status, "requests"), "targets", targets);
-    return *ret_explained ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
 }
 
 /* ---- for a person ---- */
@@ -256,52 +228,56 @@ static enum escrow_err print_explained(const json_t *explained, const struct wan
     return err;
 }
 
-/* Of those that answer; the result is the last failure. */
-static enum escrow_err explain_all(const struct ctl *ctl, const struct ctl_access *access,
-                                   size_t first, size_t end, struct wanted *wanted)
+static enum escrow_err explain_one(struct ctl_peer *peer, void *argument)
 {
-    CLEANUP(json_free_p) json_t *result = json_pack("{s:[]}", "escrowds");
-    json_t *all = json_object_get(result, "escrowds");
-    enum escrow_err last = ESCROW_OK;
+    struct wanted *wanted = argument;
+    CLEANUP(json_free_p) json_t *status = NULL;
+    CLEANUP(json_free_p) json_t *targets = json_array();
+    CLEANUP(json_free_p) json_t *explained = NULL;
+    const json_t *group;
+    size_t i;
+    enum escrow_err err = ctl_peer_get(peer, "/v1/status", &status);
 
-    for (size_t i = first; i < end; i++) {
-        json_t *explained = NULL;
-        enum escrow_err err = explain_one(access, i, wanted, &explained);
-
-        if (!err && json_array_append_new(all, explained) < 0)
-            return ESCROW_ERR_NO_MEMORY;
-        if (!err && ctl->output == CTL_OUTPUT_TABLE)
-            err = print_explained(explained, wanted);
-        last = err ? err : last;
+    json_array_foreach(json_object_get(status, "groups"), i, group)
+    {
+        if (!err && is_wanted(wanted->group, group, "group") &&
+            is_wanted(wanted->database, group, "database"))
+            err = explain_target(peer, status, i + 1, wanted, targets);
     }
-    if (ctl->output == CTL_OUTPUT_JSON)
-        ctl_print_object(ctl->output, result);
-    if (last || wanted->found > 0)
-        return last;
-    log_error("the policy has no such group, database or replica");
-    return ESCROW_ERR_NOT_FOUND;
+    if (err)
+        return err;
+    explained =
+        json_pack("{s:s, s:O?, s:O?, s:O?, s:O?}", "escrowd", peer->escrowd->address, "ready",
+                  json_object_get(status, "ready"), "reasons", json_object_get(status, "reasons"),
+                  "requests", json_object_get(status, "requests"), "targets", targets);
+    if (json_array_append(wanted->escrowds, explained) < 0)
+        return ESCROW_ERR_NO_MEMORY;
+    return wanted->output == CTL_OUTPUT_TABLE ? print_explained(explained, wanted) : ESCROW_OK;
 }
 
 static enum escrow_err run(struct ctl *ctl)
 {
     CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
-    struct wanted wanted = {0};
+    CLEANUP(json_free_p) json_t *result = json_pack("{s:[]}", "escrowds");
+    struct wanted wanted = {.output = ctl->output, .escrowds = json_object_get(result, "escrowds")};
     const char *escrowd = NULL;
     const struct ctl_option options[] = {{.name = "escrowd", .value = &escrowd},
                                          {.name = "group", .value = &wanted.group},
                                          {.name = "database", .value = &wanted.database},
                                          {.name = "replica", .value = &wanted.replica}};
-    size_t first = 0, end;
     enum escrow_err err = ctl_parse(ctl, options, ARRAY_LEN(options), 0, 0);
 
     if (!err)
         err = ctl_access_init(&access, ctl, false);
-    if (!err && escrowd)
-        err = ctl_find_escrowd(&access, escrowd, &first);
     if (err)
         return err;
-    end = escrowd ? first + 1 : access.root->escrowd_count;
-    return explain_all(ctl, &access, first, end, &wanted);
+    err = ctl_each_peer(&access, escrowd, explain_one, &wanted);
+    if (ctl->output == CTL_OUTPUT_JSON)
+        ctl_print_object(ctl->output, result);
+    if (err || wanted.found > 0)
+        return err;
+    log_error("the policy has no such group, database or replica");
+    return ESCROW_ERR_NOT_FOUND;
 }
 
 const struct ctl_command ctl_policy_explain = {
