@@ -18,5 +18,8 @@
             fx_fail(#value, "NULL");                                                               \
     } while (0)
 
+/* Every decision in the log follows from its record. Ends the program if one does not. */
+void fx_check_decisions(const struct keeper_fixture *fx);
+
 /* By CLOCK_MONOTONIC. */
 int64_t fx_now_ms(void);

@@ -208,6 +208,7 @@ void fx_stop(struct keeper_fixture *fx)
 
     if (fx->pid)
         fx_shut_down(fx);
+    fx_check_decisions(fx);
     swtpm_stop(&fx->swtpm);
     for (int i = 0; i < FX_ACTORS; i++)
         EVP_PKEY_free(fx->actors[i].key);
