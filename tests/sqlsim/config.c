@@ -135,11 +135,40 @@ static enum escrow_err load_instances(const json_t *root, struct simulator *simu
     return ESCROW_OK;
 }
 
+/* Of group number index, if its entry has the key. */
+static enum escrow_err load_listener(const json_t *entry, size_t index, struct simulator *simulator)
+{
+    const json_t *port = json_object_get(entry, "listener");
+
+    if (!port)
+        return ESCROW_OK;
+    if (!json_is_integer(port) || json_integer_value(port) < 0 ||
+        json_integer_value(port) > UINT16_MAX)
+        return config_wrong("listener", "a port, 0 to 65535");
+    simulator->listeners[simulator->listener_count++] = (struct listener){
+        .simulator = simulator, .group = index, .port = (uint16_t)json_integer_value(port)};
+    return ESCROW_OK;
+}
+
+static enum escrow_err load_listeners(const json_t *root, struct simulator *simulator)
+{
+    enum escrow_err err = load_listener(json_object_get(root, "group"), 0, simulator);
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach(json_object_get(root, "groups"), i, entry)
+    {
+        if (!err)
+            err = load_listener(entry, i, simulator);
+    }
+    return err;
+}
+
 static enum escrow_err load(const json_t *root, struct simulator *simulator)
 {
     static const char *const keys[] = {
         "group",   "database", "groups",    "databases",          "switches", "logins",
-        "primary", "control",  "instances", "distributed_groups", NULL};
+        "primary", "control",  "instances", "distributed_groups", "scripts",  NULL};
     const char *control = config_text(root, "control", NULL);
     enum escrow_err err = config_check_keys(root, "the file", keys);
     json_t *entry;
@@ -152,12 +181,19 @@ static enum escrow_err load(const json_t *root, struct simulator *simulator)
         err = load_instances(root, simulator);
     if (!err)
         err = config_load_groups(root, &simulator->model);
+    if (!err)
+        err = load_listeners(root, simulator);
     if (!err && control)
         simulator->control_path = memory_copy(control);
     json_array_foreach(json_object_get(root, "logins"), i, entry)
     {
         if (!err)
             err = config_load_login(entry, &simulator->model);
+    }
+    json_array_foreach(json_object_get(root, "scripts"), i, entry)
+    {
+        if (!err)
+            err = config_run_script(entry, &simulator->model);
     }
     return err;
 }

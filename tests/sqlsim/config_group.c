@@ -144,21 +144,25 @@ static bool add_contained(struct model *model, struct model_group *group)
 {
     static const char *const suffixes[] = {"master", "msdb"};
 
-    group->is_contained = true;
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         CLEANUP(cleanup_free) char *name = memory_format("%s_%s", group->name, suffixes[i]);
 
+        struct model_database *database;
+
         if (model->database_count == MODEL_DATABASES_MAX)
             return false;
-        master_key_deinit(&model_add_database(model, name, group, MODEL_NONE)->content.key);
+        database = model_add_database(model, name, group, MODEL_NONE);
+        master_key_deinit(&database->content.key);
+        if (i == 0)
+            group->contained_master = database;
     }
     return true;
 }
 
 static enum escrow_err load_group(const json_t *entry, const json_t *instances, struct model *model)
 {
-    static const char *const keys[] = {"name",      "cluster_type", "primary", "replicas",
-                                       "databases", "contained",    NULL};
+    static const char *const keys[] = {"name",      "cluster_type", "primary",  "replicas",
+                                       "databases", "contained",    "listener", NULL};
     static const char *const clusters[] = {"WSFC", "EXTERNAL", "NONE", NULL};
     const char *name = config_text(entry, "name", DEFAULT_GROUP);
     struct model_group *group;

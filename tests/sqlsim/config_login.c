@@ -3,26 +3,16 @@
 #include "tests/sqlsim/config_read.h"
 #include "tests/sqlsim/memory.h"
 
-#include <openssl/evp.h>
-#include <openssl/sha.h>
-
 #include <ctype.h>
 #include <string.h>
-
-#define DEFAULT_SID_LEN 16
 
 /* "0x" and hexadecimal digits; missing: made from the name, so the same everywhere. */
 static enum escrow_err load_sid(const json_t *entry, const char *name, struct sid *ret_sid)
 {
     const char *text = config_text(entry, "sid", "");
-    struct sid sid = {.len = DEFAULT_SID_LEN};
-    uint8_t digest[SHA256_DIGEST_LENGTH];
+    struct sid sid = sid_of_name(name);
 
-    if (text && !*text) {
-        if (!EVP_Digest(name, strlen(name), digest, NULL, EVP_sha256(), NULL))
-            return ESCROW_ERR_CRYPTO;
-        memcpy(sid.bytes, digest, sid.len);
-    } else {
+    if (!text || *text) {
         CLEANUP(cleanup_free)
         char *hex = memory_copy(text && strncmp(text, "0x", 2) == 0 ? text + 2 : "");
 
@@ -53,10 +43,10 @@ static enum escrow_err load_rights(const json_t *entry, unsigned *ret_rights)
 }
 
 static enum escrow_err load_subset(const json_t *entry, const struct model *model,
-                                   uint64_t *ret_instances)
+                                   uint32_t *ret_instances)
 {
     const json_t *list = json_object_get(entry, "instances");
-    uint64_t instances = 0;
+    uint32_t instances = 0;
     json_t *name;
     size_t i;
 
@@ -67,59 +57,85 @@ static enum escrow_err load_subset(const json_t *entry, const struct model *mode
 
         if (instance == MODEL_NONE)
             return config_wrong("logins: instances", "no such instance");
-        instances |= UINT64_C(1) << instance;
+        instances |= UINT32_C(1) << instance;
     }
-    *ret_instances = list ? instances : UINT64_MAX;
+    *ret_instances = list ? instances : UINT32_MAX;
     return ESCROW_OK;
+}
+
+static bool names_database(const json_t *databases, const char *name)
+{
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach(databases, i, entry)
+    {
+        if (json_is_string(entry) && model_is_name(json_string_value(entry), name))
+            return true;
+    }
+    return !databases;
 }
 
 /* The database user of a login is made once, from its first entry; SIDs of later ones may differ.
  */
-static void add_user(struct principals *principals, const struct login *login, unsigned rights)
+static void add_users(const json_t *entry, struct model *model, const struct login *login,
+                      unsigned rights)
 {
-    struct user *user;
+    for (size_t i = 0; i < model->database_count; i++) {
+        struct model_database *database = &model->databases[i];
+        struct user *user;
 
-    for (size_t i = 0; i < principals->user_count; i++) {
-        if (strcmp(principals->users[i].name, login->name) == 0)
-            return;
+        if (users_find(&database->content.users, login->name) ||
+            !names_database(json_object_get(entry, "databases"), database->name))
+            continue;
+        user = users_add(&database->content.users, login->name);
+        user->sid = login->sid;
+        user->rights = rights & RIGHTS_OF_USER;
     }
-    user = principals_add_user(principals, login->name);
-    user->sid = login->sid;
-    user->rights = rights & RIGHTS_OF_USER;
 }
 
-/* A state of the password, which each instance has for itself. */
-static uint64_t on_all_instances(const json_t *entry, const char *key)
+/* CAG: the administrators of the instance that made the group are in its master from the start. */
+static void add_login(struct model *model, const struct login *login, uint32_t instances)
 {
-    return json_is_true(json_object_get(entry, key)) ? UINT64_MAX : 0;
+    const struct logins one = {1, (struct login *)(uintptr_t)login};
+
+    for (size_t i = 0; i < model->instance_count; i++) {
+        if (instances >> i & 1)
+            logins_copy(&one, &model->instances[i].logins);
+    }
+    for (size_t i = 0; i < model->group_count; i++) {
+        const struct model_group *group = &model->groups[i];
+
+        if (group->contained_master && login->rights & RIGHT_SYSADMIN &&
+            instances >> group->primary & 1)
+            logins_copy(&one, &group->contained_master->content.logins);
+    }
 }
 
 enum escrow_err config_load_login(const json_t *entry, struct model *model)
 {
-    static const char *const keys[] = {"name",        "password", "sid",    "rights",
-                                       "instances",   "disabled", "locked", "expired",
-                                       "must_change", NULL};
-    const char *name = config_text(entry, "name", NULL);
-    const char *password = config_text(entry, "password", NULL);
-    struct login *login;
+    static const char *const keys[] = {"name",      "password",    "sid",    "rights",
+                                       "instances", "disabled",    "locked", "expired",
+                                       "databases", "must_change", NULL};
+    struct login login = {.name = (char *)(uintptr_t)config_text(entry, "name", NULL),
+                          .password = (char *)(uintptr_t)config_text(entry, "password", NULL)};
     unsigned rights = 0;
+    uint32_t instances;
 
     if (config_check_keys(entry, "logins", keys))
         return ESCROW_ERR_CONFIG;
-    if (!name || !password != !!strchr(name, '\\'))
+    if (!login.name || !login.password != !!strchr(login.name, '\\'))
         return config_wrong("logins", "a name is needed, and a password unless it is DOMAIN\\user");
-    login = principals_add_login(&model->principals, name);
-    if (password)
-        login->password = memory_copy(password);
-    login->is_disabled = json_is_true(json_object_get(entry, "disabled"));
-    if (load_sid(entry, name, &login->sid) || load_rights(entry, &rights) ||
-        load_subset(entry, model, &login->instances))
+    if (load_sid(entry, login.name, &login.sid) || load_rights(entry, &rights) ||
+        load_subset(entry, model, &instances))
         return ESCROW_ERR_CONFIG;
-    login->locked = on_all_instances(entry, "locked");
-    login->expired = on_all_instances(entry, "expired");
-    login->must_change = on_all_instances(entry, "must_change");
-    login->rights = rights & ~(unsigned)RIGHTS_OF_USER;
+    login.is_disabled = json_is_true(json_object_get(entry, "disabled"));
+    login.is_locked = json_is_true(json_object_get(entry, "locked"));
+    login.is_expired = json_is_true(json_object_get(entry, "expired"));
+    login.must_change = json_is_true(json_object_get(entry, "must_change"));
+    login.rights = rights & ~(unsigned)RIGHTS_OF_USER;
+    add_login(model, &login, instances);
     if (rights & RIGHTS_OF_USER)
-        add_user(&model->principals, login, rights);
+        add_users(entry, model, &login, rights);
     return ESCROW_OK;
 }

@@ -25,5 +25,7 @@ void config_replace(char **text, const char *value);
 /* config_group.c: groups with their databases, and databases beside them. The instances are there
  * already. */
 MUST_CHECK enum escrow_err config_load_groups(const json_t *root, struct model *model);
+/* config_script.c: runs it on every instance. */
+MUST_CHECK enum escrow_err config_run_script(const json_t *entry, struct model *model);
 /* config_login.c */
 MUST_CHECK enum escrow_err config_load_login(const json_t *entry, struct model *model);

@@ -220,11 +220,13 @@ static struct connection *new_connection(struct instance *instance, evutil_socke
     return connection;
 }
 
-void connection_new(struct instance *instance, evutil_socket_t fd)
+void connection_new(struct instance *instance, evutil_socket_t fd,
+                    const struct model_group *listener)
 {
     struct connection *connection = new_connection(instance, fd);
     int on = 1;
 
+    connection->listener = listener;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     LIST_INSERT_HEAD(&instance->connections, connection, entry);
     instance->connection_count++;

@@ -10,8 +10,10 @@
  * and knows no SQL. It lives in its instance's list until it is closed.
  */
 
-/* Takes the socket. A connection of a hung instance is not read. */
-void connection_new(struct instance *instance, evutil_socket_t fd);
+/* Takes the socket. A connection of a hung instance is not read. listener: of the group whose
+ * listener it came by, or NULL. */
+void connection_new(struct instance *instance, evutil_socket_t fd,
+                    const struct model_group *listener);
 /* Closes it at once; is_reset: by a TCP reset. */
 void connection_free(struct connection *connection, bool is_reset);
 /* Tries a batch again that waits for a lock; may close the connection. */

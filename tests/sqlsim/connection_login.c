@@ -56,6 +56,7 @@ static void log_in(struct connection *connection, const char *account)
         .password = account ? NULL : login->password,
         .database = login->database,
         .has_read_intent = login->has_read_intent,
+        .listener = connection->listener,
     };
     struct reply reply = {0};
 

@@ -21,6 +21,7 @@ enum connection_stage { STAGE_PRELOGIN, STAGE_HANDSHAKE, STAGE_LOGIN, STAGE_SSPI
 struct connection {
     LIST_ENTRY(connection) entry;
     struct instance *instance;
+    const struct model_group *listener; /* NULL: it came by the instance's own port */
     struct bufferevent *stream;
     struct sockaddr_in peer;
     struct pcap_flow flow;

@@ -26,7 +26,7 @@ static void record(struct connection *connection, const char *text, bool is_know
         .is_known = is_known,
         .packet = tds_packet_name(connection->message.type),
         .bytes = evbuffer_get_length(connection->message.payload),
-        .login = memory_copy(session->login->name),
+        .login = memory_copy(session->login_name),
         .database = memory_copy(session_database_name(session)),
         .statement = is_verbatim ? memory_copy(text) : lexer_redact(text),
         .error = error,
@@ -57,7 +57,7 @@ static char *batch_text(const uint8_t *payload, size_t len)
 /* Whether the batch is to be executed; else the trouble has answered, silenced or ended it. */
 static bool is_executed(struct connection *connection, const char *text, struct reply *reply)
 {
-    const char *login = connection->session->login->name;
+    const char *login = connection->session->login_name;
 
     switch (connection_meet(connection, TROUBLE_QUERY, login, text)) {
     case TROUBLE_NONE:
@@ -130,7 +130,7 @@ static bool execute(struct connection *connection, const char *text, struct repl
                statements_run(connection->session, text, reply);
     if (must_wait(connection->session, reply))
         return is_known;
-    if (connection_meet(connection, TROUBLE_ANSWER, connection->session->login->name, text) ==
+    if (connection_meet(connection, TROUBLE_ANSWER, connection->session->login_name, text) ==
         TROUBLE_ERROR)
         connection_trouble_error(connection, reply);
     return is_known;
@@ -245,7 +245,7 @@ static void handle_attention(struct connection *connection)
         connection_send_reply(connection, &nothing);
     }
     tds_token_attention(tokens);
-    (void)connection_meet(connection, TROUBLE_ATTENTION, connection->session->login->name, NULL);
+    (void)connection_meet(connection, TROUBLE_ATTENTION, connection->session->login_name, NULL);
     connection_send(connection, TDS_TABULAR, tokens);
     evbuffer_free(tokens);
     simulator_changed(connection->instance->simulator);

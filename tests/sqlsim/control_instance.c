@@ -66,47 +66,37 @@ json_t *control_instance(struct simulator *simulator, struct control_words *word
     return is_set ? control_done(simulator) : control_error("no such value");
 }
 
-static void set_bits(uint64_t *bits, uint64_t mask, bool is_on)
-{
-    *bits = is_on ? *bits | mask : *bits & ~mask;
-}
-
-static void change_login(struct login *login, const char *command, uint64_t mask)
+static void change_login(struct login *login, const char *command)
 {
     if (strcmp(command, "lock") == 0) {
-        set_bits(&login->locked, mask, true);
+        login->is_locked = true;
     } else if (strcmp(command, "expire") == 0) {
-        set_bits(&login->expired, mask, true);
+        login->is_expired = true;
     } else if (strcmp(command, "must-change") == 0) {
-        set_bits(&login->must_change, mask, true);
+        login->must_change = true;
     } else {
-        set_bits(&login->locked, mask, false);
-        set_bits(&login->expired, mask, false);
-        set_bits(&login->must_change, mask, false);
-        memset(login->bad_passwords, 0, sizeof(login->bad_passwords));
+        login->is_locked = login->is_expired = login->must_change = false;
+        login->bad_passwords = 0;
     }
 }
 
 /* lock, expire, must-change, unlock LOGIN [NODE]; without a node, everywhere. */
 json_t *control_login(struct simulator *simulator, struct control_words *words)
 {
-    struct principals *principals = &simulator->model.principals;
-    uint64_t mask = UINT64_MAX;
+    size_t only = MODEL_NONE;
     bool is_found = false;
 
     if (words->count == 3) {
-        size_t instance = model_find_instance(&simulator->model, words->words[2]);
-
-        if (instance == MODEL_NONE)
+        only = model_find_instance(&simulator->model, words->words[2]);
+        if (only == MODEL_NONE)
             return control_no_instance(words->words[2]);
-        mask = UINT64_C(1) << instance;
     }
-    for (size_t i = 0; i < principals->login_count; i++) {
-        struct login *login = &principals->logins[i];
+    for (size_t i = 0; i < simulator->model.instance_count; i++) {
+        struct login *login = logins_find(&simulator->model.instances[i].logins, words->words[1]);
 
-        if (!(login->instances & mask) || strcasecmp(login->name, words->words[1]) != 0)
+        if (!login || (only != MODEL_NONE && only != i))
             continue;
-        change_login(login, words->words[0], mask);
+        change_login(login, words->words[0]);
         is_found = true;
     }
     return is_found ? control_done(simulator) : control_error("no such login");

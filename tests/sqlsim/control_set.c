@@ -90,6 +90,8 @@ static bool set_copy(struct simulator *simulator, struct model_database *databas
         model_suspend(&simulator->model, database, instance, is_on);
     else if (strcmp(property, "lag") == 0)
         model_lag(&simulator->model, database, instance, is_on);
+    else if (strcmp(property, "redo_lag") == 0 && !model_is_owner(database, instance))
+        model_lag_redo(&simulator->model, database, instance, is_on);
     else
         return false;
     return true;

@@ -25,7 +25,7 @@ static json_t *sessions_json(const struct model_instance *instance)
 
         hex_encode(session->context, session->context_len, context);
         json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:b, s:s}", "session", session->id,
-                                              "login", session->login->name, "database",
+                                              "login", session->login_name, "database",
                                               session_database_name(session), "key_open",
                                               session->open_keys != 0, "context_info", context));
     }
@@ -70,10 +70,10 @@ static json_t *copy_json(const struct model *model, const struct model_database 
     if (copy->opened_by)
         opened =
             json_pack("{s:I, s:s}", "at_ms", (json_int_t)copy->opened_ms, "login", copy->opened_by);
-    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "behind", copy->behind != NULL,
-                     "suspended", copy->is_suspended, "lag", copy->is_lagging, "restoring",
-                     copy->is_restoring, "opens", model_opens(model, database, index), "flag",
-                     copy->flag, "opened", opened);
+    return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}", "behind", copy->behind != NULL,
+                     "suspended", copy->is_suspended, "lag", copy->is_lagging, "redo_lag",
+                     copy->is_redo_lagging, "restoring", copy->is_restoring, "opens",
+                     model_opens(model, database, index), "flag", copy->flag, "opened", opened);
 }
 
 static json_t *instance_json(const struct simulator *simulator, size_t index)
@@ -138,8 +138,8 @@ static json_t *group_json(const struct model *model, const struct model_group *g
             json_object_set_new(replicas, model->instances[i].name, replica_json(model, group, i));
     }
     return json_pack("{s:s, s:b, s:s?, s:I, s:I, s:o}", "group", group->name, "contained",
-                     group->is_contained, "primary", primary ? primary->name : NULL, "promotions",
-                     (json_int_t)group->promotions, "sequence_number",
+                     group->contained_master != NULL, "primary", primary ? primary->name : NULL,
+                     "promotions", (json_int_t)group->promotions, "sequence_number",
                      (json_int_t)group->sequence_number, "replicas", replicas);
 }
 

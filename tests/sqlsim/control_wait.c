@@ -46,7 +46,7 @@ static bool has_login(struct simulator *simulator, const struct control_conditio
         LIST_FIRST(&simulator->model.instances[condition->instance].sessions);
 
     for (; session; session = LIST_NEXT(session, entry)) {
-        if (strcasecmp(session->login->name, condition->text) == 0)
+        if (strcasecmp(session->login_name, condition->text) == 0)
             return true;
     }
     return false;

@@ -21,7 +21,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)listener;
     (void)address;
     (void)len;
-    connection_new(argument, fd);
+    connection_new(argument, fd, NULL);
 }
 
 struct sockaddr_in instance_address(const struct instance *instance)

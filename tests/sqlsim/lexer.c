@@ -35,13 +35,34 @@ static struct lexer_token quoted_token(enum lexer_kind kind, const char *start, 
     return (struct lexer_token){LEXER_UNCLOSED, start, len};
 }
 
+/* White space and comments; those of C's kind may stand in each other. */
+static const char *skip_blank(const char *at)
+{
+    unsigned depth = 0;
+
+    for (;;) {
+        if (strncmp(at, "/*", 2) == 0) {
+            depth++;
+            at += 2;
+        } else if (depth && strncmp(at, "*/", 2) == 0) {
+            depth--;
+            at += 2;
+        } else if (!depth && strncmp(at, "--", 2) == 0) {
+            at += strcspn(at, "\n");
+        } else if (*at && (depth || isspace((unsigned char)*at))) {
+            at++;
+        } else {
+            return at;
+        }
+    }
+}
+
 struct lexer_token lexer_next(const char **at)
 {
     const char *start = *at;
     struct lexer_token token;
 
-    while (isspace((unsigned char)*start))
-        start++;
+    start = skip_blank(start);
     token = (struct lexer_token){LEXER_SYMBOL, start, 1};
     if (!*start) {
         token = (struct lexer_token){LEXER_END, start, 0};
@@ -246,8 +267,10 @@ char *lexer_redact(const char *text)
         const char *before = text;
         struct lexer_token token = lexer_next(&text);
 
-        if (token.kind == LEXER_END)
+        if (token.kind == LEXER_END) {
+            fputs(before, stream);
             break;
+        }
         fwrite(before, 1, (size_t)(token.start - before), stream);
         if (seen == 2 && (token.kind == LEXER_TEXT || token.kind == LEXER_UNCLOSED))
             write_redacted(stream, &token);

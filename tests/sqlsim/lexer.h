@@ -5,8 +5,9 @@
 #include <stddef.h>
 
 /*
- * Just enough T-SQL lexing to compare a batch with the pattern of a statement: white space and the
- * case of words do not count, literals do. In a pattern $text stands for '...' or N'...', $name for
+ * Just enough T-SQL lexing to compare a batch with the pattern of a statement: white space,
+ * comments and the case of words do not count, literals do. In a pattern $text stands for '...' or
+ * N'...', $name for
  * [...] or a plain word, $binary for 0x..., $arguments for anything up to a ; or the end; their
  * values are captured in order.
  */

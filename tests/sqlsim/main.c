@@ -35,12 +35,15 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
 
 static void print_ready(const struct simulator *simulator)
 {
-    json_t *ports = json_object(), *ready;
+    json_t *ports = json_object(), *listeners = json_object(), *ready;
 
     for (size_t i = 0; i < simulator->model.instance_count; i++)
         json_object_set_new(ports, simulator->model.instances[i].name,
                             json_integer(simulator->instances[i].port));
-    ready = json_pack("{s:b, s:o}", "ready", 1, "ports", ports);
+    for (size_t i = 0; i < simulator->listener_count; i++)
+        json_object_set_new(listeners, simulator->model.groups[simulator->listeners[i].group].name,
+                            json_integer(simulator->listeners[i].port));
+    ready = json_pack("{s:b, s:o, s:o}", "ready", 1, "ports", ports, "listeners", listeners);
     json_dumpf(ready, stdout, JSON_COMPACT);
     putchar('\n');
     fflush(stdout);

@@ -23,6 +23,7 @@ static void instance_deinit(struct model_instance *instance)
     free(instance->server_name);
     free(instance->service_key);
     free(instance->version);
+    logins_deinit(&instance->logins);
     credentials_deinit(&instance->credentials);
     applocks_deinit(&instance->applocks);
 }
@@ -44,9 +45,10 @@ static void database_deinit(struct model_database *database)
     for (size_t i = 0; i < MODEL_INSTANCES_MAX; i++) {
         free(database->copies[i].opened_by);
         model_content_free(database->copies[i].behind);
+        model_content_free(database->copies[i].redone);
     }
-    master_key_deinit(&database->content.key);
-    master_key_deinit(&database->backup);
+    model_content_deinit(&database->content);
+    model_content_free(database->backup);
     ssisdb_deinit(&database->catalog);
     free(database->name);
 }
@@ -61,9 +63,13 @@ void model_deinit(struct model *model)
         database_deinit(&model->databases[i]);
     for (size_t i = 0; i < model->distributed_count; i++)
         free(model->distributed[i].name);
-    principals_deinit(&model->principals);
     key_files_deinit(&model->key_files);
     memset(model, 0, sizeof(*model));
+}
+
+bool model_is_owner(const struct model_database *database, size_t instance)
+{
+    return database->owner == instance;
 }
 
 void model_log(struct model *model, struct model_database *database, size_t instance)
@@ -208,18 +214,20 @@ void model_set_initial_owner(struct model *model, struct model_database *databas
 static const struct model_content *
 content_of(const struct model *model, const struct model_database *database, size_t instance)
 {
-    const struct model_content *behind = database->copies[instance].behind;
+    const struct model_copy *copy = &database->copies[instance];
 
-    return behind ? behind : &model_source(model, database)->content;
+    return copy->redone ? copy->redone : model_hardened(model, database, instance);
 }
 
 struct model_content *model_content(struct model *model, struct model_database *database,
                                     size_t instance)
 {
-    struct model_content *behind = database->copies[instance].behind;
+    struct model_copy *copy = &database->copies[instance];
     size_t source = model_database_index(model, model_source(model, database));
 
-    return behind ? behind : &model->databases[source].content;
+    if (copy->redone)
+        return copy->redone;
+    return copy->behind ? copy->behind : &model->databases[source].content;
 }
 
 static bool service_key_opens(const struct model *model, const struct model_database *database,

@@ -53,7 +53,8 @@ struct model_instance {
     char *service_key; /* id of its service master key */
     char *version;     /* "16.0.4165.4" */
     enum version_platform platform;
-    bool has_lost_service_key;      /* the SMK cannot be decrypted: a service account (LCRIS) */
+    bool has_lost_service_key; /* the SMK cannot be decrypted: a service account (LCRIS) */
+    struct logins logins;
     struct credentials credentials; /* stored passwords of DMKs */
     bool is_upgrading;              /* script upgrade mode */
     bool is_single_user;
@@ -95,10 +96,13 @@ struct model_replica {
     struct model_lies lies;
 };
 
+struct model_database;
+
 struct model_group {
     char *name;
     enum model_cluster cluster;
-    bool is_contained; /* it has a master and an msdb of its own, NAME_master and NAME_msdb */
+    /* CAG: its own master, NAME_master, with logins; NULL: the group is not contained. */
+    struct model_database *contained_master;
     struct model_replica replicas[MODEL_INSTANCES_MAX]; /* by instance */
     size_t primary;                                     /* as the cluster knows it, or MODEL_NONE */
     int64_t sequence_number;
@@ -110,15 +114,19 @@ struct model_group {
 /* What lies in the database files, so goes wherever the database goes. */
 struct model_content {
     struct master_key key;
+    struct users users;
+    struct logins logins;         /* of the master of a contained group */
     uint64_t log_file, log_block; /* where its log ends: with each promotion in another file */
 };
 
 /* What one instance knows of a database and does not replicate. */
 struct model_copy {
     struct model_content *behind; /* what it has if data do not arrive; NULL: what all have */
+    struct model_content *redone; /* what of that its redo has done; NULL: all */
     bool is_ready;                /* synchronised when the primary was last heard */
     bool is_suspended;            /* ALTER DATABASE SET HADR SUSPEND, or after a forced failover */
-    bool is_lagging;              /* applies no log */
+    bool is_lagging;              /* no log is sent to it */
+    bool is_redo_lagging;         /* the log arrives and is hardened, and not redone */
     bool is_restoring;            /* left over after a removal from the group */
     uint32_t master_copy;         /* generation of the DMK that its own master holds, or 0 */
     bool flag;                    /* is_master_key_encrypted_by_server */
@@ -136,8 +144,7 @@ struct model_database {
     struct session *writer;    /* whose transaction has changed its keys, or NULL */
     struct model_content content;
     struct ssisdb catalog;
-    bool has_backup;
-    struct master_key backup;                      /* the keys as they were then */
+    struct model_content *backup;                  /* as it was then; NULL: there is none */
     struct model_copy copies[MODEL_INSTANCES_MAX]; /* by instance */
 };
 
@@ -150,7 +157,6 @@ struct model_distributed {
 
 struct model {
     struct switches switches;
-    struct principals principals;
     size_t instance_count, group_count, database_count, distributed_count;
     struct model_instance instances[MODEL_INSTANCES_MAX];
     struct model_group groups[MODEL_GROUPS_MAX];
@@ -186,6 +192,8 @@ struct model_database *model_add_database(struct model *model, const char *name,
                                           struct model_group *group, size_t instance);
 /* The database of that name on the instance, or NULL. */
 struct model_database *model_find_database(struct model *model, size_t instance, const char *name);
+/* Whether the instance writes what others get. */
+bool model_is_owner(const struct model_database *database, size_t instance);
 /* The log of this instance's content grows by a record. */
 void model_log(struct model *model, struct model_database *database, size_t instance);
 bool model_is_name(const char *one, const char *other); /* names ignore case */
@@ -196,7 +204,8 @@ void model_set_initial_primary(struct model *model, struct model_group *group, s
 /* The DMK was made on this instance: its SMK wraps both copies, in the database and in master. */
 void model_set_initial_owner(struct model *model, struct model_database *database, size_t instance);
 
-/* The content as this instance has it; writes to it are the caller's to allow. */
+/* The content as this instance has it, as far as it is redone; writes to it are the caller's to
+ * allow. */
 struct model_content *model_content(struct model *model, struct model_database *database,
                                     size_t instance);
 /* Whether the DMK opens by itself with what this instance has (1.9), stored passwords included. */
@@ -238,11 +247,14 @@ void model_start(struct model *model, size_t instance);
 void model_hang(struct model *model, size_t instance);
 void model_resume(struct model *model, size_t instance);
 
-/* SET HADR SUSPEND and RESUME on a secondary; one that applies its log late, and again. */
+/* SET HADR SUSPEND and RESUME on a secondary; one that gets its log late, or redoes it late, and
+ * again. What was hardened and not redone is redone when it takes over, whatever way. */
 void model_suspend(struct model *model, struct model_database *database, size_t instance,
                    bool is_suspended);
 void model_lag(struct model *model, struct model_database *database, size_t instance,
                bool is_lagging);
+void model_lag_redo(struct model *model, struct model_database *database, size_t instance,
+                    bool is_lagging);
 
 /*
  * Cuts or heals the network between two instances, or one and MODEL_CLUSTER. A primary that does

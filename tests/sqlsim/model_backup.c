@@ -4,17 +4,15 @@
 
 void model_backup(struct model_database *database)
 {
-    master_key_deinit(&database->backup);
-    master_key_copy(&database->content.key, &database->backup);
-    database->has_backup = true;
+    model_content_free(database->backup);
+    database->backup = model_content_copy(&database->content);
 }
 
 bool model_restore(struct model_database *database)
 {
-    if (!database->has_backup)
+    if (!database->backup)
         return false;
-    master_key_deinit(&database->content.key);
-    master_key_copy(&database->backup, &database->content.key);
+    model_replace_content(database, database->backup);
     /* 1.4: even on the server that it comes from. */
     master_key_drop_service_key(&database->content.key);
     for (size_t i = 0; i < MODEL_INSTANCES_MAX; i++) {
@@ -23,7 +21,9 @@ bool model_restore(struct model_database *database)
         copy->flag = false;
         copy->master_copy = 0;
         model_content_free(copy->behind);
-        copy->behind = NULL;
+        model_content_free(copy->redone);
+        copy->behind = copy->redone = NULL;
+        copy->is_redo_lagging = false;
     }
     return true;
 }

@@ -5,21 +5,30 @@
 
 #include <stdlib.h>
 
-static struct model_content *content_new(const struct model_content *from)
+struct model_content *model_content_copy(const struct model_content *from)
 {
     struct model_content *content = memory_new(sizeof(*content));
 
-    *content = *from;
-    content->key = (struct master_key){0};
+    content->log_file = from->log_file;
+    content->log_block = from->log_block;
     master_key_copy(&from->key, &content->key);
+    users_copy(&from->users, &content->users);
+    logins_copy(&from->logins, &content->logins);
     return content;
+}
+
+void model_content_deinit(struct model_content *content)
+{
+    master_key_deinit(&content->key);
+    users_deinit(&content->users);
+    logins_deinit(&content->logins);
 }
 
 void model_content_free(struct model_content *content)
 {
     if (!content)
         return;
-    master_key_deinit(&content->key);
+    model_content_deinit(content);
     free(content);
 }
 
@@ -67,7 +76,7 @@ static void flow_to(const struct model *model, struct model_database *database, 
         return;
     }
     if (!copy->behind)
-        copy->behind = content_new(&database->content);
+        copy->behind = model_content_copy(&database->content);
     /* A primary that commits without a secondary says so to the cluster; one that died cannot. */
     if (model_answers(model, database->owner) &&
         model_reaches_cluster(model, database->group, database->owner))
@@ -87,12 +96,28 @@ void model_flow(struct model *model)
     }
 }
 
+const struct model_content *model_hardened(const struct model *model,
+                                           const struct model_database *database, size_t instance)
+{
+    const struct model_content *behind = database->copies[instance].behind;
+
+    return behind ? behind : &model_source(model, database)->content;
+}
+
+static void finish_redo(struct model_copy *copy)
+{
+    model_content_free(copy->redone);
+    copy->redone = NULL;
+    copy->is_redo_lagging = false;
+}
+
 void model_take_over(struct model *model, struct model_database *database, size_t instance)
 {
     struct model_copy *copy = &database->copies[instance];
     struct model_content *own = copy->behind;
 
     database->owner = instance;
+    finish_redo(copy);
     if (!own)
         return;
     /* Who had more keeps it until data flow again, and loses it then. */
@@ -100,9 +125,9 @@ void model_take_over(struct model *model, struct model_database *database, size_
         struct model_copy *other = &database->copies[i];
 
         if (i != instance && model_has_database(database, i) && !other->behind)
-            other->behind = content_new(&database->content);
+            other->behind = model_content_copy(&database->content);
     }
-    master_key_deinit(&database->content.key);
+    model_content_deinit(&database->content);
     database->content = *own;
     free(own);
     copy->behind = NULL;
@@ -120,6 +145,20 @@ void model_lag(struct model *model, struct model_database *database, size_t inst
 {
     database->copies[instance].is_lagging = is_lagging;
     model_flow(model);
+}
+
+void model_lag_redo(struct model *model, struct model_database *database, size_t instance,
+                    bool is_lagging)
+{
+    struct model_copy *copy = &database->copies[instance];
+
+    if (!is_lagging) {
+        finish_redo(copy);
+        return;
+    }
+    copy->is_redo_lagging = true;
+    if (!copy->redone)
+        copy->redone = model_content_copy(model_hardened(model, database, instance));
 }
 
 const struct model_database *model_source(const struct model *model,
@@ -157,9 +196,9 @@ bool model_is_forwarder(const struct model *model, const struct model_group *gro
 
 void model_replace_content(struct model_database *database, const struct model_content *content)
 {
-    struct model_content *copy = content_new(content);
+    struct model_content *copy = model_content_copy(content);
 
-    master_key_deinit(&database->content.key);
+    model_content_deinit(&database->content);
     database->content = *copy;
     free(copy);
 }

@@ -19,10 +19,15 @@ bool model_reaches_cluster(const struct model *model, const struct model_group *
 bool model_hears_primary(const struct model *model, const struct model_group *group,
                          size_t instance);
 
+/* What has arrived here and is on disk, redone or not. */
+const struct model_content *model_hardened(const struct model *model,
+                                           const struct model_database *database, size_t instance);
 /* After any change of who can reach whom: starts and stops the movement of data. */
 void model_flow(struct model *model);
 /* The instance's content is now the one that others get. */
 void model_take_over(struct model *model, struct model_database *database, size_t instance);
+struct model_content *model_content_copy(const struct model_content *from);
+void model_content_deinit(struct model_content *content);
 void model_content_free(struct model_content *content); /* NULL is allowed */
 void model_replace_content(struct model_database *database, const struct model_content *content);
 

@@ -41,7 +41,9 @@ bool model_remove_replica(struct model *model, struct model_group *group, size_t
 static void seed(struct model_copy *copy)
 {
     model_content_free(copy->behind);
-    copy->behind = NULL;
+    model_content_free(copy->redone);
+    copy->behind = copy->redone = NULL;
+    copy->is_redo_lagging = false;
     copy->is_suspended = copy->is_lagging = copy->is_restoring = copy->flag = false;
 }
 

@@ -118,13 +118,21 @@ static void view_databases(const struct model *model, const struct model_group *
         view->synchronization_health = still < databases;
 }
 
+bool model_view_is_distributed(const struct model *model, const struct model_group *group,
+                               size_t instance)
+{
+    return model->switches.distributed_rows == SWITCH_DISTRIBUTED_ALL ||
+           phases[group->replicas[instance].phase].role == ROLE_PRIMARY;
+}
+
 struct model_view model_view(const struct model *model, const struct model_group *group,
                              size_t instance)
 {
     const struct model_replica *replica = &group->replicas[instance];
     struct model_view view = {
         .cluster_type = (int)group->cluster,
-        .is_distributed = model_global_group(model, group) != NULL,
+        .is_distributed =
+            model_global_group(model, group) && model_view_is_distributed(model, group, instance),
         .role = phases[replica->phase].role,
         .operational_state = phases[replica->phase].operational_state,
         .recovery_health = phases[replica->phase].recovery_health,
@@ -180,20 +188,28 @@ struct model_view model_view_database(const struct model *model,
     return view;
 }
 
+/* Of log blocks, which are 512 bytes. */
+static int64_t lacks_kb(const struct model_content *all, const struct model_content *own)
+{
+    return all->log_block > own->log_block ? (int64_t)(all->log_block - own->log_block + 1) / 2 : 0;
+}
+
 /* 4.4: file, block and slot of the log, as decimal digits. */
 struct model_log model_view_log(const struct model *model, const struct model_database *database,
                                 size_t instance)
 {
     const struct model_content *all = &model_source(model, database)->content;
-    const struct model_content *own = database->copies[instance].behind;
-    struct model_log log = {0};
+    const struct model_content *own = model_hardened(model, database, instance);
+    const struct model_content *redone = database->copies[instance].redone;
+    struct model_log log = {.send_kb = lacks_kb(all, own)};
 
-    if (!own)
-        own = all;
-    if (all->log_block > own->log_block)
-        log.queued_kb = (int64_t)(all->log_block - own->log_block + 1) / 2; /* of 512 bytes */
+    if (!redone)
+        redone = own;
+    log.redo_kb = lacks_kb(own, redone);
     snprintf(log.end, sizeof(log.end), "%" PRIu64 "%010" PRIu64 "00001", 40 + own->log_file,
              168 + own->log_block);
+    snprintf(log.redone, sizeof(log.redone), "%" PRIu64 "%010" PRIu64 "00002",
+             40 + redone->log_file, 167 + redone->log_block);
     return log;
 }
 

@@ -10,7 +10,7 @@
  */
 struct model_view {
     int cluster_type;
-    bool is_distributed;         /* the group is a member of a distributed group */
+    bool is_distributed;         /* a distributed group is seen that the group is a member of */
     int role;                    /* 0 RESOLVING, 1 PRIMARY, 2 SECONDARY */
     int operational_state;       /* 0 PENDING_FAILOVER, 1 PENDING, 2 ONLINE, 5 FAILED_NO_QUORUM */
     int recovery_health;         /* 0 ONLINE_IN_PROGRESS, 1 ONLINE */
@@ -31,10 +31,17 @@ struct model_view model_view(const struct model *model, const struct model_group
 struct model_view model_view_database(const struct model *model,
                                       const struct model_database *database, size_t instance);
 
-/* Where the log of a copy ends (LSNs), and what is still on its way to a secondary. */
+/* 9: whether this instance shows the rows of a distributed group that the group is in. */
+bool model_view_is_distributed(const struct model *model, const struct model_group *group,
+                               size_t instance);
+
+/* Where the log of a copy ends (LSNs), what is still on its way to a secondary, and what waits
+ * there to be redone. */
 struct model_log {
-    char end[48];      /* end_of_log_lsn, last_hardened_lsn; of a secondary last_redone_lsn too */
-    int64_t queued_kb; /* log_send_queue_size */
+    char end[48];    /* end_of_log_lsn, last_hardened_lsn */
+    char redone[48]; /* last_redone_lsn: a record, so before the block that is hardened next */
+    int64_t send_kb; /* log_send_queue_size */
+    int64_t redo_kb; /* redo_queue_size */
 };
 struct model_log model_view_log(const struct model *model, const struct model_database *database,
                                 size_t instance);

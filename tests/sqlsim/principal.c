@@ -4,6 +4,8 @@
 #include "tests/sqlsim/memory.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,108 +37,156 @@ enum escrow_err principal_right_parse(const char *word, unsigned *ret_right)
     return ESCROW_ERR_NOT_FOUND;
 }
 
-void principals_deinit(struct principals *principals)
+struct sid sid_of_name(const char *name)
 {
-    for (size_t i = 0; i < principals->login_count; i++) {
-        struct login *login = &principals->logins[i];
+    struct sid sid = {.len = 16};
+    uint8_t digest[SHA256_DIGEST_LENGTH];
 
-        if (login->password)
-            OPENSSL_cleanse(login->password, strlen(login->password));
-        free(login->password);
-        free(login->name);
+    if (!EVP_Digest(name, strlen(name), digest, NULL, EVP_sha256(), NULL))
+        abort();
+    memcpy(sid.bytes, digest, sid.len);
+    return sid;
+}
+
+bool sid_equals(const struct sid *one, const struct sid *other)
+{
+    return one->len == other->len && memcmp(one->bytes, other->bytes, one->len) == 0;
+}
+
+static void login_deinit(struct login *login)
+{
+    if (login->password)
+        OPENSSL_cleanse(login->password, strlen(login->password));
+    free(login->password);
+    free(login->name);
+}
+
+void logins_deinit(struct logins *logins)
+{
+    for (size_t i = 0; i < logins->count; i++)
+        login_deinit(&logins->entries[i]);
+    free(logins->entries);
+    *logins = (struct logins){0};
+}
+
+void logins_copy(const struct logins *from, struct logins *to)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        struct login *login = logins_add(to, from->entries[i].name);
+        char *name = login->name;
+
+        *login = from->entries[i];
+        login->name = name;
+        login->password = login->password ? memory_copy(login->password) : NULL;
     }
-    for (size_t i = 0; i < principals->user_count; i++)
-        free(principals->users[i].name);
-    free(principals->logins);
-    free(principals->users);
-    memset(principals, 0, sizeof(*principals));
 }
 
-struct login *principals_add_login(struct principals *principals, const char *name)
+struct login *logins_add(struct logins *logins, const char *name)
 {
-    struct login *login;
-
-    principals->logins =
-        memory_grow(principals->logins, principals->login_count + 1, sizeof(*principals->logins));
-    login = &principals->logins[principals->login_count++];
-    *login = (struct login){.name = memory_copy(name)};
-    return login;
+    logins->entries = memory_grow(logins->entries, logins->count + 1, sizeof(*logins->entries));
+    logins->entries[logins->count] = (struct login){.name = memory_copy(name)};
+    return &logins->entries[logins->count++];
 }
 
-struct user *principals_add_user(struct principals *principals, const char *name)
+struct login *logins_find(const struct logins *logins, const char *name)
 {
-    struct user *user;
-
-    principals->users =
-        memory_grow(principals->users, principals->user_count + 1, sizeof(*principals->users));
-    user = &principals->users[principals->user_count++];
-    *user = (struct user){.name = memory_copy(name)};
-    return user;
-}
-
-static struct login *find_login(const struct principals *principals, size_t instance,
-                                const char *name)
-{
-    for (size_t i = 0; i < principals->login_count; i++) {
-        struct login *login = &principals->logins[i];
-
-        if (login->instances >> instance & 1 && strcasecmp(login->name, name) == 0)
-            return login;
+    for (size_t i = 0; i < logins->count; i++) {
+        if (strcasecmp(logins->entries[i].name, name) == 0)
+            return &logins->entries[i];
     }
     return NULL;
 }
 
-const struct login *principals_find_login(const struct principals *principals, size_t instance,
-                                          const char *name)
+struct login *logins_find_sid(const struct logins *logins, const struct sid *sid)
 {
-    return find_login(principals, instance, name);
+    for (size_t i = 0; i < logins->count; i++) {
+        if (sid_equals(&logins->entries[i].sid, sid))
+            return &logins->entries[i];
+    }
+    return NULL;
 }
 
-unsigned principals_rights(const struct principals *principals, const struct login *login)
+void logins_remove(struct logins *logins, struct login *login)
 {
-    unsigned rights = login->rights;
+    login_deinit(login);
+    *login = logins->entries[--logins->count];
+}
 
-    if (rights & RIGHT_SYSADMIN)
-        return ~0U;
-    for (size_t i = 0; i < principals->user_count; i++) {
-        const struct user *user = &principals->users[i];
+void users_deinit(struct users *users)
+{
+    for (size_t i = 0; i < users->count; i++)
+        free(users->entries[i].name);
+    free(users->entries);
+    *users = (struct users){0};
+}
 
-        if (user->sid.len == login->sid.len &&
-            memcmp(user->sid.bytes, login->sid.bytes, user->sid.len) == 0)
-            rights |= user->rights;
+void users_copy(const struct users *from, struct users *to)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        struct user *user = users_add(to, from->entries[i].name);
+
+        user->sid = from->entries[i].sid;
+        user->rights = from->entries[i].rights;
     }
-    return rights;
+}
+
+struct user *users_add(struct users *users, const char *name)
+{
+    users->entries = memory_grow(users->entries, users->count + 1, sizeof(*users->entries));
+    users->entries[users->count] = (struct user){.name = memory_copy(name)};
+    return &users->entries[users->count++];
+}
+
+struct user *users_find(const struct users *users, const char *name)
+{
+    for (size_t i = 0; i < users->count; i++) {
+        if (strcasecmp(users->entries[i].name, name) == 0)
+            return &users->entries[i];
+    }
+    return NULL;
+}
+
+struct user *users_find_sid(const struct users *users, const struct sid *sid)
+{
+    for (size_t i = 0; i < users->count; i++) {
+        if (sid_equals(&users->entries[i].sid, sid))
+            return &users->entries[i];
+    }
+    return NULL;
+}
+
+void users_remove(struct users *users, struct user *user)
+{
+    free(user->name);
+    *user = users->entries[--users->count];
 }
 
 static int32_t check_password(struct login *login, const struct login_gate *gate,
                               const char *password)
 {
-    uint64_t here = UINT64_C(1) << gate->instance;
-    uint32_t *bad = &login->bad_passwords[gate->instance];
     bool is_right = login->password && strcmp(login->password, password) == 0;
 
-    if (login->locked & here && (is_right || !gate->locked_needs_password))
+    if (login->is_locked && (is_right || !gate->locked_needs_password))
         return 18486;
     if (is_right) {
-        *bad = 0;
+        login->bad_passwords = 0;
         return 0;
     }
-    if (gate->lockout_threshold && ++*bad >= gate->lockout_threshold)
-        login->locked |= here;
+    if (gate->lockout_threshold && ++login->bad_passwords >= gate->lockout_threshold)
+        login->is_locked = true;
     return 18456;
 }
 
 /* Who knows the password learns why it does not help; the order of these is inferred. */
 static int32_t check_account(const struct login *login, const struct login_gate *gate)
 {
-    uint64_t here = UINT64_C(1) << gate->instance;
     bool is_administrator = login->rights & RIGHT_SYSADMIN;
 
     if (login->is_disabled)
         return 18470;
-    if (login->must_change & here)
+    if (login->must_change)
         return 18488;
-    if (login->expired & here)
+    if (login->is_expired)
         return 18487;
     if (gate->is_upgrading && !is_administrator)
         return 18401;
@@ -145,10 +195,10 @@ static int32_t check_account(const struct login *login, const struct login_gate 
     return 0;
 }
 
-int32_t principals_log_in(struct principals *principals, const struct login_gate *gate,
-                          const char *name, const char *password, const struct login **ret_login)
+int32_t logins_log_in(struct logins *logins, const struct login_gate *gate, const char *name,
+                      const char *password, struct login **ret_login)
 {
-    struct login *login = find_login(principals, gate->instance, name);
+    struct login *login = logins_find(logins, name);
     int32_t number;
 
     /* One text for an unknown login and a wrong password: the client always sees state 1 (2.2). */

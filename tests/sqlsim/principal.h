@@ -8,12 +8,11 @@
 #include <stdint.h>
 
 /*
- * Logins of the instances and users of the database. A login belongs to instances, a user to the
- * database that the group replicates; they meet by SID, never by name, so a login whose SID differs
- * on one instance cannot enter the database there (916).
+ * Logins and users. A login belongs to an instance, or to the master of a contained group; a user
+ * to a database, with which it is replicated. They meet by SID, never by name, so a login whose SID
+ * differs on one instance cannot enter the database there (916): the user is an orphan.
  */
-#define PRINCIPAL_SID_MAX 85       /* bytes, as in sys.server_principals */
-#define PRINCIPAL_INSTANCES_MAX 64 /* one bit each */
+#define PRINCIPAL_SID_MAX 85 /* bytes, as in sys.server_principals */
 
 enum principal_right {
     /* of a login */
@@ -42,17 +41,13 @@ struct login {
     char *name;
     char *password; /* NULL: a Windows login, DOMAIN\user */
     struct sid sid;
-    unsigned rights;    /* server rights only */
-    uint64_t instances; /* bit n: exists on instance n */
-    bool is_disabled;
-    /* On instance n, since passwords and what is counted of them are not replicated. */
-    uint64_t locked, expired, must_change;           /* bit n */
-    uint32_t bad_passwords[PRINCIPAL_INSTANCES_MAX]; /* since the last good one */
+    unsigned rights; /* server rights only */
+    bool is_disabled, is_locked, is_expired, must_change;
+    uint32_t bad_passwords; /* since the last good one */
 };
 
 /* What an instance asks of a login apart from its password. */
 struct login_gate {
-    size_t instance;
     uint32_t lockout_threshold; /* bad passwords that lock; 0: never */
     bool locked_needs_password; /* who gives a wrong password is not told of the lock */
     bool is_upgrading;          /* script upgrade: administrators only */
@@ -66,26 +61,40 @@ struct user {
     unsigned rights; /* RIGHTS_OF_USER only */
 };
 
-struct principals {
-    size_t login_count, user_count;
-    struct login *logins;
-    struct user *users;
+/* Zeroed ones are valid and empty. Names ignore case. */
+struct logins {
+    size_t count;
+    struct login *entries;
 };
 
-void principals_deinit(struct principals *principals);
-struct login *principals_add_login(struct principals *principals, const char *name);
-struct user *principals_add_user(struct principals *principals, const char *name);
+struct users {
+    size_t count;
+    struct user *entries;
+};
 
-/* The login of that name on the instance (names ignore case), or NULL. */
-const struct login *principals_find_login(const struct principals *principals, size_t instance,
-                                          const char *name);
-/* Server rights of the login and, by its SID, database rights; a sysadmin has every right. */
-unsigned principals_rights(const struct principals *principals, const struct login *login);
+/* 16 bytes that only this name has: of a Windows account, as its domain gives one. */
+struct sid sid_of_name(const char *name);
+bool sid_equals(const struct sid *one, const struct sid *other);
+
+void logins_deinit(struct logins *logins);
+void logins_copy(const struct logins *from, struct logins *to); /* to: zeroed */
+/* Valid until the next one is added or removed, as what the others return. */
+struct login *logins_add(struct logins *logins, const char *name);
+struct login *logins_find(const struct logins *logins, const char *name);          /* or NULL */
+struct login *logins_find_sid(const struct logins *logins, const struct sid *sid); /* or NULL */
+void logins_remove(struct logins *logins, struct login *login);
+
+void users_deinit(struct users *users);
+void users_copy(const struct users *from, struct users *to); /* to: zeroed */
+struct user *users_add(struct users *users, const char *name);
+struct user *users_find(const struct users *users, const char *name);          /* or NULL */
+struct user *users_find_sid(const struct users *users, const struct sid *sid); /* or NULL */
+void users_remove(struct users *users, struct user *user);
 
 /*
  * A login by name and password, or a Windows account that a ticket proved (password NULL): 0 and
  * the login, or SQL Server's error (2.2): 18456, 18470, 18486, 18487, 18488, 18401, 18461. Counts
  * bad passwords.
  */
-int32_t principals_log_in(struct principals *principals, const struct login_gate *gate,
-                          const char *name, const char *password, const struct login **ret_login);
+int32_t logins_log_in(struct logins *logins, const struct login_gate *gate, const char *name,
+                      const char *password, struct login **ret_login);

@@ -88,6 +88,37 @@ void reply_message_state(struct reply *reply, int32_t number, uint8_t state)
     reply->messages[reply->message_count - 1].state = state;
 }
 
+void reply_text(struct reply *reply, int32_t number, uint8_t level, uint8_t state, const char *text)
+{
+    if (reply->message_count < REPLY_MESSAGES_MAX)
+        reply->messages[reply->message_count++] = (struct reply_message){
+            .number = number, .level = level, .state = state, .text = memory_copy(text)};
+}
+
+void reply_move_messages(struct reply *from, struct reply *to)
+{
+    for (size_t i = 0; i < from->message_count; i++) {
+        const struct reply_message *message = &from->messages[i];
+
+        reply_text(to, message->number, message->level, message->state, message->text);
+        free(from->messages[i].text);
+        from->messages[i].text = NULL;
+    }
+    from->message_count = 0;
+}
+
+void reply_move_rows(struct reply *from, struct reply *to)
+{
+    to->columns = from->columns;
+    to->column_count = from->column_count;
+    to->added = from->added;
+    to->values = from->values;
+    to->value_count = from->value_count;
+    from->columns = from->added = NULL;
+    from->column_count = from->value_count = 0;
+    from->values = NULL;
+}
+
 bool reply_failed(const struct reply *reply)
 {
     for (size_t i = 0; i < reply->message_count; i++) {

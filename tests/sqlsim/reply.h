@@ -9,7 +9,7 @@
  * The answer to one batch, before it is encoded: messages, at most one result set, at most one
  * change of database. Values are texts, whatever their type; the encoder converts them.
  */
-#define REPLY_MESSAGES_MAX 4
+#define REPLY_MESSAGES_MAX 16
 
 enum reply_type {
     REPLY_TEXT, /* nvarchar(4000) */
@@ -22,6 +22,7 @@ enum reply_type {
     REPLY_NUMERIC,   /* numeric(25,0): an LSN */
     REPLY_DATETIME,  /* "2026-11-22 19:30:00.1234567", this one to 1/300 s */
     REPLY_DATETIME2, /* datetime2(7) */
+    REPLY_BINARY,    /* varbinary(85), in hexadecimal digits */
 };
 
 struct reply_column {
@@ -65,4 +66,11 @@ void reply_message_state(struct reply *reply, int32_t number, uint8_t state);
 /* Any error of a test's choice; level and state 0: those of the table, or 16 and 1. */
 void reply_error(struct reply *reply, int32_t number, uint8_t level, uint8_t state,
                  const char *first);
+/* A message that is in no table; its text is copied. Beyond REPLY_MESSAGES_MAX it is left out. */
+void reply_text(struct reply *reply, int32_t number, uint8_t level, uint8_t state,
+                const char *text);
+/* What is left of from is its result set. */
+void reply_move_messages(struct reply *from, struct reply *to);
+/* The result set of from; to has none. */
+void reply_move_rows(struct reply *from, struct reply *to);
 bool reply_failed(const struct reply *reply); /* it holds an error, not only infos */

@@ -143,7 +143,9 @@ bool scalar_read(struct session *session, const char **at, struct reply *reply,
     if (token.kind == LEXER_TEXT || token.kind == LEXER_BINARY ||
         (token.kind == LEXER_WORD && isdigit((unsigned char)*token.start))) {
         value.text = lexer_value(&token);
-        value.type = token.kind == LEXER_WORD ? REPLY_INT : REPLY_TEXT;
+        value.type = token.kind == LEXER_WORD     ? REPLY_INT
+                     : token.kind == LEXER_BINARY ? REPLY_BINARY
+                                                  : REPLY_TEXT;
         is_read = true;
     } else if (token.kind == LEXER_WORD) {
         is_read = read_named(session, &token, at, reply, &value);

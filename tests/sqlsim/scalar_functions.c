@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/cleanup.h"
+#include "libescrow/encode.h"
 #include "tests/sqlsim/certificate.h"
 #include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/model_view.h"
@@ -10,6 +11,16 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+
+#define STARTUP_PROCEDURE_ID 1001
+
+/* A number that stands for a name. */
+static int64_t principal_id(const char *name)
+{
+    struct sid sid = sid_of_name(name);
+
+    return 256 + sid.bytes[0];
+}
 
 static void set_text(struct scalar *value, const char *text)
 {
@@ -93,7 +104,7 @@ VALUE(session_id)
 VALUE(login_name)
 {
     (void)arguments, (void)count, (void)reply;
-    set_text(ret_value, session->login->name);
+    set_text(ret_value, session->login_name);
 }
 
 VALUE(database_name)
@@ -182,9 +193,10 @@ static bool has_server_right(const struct session *session, const char *permissi
            rights & right;
 }
 
-static bool has_database_right(const struct session *session, const char *permission)
+static bool has_database_right(const struct session *session, struct model_database *database,
+                               const char *permission)
 {
-    unsigned rights = session_rights(session);
+    unsigned rights = session_rights_in(session, database);
 
     if (strcasecmp(permission, "CONTROL") == 0)
         return rights & RIGHT_CONTROL_DATABASE;
@@ -219,9 +231,9 @@ VALUE(has_permission)
         if (is_server_permission(session, permission))
             set_number(ret_value, is_administrator || has_server_right(session, permission));
     } else if (securable && class && strcasecmp(class, "DATABASE") == 0) {
-        bool is_there = session_find_database(session, securable) != NULL;
+        struct model_database *database = session_find_database(session, securable);
 
-        set_number(ret_value, is_there && has_database_right(session, permission));
+        set_number(ret_value, database && has_database_right(session, database, permission));
     } else if (securable && class && strcasecmp(class, "CERTIFICATE") == 0) {
         set_number(ret_value, certificate_is_seen(session, securable));
     }
@@ -282,16 +294,90 @@ VALUE(data_length)
         set_number(ret_value, (int64_t)strlen(arguments[0].text));
 }
 
+/* The login of that name here; a sysadmin or who may see them, else only its own. */
+static const struct login *seen_login(const struct session *session, const char *name)
+{
+    const struct login *login = name ? logins_find(session_logins(session), name) : NULL;
+
+    return login && (session_rights(session) & RIGHT_VIEW_ANY_DEFINITION ||
+                     sid_equals(&login->sid, &session->login_sid))
+               ? login
+               : NULL;
+}
+
+VALUE(login_id)
+{
+    const struct login *login = seen_login(session, arguments[0].text);
+
+    (void)count, (void)reply;
+    ret_value->type = REPLY_INT; /* as a NULL too */
+    if (login)
+        set_number(ret_value, principal_id(login->name));
+}
+
+VALUE(login_sid)
+{
+    const struct login *login = seen_login(session, arguments[0].text);
+    char hex[2 * PRINCIPAL_SID_MAX + 1];
+
+    (void)count, (void)reply;
+    ret_value->type = REPLY_BINARY; /* as a NULL too */
+    if (!login)
+        return;
+    hex_encode(login->sid.bytes, login->sid.len, hex);
+    set_text(ret_value, hex);
+}
+
+/* The roles of the catalog are in every database here that is called SSISDB. */
+VALUE(user_id)
+{
+    static const char *const roles[] = {"ssis_admin", "ssis_failover_monitoring_agent"};
+    const char *name = arguments[0].text ? arguments[0].text : "";
+    struct model_database *database = session->database;
+    bool is_there = false;
+
+    (void)count, (void)reply;
+    ret_value->type = REPLY_INT; /* as a NULL too */
+    if (!database)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        is_there |= model_is_name(database->name, "SSISDB") && strcasecmp(roles[i], name) == 0;
+    if (is_there ||
+        users_find(&model_content(session->model, database, session->instance)->users, name))
+        set_number(ret_value, principal_id(name));
+}
+
+/* 6: the procedure of master that every replica with a catalog has; no other object is known. */
+VALUE(object_id)
+{
+    const char *name = arguments[0].text ? arguments[0].text : "";
+
+    (void)session, (void)count, (void)reply;
+    ret_value->type = REPLY_INT; /* as a NULL too */
+    if (strcasecmp(name, "master.dbo.sp_ssis_startup") == 0)
+        set_number(ret_value, STARTUP_PROCEDURE_ID);
+}
+
+VALUE(object_property)
+{
+    const char *name = arguments[1].text ? arguments[1].text : "";
+
+    (void)session, (void)count, (void)reply;
+    ret_value->type = REPLY_INT; /* as a NULL too */
+    if (arguments[0].text && strcasecmp(name, "ExecIsStartup") == 0)
+        set_number(ret_value, 1);
+}
+
 VALUE(is_primary_replica)
 {
     const struct model_database *database =
         arguments[0].text ? session_find_database(session, arguments[0].text) : NULL;
 
     (void)count, (void)reply;
-    ret_value->type = REPLY_INT; /* as a NULL too */
     if (database && database->group)
         set_number(ret_value,
                    model_view(session->model, database->group, session->instance).role == 1);
+    ret_value->type = REPLY_BIT; /* as a NULL too */
 }
 
 static const struct {
@@ -305,6 +391,11 @@ static const struct {
     {"@@TRANCOUNT", 0, 0, transaction_count},
     {"@@SPID", 0, 0, session_id},
     {"ORIGINAL_LOGIN", 0, 0, login_name},
+    {"SUSER_ID", 1, 1, login_id},
+    {"SUSER_SID", 1, 1, login_sid},
+    {"DATABASE_PRINCIPAL_ID", 1, 1, user_id},
+    {"OBJECT_ID", 1, 1, object_id},
+    {"OBJECTPROPERTY", 2, 2, object_property},
     {"SUSER_SNAME", 0, 0, login_name},
     {"DB_NAME", 0, 0, database_name},
     {"DB_ID", 0, 1, database_id},

@@ -5,28 +5,23 @@
 #include "tests/sqlsim/lexer.h"
 #include "tests/sqlsim/memory.h"
 #include "tests/sqlsim/scalar.h"
+#include "tests/sqlsim/select_where.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define ITEMS_MAX 32
-#define CONDITIONS_MAX 4
 #define COUNT_ITEM SIZE_MAX
-
-struct condition {
-    size_t column;
-    char *text; /* NULL: IS NULL */
-};
+#define ONE_ITEM (SIZE_MAX - 1)
 
 /* A SELECT from a view. */
 struct selection {
     const struct view *view;
     size_t item_count;
-    size_t items[ITEMS_MAX]; /* columns, or COUNT_ITEM alone */
+    size_t items[ITEMS_MAX]; /* columns, or COUNT_ITEM or ONE_ITEM alone */
     char *names[ITEMS_MAX];
-    size_t condition_count;
-    struct condition conditions[CONDITIONS_MAX];
+    struct where where;
 };
 
 static bool take(const char **at, const char *word)
@@ -89,12 +84,22 @@ static void selection_deinit(struct selection *selection)
 {
     for (size_t i = 0; i < selection->item_count; i++)
         free(selection->names[i]);
-    for (size_t i = 0; i < selection->condition_count; i++)
-        free(selection->conditions[i].text);
+    where_deinit(&selection->where);
 }
 
-/* [alias.]column. false: not one of the view. */
-static bool take_column(const char **at, const struct view *view, size_t *ret_column)
+/* version.c; the switch columns_2016 */
+static bool is_column(const struct session *session, const struct reply_column *column)
+{
+    const struct model *model = session->model;
+    const char *version = model->instances[session->instance].version;
+
+    return version_has_column(version, column->name) ||
+           (model->switches.columns_2016 == SWITCH_COLUMNS_PRESENT &&
+            version_is_disputed(column->name));
+}
+
+bool view_take_column(const struct session *session, const struct view *view, const char **at,
+                      struct reply *reply, size_t *ret_column)
 {
     struct lexer_token token = lexer_next(at);
     CLEANUP(cleanup_free) char *name = NULL;
@@ -103,10 +108,13 @@ static bool take_column(const char **at, const struct view *view, size_t *ret_co
         token = lexer_next(at);
     name = lexer_value(&token);
     for (size_t i = 0; i < view->column_count; i++) {
-        if (strcasecmp(view->columns[i].name, name) == 0) {
+        if (strcasecmp(view->columns[i].name, name) != 0)
+            continue;
+        if (is_column(session, &view->columns[i])) {
             *ret_column = i;
             return true;
         }
+        reply_message(reply, 207, name, NULL);
     }
     return false;
 }
@@ -122,47 +130,36 @@ static bool add_item(struct selection *selection, size_t column, char *name)
     return true;
 }
 
-static bool parse_items(struct selection *selection, const char **at)
+static bool add_all(const struct session *session, struct selection *selection)
+{
+    const struct view *view = selection->view;
+
+    for (size_t i = 0; i < view->column_count; i++) {
+        if (is_column(session, &view->columns[i]) &&
+            !add_item(selection, i, memory_copy(view->columns[i].name)))
+            return false;
+    }
+    return true;
+}
+
+static bool parse_items(const struct session *session, struct selection *selection, const char **at,
+                        struct reply *reply)
 {
     const struct view *view = selection->view;
     size_t column;
 
-    if (take(at, "*")) {
-        for (size_t i = 0; i < view->column_count; i++) {
-            if (!add_item(selection, i, memory_copy(view->columns[i].name)))
-                return false;
-        }
-        return true;
-    }
+    if (take(at, "*"))
+        return add_all(session, selection);
+    if (take(at, "1"))
+        return add_item(selection, ONE_ITEM, take_alias(at, ""));
     if (take(at, "COUNT"))
         return take(at, "(") && take(at, "*") && take(at, ")") &&
                add_item(selection, COUNT_ITEM, take_alias(at, ""));
     do {
-        if (!take_column(at, view, &column) ||
+        if (!view_take_column(session, view, at, reply, &column) ||
             !add_item(selection, column, take_alias(at, view->columns[column].name)))
             return false;
     } while (take(at, ","));
-    return true;
-}
-
-static bool parse_condition(struct session *session, struct selection *selection, const char **at,
-                            struct reply *reply)
-{
-    CLEANUP(scalar_deinit) struct scalar value = {0};
-    struct condition condition = {0};
-
-    if (selection->condition_count == CONDITIONS_MAX ||
-        !take_column(at, selection->view, &condition.column))
-        return false;
-    if (take(at, "=")) {
-        if (!scalar_read(session, at, reply, &value))
-            return false;
-        /* NULL equals nothing, not even the empty text that no value is. */
-        condition.text = memory_copy(value.text ? value.text : "\x01");
-    } else if (!take(at, "IS") || !take(at, "NULL")) {
-        return false;
-    }
-    selection->conditions[selection->condition_count++] = condition;
     return true;
 }
 
@@ -171,17 +168,13 @@ static bool parse_conditions(struct session *session, struct selection *selectio
 {
     size_t column;
 
-    if (take(at, "WHERE")) {
-        do {
-            if (!parse_condition(session, selection, at, reply))
-                return false;
-        } while (take(at, "AND"));
-    }
+    if (take(at, "WHERE") && !where_read(session, selection->view, at, reply, &selection->where))
+        return false;
     if (take(at, "ORDER")) {
         if (!take(at, "BY"))
             return false;
         do {
-            if (!take_column(at, selection->view, &column))
+            if (!view_take_column(session, selection->view, at, reply, &column))
                 return false;
         } while (take(at, ","));
     }
@@ -202,45 +195,27 @@ static const char *find_from(const char *text)
     }
 }
 
-static bool meets(const struct selection *selection, const struct reply *rows, size_t first)
-{
-    for (size_t i = 0; i < selection->condition_count; i++) {
-        const struct condition *condition = &selection->conditions[i];
-        const char *value = rows->values[first + condition->column];
-
-        if (condition->text ? !value || strcasecmp(value, condition->text) != 0 : value != NULL)
-            return false;
-    }
-    return true;
-}
-
 static void project(const struct selection *selection, const struct reply *rows,
                     struct reply *reply)
 {
     const struct view *view = selection->view;
-    bool is_count = selection->items[0] == COUNT_ITEM;
+    bool is_count = selection->items[0] == COUNT_ITEM, is_one = selection->items[0] == ONE_ITEM;
     int64_t count = 0;
 
     for (size_t i = 0; i < selection->item_count; i++)
         reply_add_column(reply, selection->names[i],
-                         is_count ? REPLY_INT : view->columns[selection->items[i]].type);
+                         is_count || is_one ? REPLY_INT : view->columns[selection->items[i]].type);
     for (size_t first = 0; first < rows->value_count; first += view->column_count) {
-        if (!meets(selection, rows, first))
+        if (!where_meets(&selection->where, &rows->values[first]))
             continue;
         count++;
-        for (size_t i = 0; !is_count && i < selection->item_count; i++)
+        if (is_one)
+            reply_number(reply, 1);
+        for (size_t i = 0; !is_count && !is_one && i < selection->item_count; i++)
             reply_value(reply, rows->values[first + selection->items[i]]);
     }
     if (is_count)
         reply_number(reply, count);
-}
-
-static void move_messages(struct reply *from, struct reply *reply)
-{
-    for (size_t i = 0; i < from->message_count && reply->message_count < REPLY_MESSAGES_MAX; i++) {
-        reply->messages[reply->message_count++] = from->messages[i];
-        from->messages[i].text = NULL;
-    }
 }
 
 static bool select_from(struct session *session, const char *items, const char *from,
@@ -254,11 +229,11 @@ static bool select_from(struct session *session, const char *items, const char *
     if (!take(&at, "FROM"))
         return false;
     selection.view = view_find(&at, &database);
-    if (!selection.view || !parse_items(&selection, &items) || !take(&items, "FROM") ||
-        !parse_conditions(session, &selection, &at, reply))
-        return false;
+    if (!selection.view || !parse_items(session, &selection, &items, reply) ||
+        !take(&items, "FROM") || !parse_conditions(session, &selection, &at, reply))
+        return reply_failed(reply);
     selection.view->fill(session, database, &rows);
-    move_messages(&rows, reply);
+    reply_move_messages(&rows, reply);
     if (!reply_failed(reply))
         project(&selection, &rows, reply);
     return true;
@@ -281,7 +256,7 @@ bool select_run(struct session *session, const char *text, struct reply *reply)
     }
     /* An error while values are computed: no rows come. */
     if (reply_failed(&answer) && answer.columns) {
-        move_messages(&answer, reply);
+        reply_move_messages(&answer, reply);
         reply_deinit(&answer);
         return true;
     }

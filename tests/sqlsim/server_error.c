@@ -75,6 +75,13 @@ static const struct server_error errors[] = {
     /* 2.1 keys; the objects named in 15558, 15579 and 15315 are unconfirmed (10.3) */
     {15151, 16, 1, "Cannot %1 '%2', because it does not exist or you do not have "
         "permission."},
+    /* Logins and users: texts and classes of the list of 15000 to 15999 (ERR), H; states M */
+    {15007, 16, 1, "'%1' is not a valid login or you do not have permission."},
+    {15023, 16, 1, "User, group, or role '%1' already exists in the current database."},
+    {15025, 16, 1, "The server principal '%1' already exists."},
+    {15063, 16, 1, "The login already has an account under a different user name."},
+    {15433, 16, 1, "Supplied parameter sid is in use."},
+    {15434, 16, 1, "Could not drop login '%1' as the user is currently logged in."},
     {15116, 16, 1, "Password validation failed. The password does not meet the operating system "
         "policy requirements because it is too short."},
     {15118, 16, 1, "Password validation failed. The password does not meet the operating system "

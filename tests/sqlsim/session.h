@@ -14,7 +14,9 @@ struct session {
     LIST_ENTRY(session) entry;
     struct model *model;
     size_t instance;
-    const struct login *login;
+    char *login_name;
+    struct sid login_sid;
+    const struct model_group *contained; /* CAG: the contained group that it entered by, or NULL */
     int32_t id;
     struct model_database *database; /* NULL: master */
     bool has_read_intent;
@@ -35,10 +37,11 @@ struct session_login {
     const char *password; /* NULL: a ticket has proved the name */
     const char *database; /* empty: master */
     bool has_read_intent;
+    const struct model_group *listener; /* of the group whose listener it came by, or NULL */
 };
 
 /*
- * Logs in. NULL with the errors in reply (principals_log_in; 4060 with what it rests on) if
+ * Logs in. NULL with the errors in reply (logins_log_in; 4060 with what it rests on) if
  * refused. The reply of a login that succeeds holds the database change and 5701. Owned by the
  * caller.
  */
@@ -50,8 +53,12 @@ void session_free(struct session *session);
  */
 void session_reset(struct session *session);
 
-/* Server rights and rights in the database, enum principal_right. */
+/* Where its login is: the instance's, or those of the contained group. */
+struct logins *session_logins(const struct session *session);
+/* Server rights, enum principal_right, and those in the database that it is in, or in another; a
+ * sysadmin has every right. None if the login is gone. */
 unsigned session_rights(const struct session *session);
+unsigned session_rights_in(const struct session *session, struct model_database *database);
 
 /* database_id of a database in this session's instance, as DB_ID has it. */
 int64_t session_database_id(const struct session *session, const struct model_database *database);
@@ -66,7 +73,7 @@ void session_set_open_key(struct session *session, bool is_open);
 
 /* 0, or what keeps this session out of the database: 976, ..., 916. Adds it to the reply. NULL
  * (master) is open to all. */
-int32_t session_check_database(const struct session *session, const struct model_database *database,
+int32_t session_check_database(const struct session *session, struct model_database *database,
                                struct reply *reply);
 
 /* USE: changes the database, or adds the error. */
@@ -75,6 +82,7 @@ void session_use(struct session *session, const char *database, struct reply *re
 /* Ends it by the switch session_kill (2.3); may free it. */
 void session_kill(struct session *session);
 
-/* Ends all sessions that are in a database of the group on this instance (2.3). */
+/* Ends all sessions that are in a database of the group on this instance (2.3), or entered by the
+ * contained group. */
 void session_kill_all(struct model *model, const struct model_group *group, size_t instance,
                       void *argument);

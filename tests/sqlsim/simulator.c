@@ -85,6 +85,11 @@ enum escrow_err simulator_open(struct simulator *simulator)
         if (err)
             return err;
     }
+    for (size_t i = 0; i < simulator->listener_count; i++) {
+        err = listener_open(&simulator->listeners[i]);
+        if (err)
+            return err;
+    }
     err = control_open(simulator, &simulator->control);
     simulator_changed(simulator);
     return err;
@@ -92,6 +97,8 @@ enum escrow_err simulator_open(struct simulator *simulator)
 
 void simulator_close(struct simulator *simulator)
 {
+    for (size_t i = 0; i < simulator->listener_count; i++)
+        listener_close(&simulator->listeners[i]);
     for (size_t i = 0; i < simulator->model.instance_count; i++)
         instance_close(&simulator->instances[i]);
     control_close(simulator->control);

@@ -42,12 +42,22 @@ struct instance {
     struct troubles troubles;
 };
 
+/* The name by which clients reach a group, wherever its primary is. */
+struct listener {
+    struct simulator *simulator;
+    size_t group;  /* in the model */
+    uint16_t port; /* 0 until listener_open for a port of the system's choice */
+    struct evconnlistener *events;
+};
+
 struct simulator {
     struct event_base *base;
     struct event *timer; /* the model's next due phase */
     struct event *check; /* activated after every change: control looks at who waits */
     struct model model;
     struct instance instances[MODEL_INSTANCES_MAX];
+    struct listener listeners[MODEL_GROUPS_MAX];
+    size_t listener_count;
     struct control *control;
     char *control_path;
     struct pcap *pcap; /* NULL: nothing is written */
@@ -63,6 +73,10 @@ void simulator_changed(struct simulator *simulator);
 
 MUST_CHECK enum escrow_err simulator_open(struct simulator *simulator);
 void simulator_close(struct simulator *simulator);
+
+/* listener.c */
+MUST_CHECK enum escrow_err listener_open(struct listener *listener);
+void listener_close(struct listener *listener);
 
 /* instance.c. Where it listens. */
 struct sockaddr_in instance_address(const struct instance *instance);

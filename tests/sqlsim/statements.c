@@ -3,6 +3,7 @@
 
 #include "libescrow/cleanup.h"
 #include "libescrow/encode.h"
+#include "tests/sqlsim/script.h"
 #include "tests/sqlsim/select.h"
 
 #include <stdlib.h>
@@ -71,10 +72,6 @@ static const struct statement statements[] = {
     {"ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY", statement_add_service_key, "1.4"},
     {"CLOSE MASTER KEY", statement_close_master_key, "1.2, 1.3"},
     {"EXEC $name.[catalog].[startup]", statement_catalog_startup, "5.2"},
-    {"SELECT @@SERVERNAME AS server_name,"
-     " CONVERT(nvarchar(128), SERVERPROPERTY(N'ProductVersion')) AS product_version,"
-     " ORIGINAL_LOGIN() AS login_name",
-     statement_identity, "6"},
     {"ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = $text", statement_add_password, "1.4"},
     {"ALTER MASTER KEY DROP ENCRYPTION BY PASSWORD = $text", statement_drop_password, "1.4"},
 };
@@ -92,7 +89,7 @@ static bool run_row(const struct statement *row, struct session *session, const 
     return true;
 }
 
-bool statements_run(struct session *session, const char *text, struct reply *reply)
+bool statements_run_one(struct session *session, const char *text, struct reply *reply)
 {
     const struct statement *row;
 
@@ -104,10 +101,20 @@ bool statements_run(struct session *session, const char *text, struct reply *rep
         if (run_row(row, session, text, reply))
             return true;
     }
-    if (statements_run_catalog(session, text, reply) ||
-        statements_run_grant(session, text, reply) || select_run(session, text, reply))
+    return statements_run_catalog(session, text, reply) ||
+           statements_run_grant(session, text, reply) ||
+           statements_run_principal(session, text, reply) || select_run(session, text, reply);
+}
+
+bool statements_run(struct session *session, const char *text, struct reply *reply)
+{
+    CLEANUP(cleanup_free) char *word = NULL;
+
+    if (statements_run_one(session, text, reply))
         return true;
-    CLEANUP(cleanup_free) char *word = lexer_first_word(text);
+    if (script_is(text))
+        return script_run(session, text, reply);
+    word = lexer_first_word(text);
 
     reply_message(reply, 102, word, NULL);
     return false;

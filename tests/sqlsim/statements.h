@@ -18,7 +18,10 @@ struct statement {
     const char *source; /* section of sqlserver-facts, or who sends it */
 };
 
-/* Runs a batch. false: unknown, and the reply holds 102. */
+/* Runs one statement. false: unknown, and nothing is replied. */
+bool statements_run_one(struct session *session, const char *text, struct reply *reply);
+
+/* Runs a batch: one statement, or a script. false: unknown, and the reply holds 102. */
 bool statements_run(struct session *session, const char *text, struct reply *reply);
 
 /* statements_catalog.c: what an instance says of itself; false: unknown, nothing is replied. */
@@ -26,6 +29,9 @@ bool statements_run_catalog(struct session *session, const char *text, struct re
 
 /* statements_grant.c: rights given and taken; false: unknown, nothing is replied. */
 bool statements_run_grant(struct session *session, const char *text, struct reply *reply);
+
+/* statements_principal.c: logins and users made, changed, dropped; the same. */
+bool statements_run_principal(struct session *session, const char *text, struct reply *reply);
 
 /* 2.2: whether a login may read a dynamic management view; else the reply has 300 and 297. */
 bool statement_check_server_state(const struct session *session, struct reply *reply);
@@ -39,8 +45,6 @@ void statement_quorum(struct session *session, const struct lexer_parameters *pa
                       struct reply *reply);
 void statement_find_session(struct session *session, const struct lexer_parameters *parameters,
                             struct reply *reply);
-void statement_identity(struct session *session, const struct lexer_parameters *parameters,
-                        struct reply *reply);
 
 /* statements_dba.c: its rows, or NULL behind the last. */
 const struct statement *statements_dba(size_t index);

@@ -17,47 +17,63 @@ static const struct {
     const char *view;
     const char *name;
     const char *type;
-    bool needs_cluster_type; /* since 2017 */
 } view_columns[] = {
-    {"sys.availability_groups", "group_id", "uniqueidentifier", false},
-    {"sys.availability_groups", "name", "nvarchar", false},
-    {"sys.availability_groups", "is_distributed", "bit", false},
-    {"sys.availability_groups", "cluster_type", "tinyint", true},
-    {"sys.availability_groups", "sequence_number", "bigint", true},
-    {"sys.availability_replicas", "replica_id", "uniqueidentifier", false},
-    {"sys.availability_replicas", "group_id", "uniqueidentifier", false},
-    {"sys.availability_replicas", "replica_server_name", "nvarchar", false},
-    {"sys.dm_hadr_availability_replica_states", "replica_id", "uniqueidentifier", false},
-    {"sys.dm_hadr_availability_replica_states", "group_id", "uniqueidentifier", false},
-    {"sys.dm_hadr_availability_replica_states", "is_local", "bit", false},
-    {"sys.dm_hadr_availability_replica_states", "role", "tinyint", false},
-    {"sys.dm_hadr_availability_replica_states", "operational_state", "tinyint", false},
-    {"sys.dm_hadr_availability_replica_states", "recovery_health", "tinyint", false},
-    {"sys.dm_hadr_availability_replica_states", "synchronization_health", "tinyint", false},
-    {"sys.dm_hadr_availability_group_states", "group_id", "uniqueidentifier", false},
-    {"sys.dm_hadr_availability_group_states", "primary_replica", "nvarchar", false},
-    {"sys.dm_hadr_database_replica_states", "database_id", "int", false},
-    {"sys.dm_hadr_database_replica_states", "group_id", "uniqueidentifier", false},
-    {"sys.dm_hadr_database_replica_states", "is_local", "bit", false},
-    {"sys.dm_hadr_database_replica_states", "synchronization_state", "tinyint", false},
-    {"sys.dm_hadr_database_replica_states", "recovery_lsn", "numeric", false},
-    {"sys.dm_hadr_cluster", "quorum_state", "tinyint", false},
-    {"sys.dm_exec_sessions", "session_id", "smallint", false},
-    {"sys.dm_exec_sessions", "context_info", "varbinary", false},
-    {"sys.dm_exec_sessions", "original_login_name", "nvarchar", false},
-    {"sys.dm_exec_connections", "session_id", "int", false},
-    {"sys.dm_exec_connections", "encrypt_option", "nvarchar", false},
-    {"sys.databases", "name", "nvarchar", false},
-    {"sys.databases", "database_id", "int", false},
-    {"sys.databases", "state", "tinyint", false},
-    {"sys.databases", "is_master_key_encrypted_by_server", "bit", false},
-    {"sys.symmetric_keys", "name", "nvarchar", false},
-    {"sys.symmetric_keys", "symmetric_key_id", "int", false},
-    {"sys.key_encryptions", "key_id", "int", false},
-    {"sys.key_encryptions", "crypt_type", "char", false},
-    {"sys.key_encryptions", "crypt_type_desc", "nvarchar", false},
-    {"sys.openkeys", "database_id", "int", false},
-    {"sys.openkeys", "key_name", "nvarchar", false},
+    {"sys.availability_groups", "group_id", "uniqueidentifier"},
+    {"sys.availability_groups", "name", "nvarchar"},
+    {"sys.availability_groups", "is_distributed", "bit"},
+    {"sys.availability_groups", "basic_features", "bit"},
+    {"sys.availability_groups", "dtc_support", "bit"},
+    {"sys.availability_groups", "db_failover", "bit"},
+    {"sys.availability_groups", "cluster_type_desc", "nvarchar"},
+    {"sys.availability_groups", "required_synchronized_secondaries_to_commit", "int"},
+    {"sys.availability_groups", "is_contained", "bit"},
+    {"sys.availability_groups", "cluster_type", "tinyint"},
+    {"sys.availability_groups", "sequence_number", "bigint"},
+    {"sys.availability_replicas", "replica_id", "uniqueidentifier"},
+    {"sys.availability_replicas", "group_id", "uniqueidentifier"},
+    {"sys.availability_replicas", "replica_server_name", "nvarchar"},
+    {"sys.dm_hadr_availability_replica_states", "replica_id", "uniqueidentifier"},
+    {"sys.dm_hadr_availability_replica_states", "group_id", "uniqueidentifier"},
+    {"sys.dm_hadr_availability_replica_states", "is_local", "bit"},
+    {"sys.dm_hadr_availability_replica_states", "role", "tinyint"},
+    {"sys.dm_hadr_availability_replica_states", "operational_state", "tinyint"},
+    {"sys.dm_hadr_availability_replica_states", "recovery_health", "tinyint"},
+    {"sys.dm_hadr_availability_replica_states", "synchronization_health", "tinyint"},
+    {"sys.dm_hadr_availability_group_states", "group_id", "uniqueidentifier"},
+    {"sys.dm_hadr_availability_group_states", "primary_replica", "nvarchar"},
+    {"sys.dm_hadr_database_replica_states", "database_id", "int"},
+    {"sys.dm_hadr_database_replica_states", "group_id", "uniqueidentifier"},
+    {"sys.dm_hadr_database_replica_states", "is_local", "bit"},
+    {"sys.dm_hadr_database_replica_states", "synchronization_state", "tinyint"},
+    {"sys.dm_hadr_database_replica_states", "recovery_lsn", "numeric"},
+    {"sys.dm_hadr_database_replica_states", "is_primary_replica", "bit"},
+    {"sys.dm_hadr_database_replica_states", "last_hardened_lsn", "numeric"},
+    {"sys.dm_hadr_database_replica_states", "last_redone_lsn", "numeric"},
+    {"sys.dm_hadr_database_replica_states", "log_send_queue_size", "bigint"},
+    {"sys.dm_hadr_database_replica_states", "redo_queue_size", "bigint"},
+    {"sys.dm_hadr_availability_replica_states", "current_configuration_commit_start_time_utc",
+     "datetime"},
+    {"sys.dm_hadr_cluster", "quorum_state", "tinyint"},
+    {"sys.dm_exec_sessions", "session_id", "smallint"},
+    {"sys.dm_exec_sessions", "context_info", "varbinary"},
+    {"sys.dm_exec_sessions", "original_login_name", "nvarchar"},
+    {"sys.dm_exec_sessions", "contained_availability_group_id", "uniqueidentifier"},
+    {"sys.dm_exec_connections", "net_transport", "nvarchar"},
+    {"sys.dm_exec_connections", "auth_scheme", "nvarchar"},
+    {"sys.dm_exec_connections", "protocol_version", "int"},
+    {"sys.dm_exec_connections", "session_id", "int"},
+    {"sys.dm_exec_connections", "encrypt_option", "nvarchar"},
+    {"sys.databases", "name", "nvarchar"},
+    {"sys.databases", "database_id", "int"},
+    {"sys.databases", "state", "tinyint"},
+    {"sys.databases", "is_master_key_encrypted_by_server", "bit"},
+    {"sys.symmetric_keys", "name", "nvarchar"},
+    {"sys.symmetric_keys", "symmetric_key_id", "int"},
+    {"sys.key_encryptions", "key_id", "int"},
+    {"sys.key_encryptions", "crypt_type", "char"},
+    {"sys.key_encryptions", "crypt_type_desc", "nvarchar"},
+    {"sys.openkeys", "database_id", "int"},
+    {"sys.openkeys", "key_name", "nvarchar"},
 };
 
 /* Columns are there for everybody to see, unlike rows. */
@@ -72,7 +88,7 @@ static void view_column(struct session *session, const struct lexer_parameters *
     for (size_t i = 0; i < ARRAY_LEN(view_columns); i++) {
         if (strcasecmp(view, view_columns[i].view) != 0 ||
             strcasecmp(name, view_columns[i].name) != 0 ||
-            (view_columns[i].needs_cluster_type && !version_find(version)->has_cluster_type))
+            !version_has_column(version, view_columns[i].name))
             continue;
         reply_value(reply, view_columns[i].name);
         reply_value(reply, view_columns[i].type);
@@ -133,19 +149,6 @@ static void message(struct session *session, const struct lexer_parameters *para
     reply_value(reply, text);
 }
 
-/* 6 (D9). */
-static void connection_encryption(struct session *session,
-                                  const struct lexer_parameters *parameters, struct reply *reply)
-{
-    static const struct reply_column columns[] = {{"encrypt_option", REPLY_TEXT}};
-
-    (void)parameters;
-    if (!statement_check_server_state(session, reply))
-        return;
-    reply_columns(reply, columns, ARRAY_LEN(columns));
-    reply_value(reply, session->is_encrypted ? "TRUE" : "FALSE");
-}
-
 /* "CONTEXT_INFO": NULL until it is set, then padded to 128 bytes. */
 static void context_length(struct session *session, const struct lexer_parameters *parameters,
                            struct reply *reply)
@@ -170,8 +173,6 @@ static const struct {
     {"SELECT severity, text FROM sys.messages WHERE message_id = $name"
      " AND language_id = 1033",
      message},
-    {"SELECT encrypt_option FROM sys.dm_exec_connections WHERE session_id = @@SPID",
-     connection_encryption},
     {"SELECT DATALENGTH(CONTEXT_INFO()) AS bytes", context_length},
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sqlsim/certificate.h"
+#include "tests/sqlsim/model_view.h"
 #include "tests/sqlsim/statements.h"
 #include "tests/sqlsim/version.h"
 
@@ -7,7 +8,7 @@
 
 /*
  * GRANT, REVOKE and ALTER ROLE ... MEMBER of the rights that the model knows (sql-docs, pages of
- * these statements). What a login has on an instance is one thing on all of them here.
+ * these statements): of a login on its instance, of a user in its database.
  */
 static const struct {
     const char *pattern;
@@ -32,22 +33,35 @@ static const struct {
     {"ALTER ROLE [ssis_failover_monitoring_agent] DROP MEMBER $name", RIGHT_SSIS_ADMIN, false, 0},
 };
 
-static unsigned *rights_of_login(struct principals *principals, const char *name)
+static unsigned *rights_of_login(const struct session *session, const char *name)
 {
-    for (size_t i = 0; i < principals->login_count; i++) {
-        if (strcasecmp(principals->logins[i].name, name) == 0)
-            return &principals->logins[i].rights;
-    }
-    return NULL;
+    struct login *login = logins_find(session_logins(session), name);
+
+    return login ? &login->rights : NULL;
 }
 
-static unsigned *rights_of_user(struct principals *principals, const char *name)
+static unsigned *rights_of_user(const struct session *session, const char *name)
 {
-    for (size_t i = 0; i < principals->user_count; i++) {
-        if (strcasecmp(principals->users[i].name, name) == 0)
-            return &principals->users[i].rights;
-    }
-    return NULL;
+    struct model_database *database = session->database;
+    struct user *user =
+        database
+            ? users_find(&model_content(session->model, database, session->instance)->users, name)
+            : NULL;
+
+    return user ? &user->rights : NULL;
+}
+
+/* 1.6: a user and what it may lie in the database; a login of a contained group in its master. */
+static const char *find_read_only(const struct session *session, bool is_of_user)
+{
+    const struct model_database *database =
+        session->contained ? session->contained->contained_master : NULL;
+
+    if (is_of_user)
+        database = session->database;
+    return !database || model_view_is_writable(session->model, database, session->instance)
+               ? NULL
+               : database->name;
 }
 
 /* Whether the session may, here and now; else the reply has the error. */
@@ -78,16 +92,18 @@ static bool may_change(struct session *session, unsigned right, const char *obje
 static void change(struct session *session, size_t row, const struct lexer_parameters *parameters,
                    struct reply *reply)
 {
-    struct principals *principals = &session->model->principals;
     const unsigned right = rows[row].right;
+    const bool is_of_user = right & RIGHTS_OF_USER;
     const char *name = parameters->values[rows[row].name];
-    unsigned *rights = right & RIGHTS_OF_USER ? rights_of_user(principals, name)
-                                              : rights_of_login(principals, name);
+    const char *read_only = find_read_only(session, is_of_user);
+    unsigned *rights = is_of_user ? rights_of_user(session, name) : rights_of_login(session, name);
 
     if (!may_change(session, right, rows[row].name ? parameters->values[0] : "", reply))
         return;
-    if (!rights)
-        reply_message(reply, 15151, "find the principal", name);
+    if (read_only)
+        reply_message(reply, 3906, read_only, NULL);
+    else if (!rights)
+        reply_message(reply, 15151, is_of_user ? "find the user" : "find the login", name);
     else
         *rights = rows[row].is_given ? *rights | right : *rights & ~right;
 }

@@ -178,21 +178,7 @@ void statement_find_session(struct session *session, const struct lexer_paramete
     for (; other; other = LIST_NEXT(other, entry)) {
         /* Without the right a login sees its own session only. */
         if ((sees_all || other == session) && has_context(other, nonce) &&
-            strcasecmp(other->login->name, login) == 0)
+            strcasecmp(other->login_name, login) == 0)
             reply_number(reply, other->id);
     }
-}
-
-void statement_identity(struct session *session, const struct lexer_parameters *parameters,
-                        struct reply *reply)
-{
-    static const struct reply_column columns[] = {
-        {"server_name", REPLY_TEXT}, {"product_version", REPLY_TEXT}, {"login_name", REPLY_TEXT}};
-    const struct model_instance *instance = &session->model->instances[session->instance];
-
-    (void)parameters;
-    reply_columns(reply, columns, ARRAY_LEN(columns));
-    reply_value(reply, instance->server_name);
-    reply_value(reply, instance->version);
-    reply_value(reply, session->login->name);
 }

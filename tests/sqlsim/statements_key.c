@@ -100,7 +100,7 @@ void statement_add_service_key(struct session *session, const struct lexer_param
         key_check_opens(session, reply) && check_service_key(session, reply) &&
         key_check_write(session, reply))
         model_add_service_key(session->model, session->database, session->instance,
-                              session->login->name);
+                              session->login_name);
 }
 
 /* 1.4: from then on every use needs OPEN. */

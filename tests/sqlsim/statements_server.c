@@ -140,9 +140,9 @@ void statement_select_release_applock(struct session *session,
 }
 
 /* 1.2: the page of the procedure asks for CONTROL, users report that only sysadmin will do. */
-static bool may_store_password(const struct session *session)
+static bool may_store_password(const struct session *session, struct model_database *database)
 {
-    unsigned rights = session_rights(session);
+    unsigned rights = session_rights_in(session, database);
 
     return session->model->switches.credential_right == SWITCH_CREDENTIAL_SYSADMIN
                ? rights & RIGHT_SYSADMIN
@@ -164,14 +164,14 @@ static bool is_system(const char *database)
 static int32_t store_password(struct session *session, char *const *values)
 {
     struct credentials *credentials = &session->model->instances[session->instance].credentials;
-    const struct model_database *database;
+    struct model_database *database;
 
     if (is_system(values[0]))
         return 15276;
     database = session_find_database(session, values[0]);
     if (!database)
         return 911;
-    if (!may_store_password(session))
+    if (!may_store_password(session, database))
         return 15247;
     if (strcasecmp(values[2], "add") == 0)
         return credentials_add(credentials, database->family, values[1]);

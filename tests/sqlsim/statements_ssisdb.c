@@ -17,7 +17,7 @@ static struct model_database *find_catalog(struct session *session, const char *
         return NULL;
     else if (strcasecmp(name, "SSISDB") != 0)
         reply_message(reply, 2812, procedure, NULL);
-    else if (session_rights(session) & RIGHT_SSIS_ADMIN)
+    else if (session_rights_in(session, database) & RIGHT_SSIS_ADMIN)
         return database;
     else
         reply_message(reply, 27219, NULL, NULL); /* 5.2 */

@@ -32,6 +32,10 @@ enum { SWITCH_CREDENTIAL_CONTROL, SWITCH_CREDENTIAL_SYSADMIN }; /* credential_ri
 enum { SWITCH_SERVICE_KEY_15466, SWITCH_SERVICE_KEY_15581 };    /* lost_service_key */
 enum { SWITCH_LANGUAGE_ENGLISH, SWITCH_LANGUAGE_OTHER };        /* language */
 enum { SWITCH_COLUMNS_ABSENT, SWITCH_COLUMNS_PRESENT };         /* columns_2016 */
+enum { SWITCH_CONTAINED_USE_USER, SWITCH_CONTAINED_USE_916 };   /* contained_use */
+enum { SWITCH_CONTAINED_LOGIN_INSTANCE, SWITCH_CONTAINED_LOGIN_18456 };
+enum { SWITCH_DISTRIBUTED_PRIMARY, SWITCH_DISTRIBUTED_ALL }; /* distributed_rows */
+enum { SWITCH_DISTRIBUTED_NONE, SWITCH_DISTRIBUTED_WSFC };   /* distributed_cluster_type */
 
 struct switches {
     int64_t recovery_lsn;
@@ -56,6 +60,10 @@ struct switches {
     int64_t password_policy;           /* SWITCH_NO, SWITCH_YES */
     int64_t language; /* of all messages: another has numbers and classes, no known text */
     int64_t columns_2016;
+    int64_t contained_use;
+    int64_t contained_closed_login;
+    int64_t distributed_rows;
+    int64_t distributed_cluster_type;
     int64_t lockout_threshold; /* bad passwords that lock a login; 0: none */
     int64_t password_max;      /* characters of a password of a master key */
     int64_t state_15313;

@@ -11,10 +11,12 @@
 #include <time.h>
 
 enum { TYPE_GUID = 0x24, TYPE_INTN = 0x26, TYPE_DATETIME2 = 0x2a, TYPE_BITN = 0x68 };
+enum { TYPE_VARBINARY = 0xa5 };
 enum { TYPE_NUMERIC = 0x6c, TYPE_DATETIMN = 0x6f, TYPE_NVARCHAR = 0xe7 };
 
 #define TEXT_BYTES_MAX 8000 /* nvarchar(4000) */
 #define GUID_BYTES 16
+#define BINARY_BYTES_MAX 85
 #define NUMERIC_PRECISION 25 /* of an LSN (4.1) */
 #define NUMERIC_BYTES 13     /* of precisions 20 to 28: sign and 12 bytes */
 #define DATETIME2_SCALE 7
@@ -50,17 +52,20 @@ static size_t fixed_bytes(enum reply_type type)
 void tds_value_type(struct evbuffer *out, enum reply_type type)
 {
     static const uint8_t codes[] = {
-        [REPLY_TEXT] = TYPE_NVARCHAR,   [REPLY_BIT] = TYPE_BITN,
-        [REPLY_TINYINT] = TYPE_INTN,    [REPLY_SMALLINT] = TYPE_INTN,
-        [REPLY_INT] = TYPE_INTN,        [REPLY_BIGINT] = TYPE_INTN,
-        [REPLY_GUID] = TYPE_GUID,       [REPLY_DATETIME] = TYPE_DATETIMN,
-        [REPLY_NUMERIC] = TYPE_NUMERIC, [REPLY_DATETIME2] = TYPE_DATETIME2,
+        [REPLY_TEXT] = TYPE_NVARCHAR,    [REPLY_BIT] = TYPE_BITN,
+        [REPLY_TINYINT] = TYPE_INTN,     [REPLY_SMALLINT] = TYPE_INTN,
+        [REPLY_INT] = TYPE_INTN,         [REPLY_BIGINT] = TYPE_INTN,
+        [REPLY_GUID] = TYPE_GUID,        [REPLY_DATETIME] = TYPE_DATETIMN,
+        [REPLY_NUMERIC] = TYPE_NUMERIC,  [REPLY_DATETIME2] = TYPE_DATETIME2,
+        [REPLY_BINARY] = TYPE_VARBINARY,
     };
 
     put(out, codes[type], 1);
     if (type == REPLY_TEXT) {
         put(out, TEXT_BYTES_MAX, 2);
         evbuffer_add(out, tds_collation, sizeof(tds_collation));
+    } else if (type == REPLY_BINARY) {
+        put(out, BINARY_BYTES_MAX, 2);
     } else if (type == REPLY_DATETIME2) {
         put(out, DATETIME2_SCALE, 1);
     } else {
@@ -77,6 +82,17 @@ static void put_text(struct evbuffer *out, const char *text)
     size_t len;
     CLEANUP(cleanup_free) uint8_t *bytes = tds_text_encode(text, &len);
 
+    put(out, len, 2);
+    evbuffer_add(out, bytes, len);
+}
+
+static void put_binary(struct evbuffer *out, const char *hex)
+{
+    uint8_t bytes[BINARY_BYTES_MAX];
+    size_t len = strlen(hex) / 2;
+
+    if (len > sizeof(bytes) || hex_decode(hex, bytes, len))
+        abort();
     put(out, len, 2);
     evbuffer_add(out, bytes, len);
 }
@@ -140,12 +156,17 @@ static void put_time(struct evbuffer *out, enum reply_type type, const char *tex
 
 void tds_value(struct evbuffer *out, enum reply_type type, const char *text)
 {
+    bool has_long_length = type == REPLY_TEXT || type == REPLY_BINARY;
+
     if (!text) {
-        put(out, type == REPLY_TEXT ? 0xffff : 0, type == REPLY_TEXT ? 2 : 1);
+        put(out, has_long_length ? 0xffff : 0, has_long_length ? 2 : 1);
         return;
     }
-    if (type == REPLY_TEXT) {
-        put_text(out, text);
+    if (has_long_length) {
+        if (type == REPLY_TEXT)
+            put_text(out, text);
+        else
+            put_binary(out, text);
         return;
     }
     put(out, type == REPLY_DATETIME2 ? 8 : fixed_bytes(type), 1);

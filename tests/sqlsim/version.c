@@ -6,16 +6,16 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <strings.h>
 
 /*
  * Password codes: sqlserver-facts 3 (GOSSMS: ESKP on 13, ESP2 on 14 to 17). Rights: 4.1. Columns:
- * SMO takes WSFC for the cluster type of servers of 13 or less (learn.microsoft.com,
- * AvailabilityGroup.ClusterTypeWithDefault), M; contained groups came with 2022 (CAG).
+ * SMO asks for cluster_type from 14 on (SMOXML).
  */
 static const struct version_facts facts[] = {
-    {"2016", "ESKP", 13, false, false, false}, {"2017", "ESP2", 14, false, true, false},
-    {"2019", "ESP2", 15, false, true, false},  {"2022", "ESP2", 16, true, true, true},
-    {"2025", "ESP2", 17, true, true, true},
+    {"2016", "ESKP", 13, false, false}, {"2017", "ESP2", 14, false, true},
+    {"2019", "ESP2", 15, false, true},  {"2022", "ESP2", 16, true, true},
+    {"2025", "ESP2", 17, true, true},
 };
 
 const struct version_facts *version_find(const char *version)
@@ -26,6 +26,48 @@ const struct version_facts *version_find(const char *version)
     while (i + 1 < ARRAY_LEN(facts) && facts[i].major < major)
         i++;
     return &facts[i];
+}
+
+/*
+ * Columns that came later than 2012: SMOXML for availability_groups; sequence_number and
+ * current_configuration_commit_start_time_utc are Pacemaker's (HA), which came with 2017; CAG for
+ * contained groups; sys.trusted_assemblies is of 2017. Names that are in one view only.
+ */
+static const struct {
+    const char *name;
+    unsigned since;
+    bool is_disputed;
+} columns[] = {
+    {"basic_features", 13, false},
+    {"dtc_support", 13, false},
+    {"db_failover", 13, false},
+    {"is_distributed", 13, false},
+    {"cluster_type", 14, true},
+    {"cluster_type_desc", 14, true},
+    {"required_synchronized_secondaries_to_commit", 14, false},
+    {"sequence_number", 14, true},
+    {"current_configuration_commit_start_time_utc", 14, false},
+    {"description", 14, false},
+    {"is_contained", 16, false},
+    {"contained_availability_group_id", 16, false},
+};
+
+bool version_has_column(const char *version, const char *column)
+{
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
+        if (strcasecmp(columns[i].name, column) == 0)
+            return version_find(version)->major >= columns[i].since;
+    }
+    return true;
+}
+
+bool version_is_disputed(const char *column)
+{
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
+        if (strcasecmp(columns[i].name, column) == 0)
+            return columns[i].is_disputed;
+    }
+    return false;
 }
 
 bool version_is_valid(const char *version)

@@ -16,11 +16,15 @@ struct version_facts {
     unsigned major;
     bool has_performance_state; /* VIEW SERVER PERFORMANCE STATE governs the DMVs (4.1) */
     bool has_cluster_type;      /* cluster_type and sequence_number of availability_groups */
-    bool has_contained;         /* is_contained there */
 };
 
 /* version: "16.0.4165.4". Never NULL. */
 const struct version_facts *version_find(const char *version);
+
+/* Whether its system views have a column of that name, where they have it at all; and whether that
+ * is not sure, of 2016. */
+bool version_has_column(const char *version, const char *column);
+bool version_is_disputed(const char *column);
 
 /* Whether the text is a version of the table: "MAJOR.digits.digits[.digits]". */
 bool version_is_valid(const char *version);

@@ -131,19 +131,34 @@ static const struct reply_column database_columns[] = {
     {"is_master_key_encrypted_by_server", REPLY_BIT},
 };
 
+static void put_system_database(struct reply *rows, const char *name, int64_t id)
+{
+    reply_value(rows, name);
+    reply_number(rows, id);
+    for (size_t i = 2; i < ARRAY_LEN(database_columns); i++)
+        reply_number(rows, 0);
+}
+
+/* CAG: who entered by a contained group sees its databases only, its own master as master. */
+static bool is_listed(const struct session *session, const struct model_database *database)
+{
+    const struct model_group *context = session->contained;
+
+    return model_has_database(database, session->instance) &&
+           (!context || (database->group == context && database != context->contained_master));
+}
+
 static void fill_databases(struct session *session, const char *database, struct reply *rows)
 {
     struct model *model = session->model;
 
     (void)database;
-    reply_value(rows, "master");
-    reply_number(rows, 1);
-    for (size_t i = 2; i < ARRAY_LEN(database_columns); i++)
-        reply_number(rows, 0);
+    put_system_database(rows, "master", 1);
+    put_system_database(rows, "tempdb", 2);
     for (size_t i = 0; i < model->database_count; i++) {
         const struct model_database *row = &model->databases[i];
 
-        if (!model_has_database(row, session->instance))
+        if (!is_listed(session, row))
             continue;
         reply_value(rows, row->name);
         reply_number(rows, session_database_id(session, row));
@@ -226,26 +241,6 @@ static void fill_certificates(struct session *session, const char *database, str
     }
 }
 
-static const struct reply_column principal_columns[] = {{"name", REPLY_TEXT},
-                                                        {"is_disabled", REPLY_BIT}};
-
-/* A login sees itself; the others with VIEW ANY DEFINITION. */
-static void fill_principals(struct session *session, const char *database, struct reply *rows)
-{
-    const struct principals *principals = &session->model->principals;
-    bool sees_all = session_rights(session) & RIGHT_VIEW_ANY_DEFINITION;
-
-    (void)database;
-    for (size_t i = 0; i < principals->login_count; i++) {
-        const struct login *login = &principals->logins[i];
-
-        if (!(login->instances >> session->instance & 1) || (!sees_all && login != session->login))
-            continue;
-        reply_value(rows, login->name);
-        reply_number(rows, login->is_disabled);
-    }
-}
-
 #define COLUMNS(columns) columns, ARRAY_LEN(columns)
 
 static const struct view views[] = {
@@ -259,7 +254,6 @@ static const struct view views[] = {
     {"sys.credentials", COLUMNS(password_columns), fill_passwords},
     {"sys.database_recovery_status", COLUMNS(family_columns), fill_families},
     {"sys.certificates", COLUMNS(certificate_columns), fill_certificates},
-    {"sys.server_principals", COLUMNS(principal_columns), fill_principals},
 };
 
 static bool is_clause(const struct lexer_token *token)
@@ -287,7 +281,8 @@ static const struct view *views_own(size_t index)
 /* Of all files; NULL behind the last. */
 static const struct view *view_at(size_t index)
 {
-    static const struct view *(*const parts[])(size_t) = {views_own, views_hadr, views_ssisdb};
+    static const struct view *(*const parts[])(size_t) = {views_own, views_hadr, views_server,
+                                                          views_ssisdb};
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         size_t count = 0;

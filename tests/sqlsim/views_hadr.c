@@ -24,14 +24,15 @@ static void put_group_guid(struct session *session, const struct model_group *gr
     put_guid(rows, MODEL_GUID_GROUP, (uint64_t)(group - session->model->groups));
 }
 
-/* The first distributed group that has this one, or NULL. */
+/* The first distributed group that has this one, if it is shown here, or NULL. */
 static const struct model_distributed *distributed_of(const struct session *session,
                                                       const struct model_group *group)
 {
     for (size_t i = 0; i < session->model->distributed_count; i++) {
         const struct model_distributed *distributed = &session->model->distributed[i];
 
-        if (distributed->groups[0] == group || distributed->groups[1] == group)
+        if ((distributed->groups[0] == group || distributed->groups[1] == group) &&
+            model_view_is_distributed(session->model, group, session->instance))
             return distributed;
     }
     return NULL;
@@ -67,26 +68,57 @@ static bool sees_definitions(const struct session *session)
 }
 
 static const struct reply_column group_columns[] = {
-    {"group_id", REPLY_GUID},        {"name", REPLY_TEXT},
-    {"cluster_type", REPLY_TINYINT}, {"cluster_type_desc", REPLY_TEXT},
-    {"is_distributed", REPLY_BIT},   {"sequence_number", REPLY_BIGINT},
+    {"group_id", REPLY_GUID},
+    {"name", REPLY_TEXT},
+    {"basic_features", REPLY_BIT},
+    {"dtc_support", REPLY_BIT},
+    {"db_failover", REPLY_BIT},
+    {"is_distributed", REPLY_BIT},
+    {"cluster_type", REPLY_TINYINT},
+    {"cluster_type_desc", REPLY_TEXT},
+    {"required_synchronized_secondaries_to_commit", REPLY_INT},
+    {"sequence_number", REPLY_BIGINT},
     {"is_contained", REPLY_BIT},
 };
+
+static const char *const cluster_words[] = {"wsfc", "external", "none"};
+
+/* basic_features, dtc_support, db_failover, is_distributed */
+static void put_features(struct reply *rows, bool is_distributed)
+{
+    for (size_t i = 0; i < 3; i++)
+        reply_number(rows, 0);
+    reply_number(rows, is_distributed);
+}
 
 static void put_group(const struct model_group *group, const struct model_view *view,
                       struct reply *rows)
 {
-    static const char *const words[] = {"wsfc", "external", "none"};
-
     reply_value(rows, group->name);
+    put_features(rows, false);
     reply_number(rows, view->cluster_type);
-    reply_value(rows, words[view->cluster_type]);
+    reply_value(rows, cluster_words[view->cluster_type]);
     reply_number(rows, 0);
     reply_value(rows, view->sequence_number[0] ? view->sequence_number : NULL);
-    reply_number(rows, group->is_contained);
+    reply_number(rows, group->contained_master != NULL);
 }
 
-/* Section 9: a distributed group is a group of its own, on all instances of both. */
+/* Section 9: a distributed group is a group of its own, shown where model_view_is_distributed. */
+static void put_distributed_group(const struct session *session,
+                                  const struct model_distributed *distributed, struct reply *rows)
+{
+    bool is_none = session->model->switches.distributed_cluster_type == SWITCH_DISTRIBUTED_NONE;
+    int type = is_none ? MODEL_CLUSTER_NONE : MODEL_CLUSTER_WSFC;
+
+    put_guid(rows, MODEL_GUID_DISTRIBUTED, (uint64_t)(distributed - session->model->distributed));
+    reply_value(rows, distributed->name);
+    put_features(rows, true);
+    reply_number(rows, type);
+    reply_value(rows, cluster_words[type]);
+    for (size_t i = 0; i < 3; i++)
+        reply_number(rows, 0);
+}
+
 static void fill_groups(struct session *session, const char *database, struct reply *rows)
 {
     const struct model_group *group;
@@ -99,16 +131,8 @@ static void fill_groups(struct session *session, const char *database, struct re
 
         put_group_guid(session, group, rows);
         put_group(group, &view, rows);
-        if (!distributed)
-            continue;
-        put_guid(rows, MODEL_GUID_DISTRIBUTED,
-                 (uint64_t)(distributed - session->model->distributed));
-        reply_value(rows, distributed->name);
-        reply_number(rows, MODEL_CLUSTER_NONE);
-        reply_value(rows, "none");
-        reply_number(rows, 1);
-        reply_number(rows, 0);
-        reply_number(rows, 0);
+        if (distributed)
+            put_distributed_group(session, distributed, rows);
     }
 }
 
@@ -185,12 +209,13 @@ static const struct reply_column state_columns[] = {
     {"recovery_health", REPLY_TINYINT},
     {"synchronization_health", REPLY_TINYINT},
     {"connected_state", REPLY_TINYINT},
+    {"current_configuration_commit_start_time_utc", REPLY_DATETIME},
 };
 
-/* NULL of a remote replica */
-static void put_local(struct reply *rows, bool is_local, int number)
+/* NULL where there is nothing to say: of a remote replica, of a primary */
+static void put_local(struct reply *rows, bool is_told, int number)
 {
-    if (is_local)
+    if (is_told)
         reply_number(rows, number);
     else
         reply_value(rows, NULL);
@@ -208,6 +233,34 @@ static void put_state(const struct session *session, const struct model_group *g
     put_local(rows, is_local, view.recovery_health);
     reply_number(rows, view.synchronization_health);
     reply_number(rows, is_local || model_view_is_connected(session->model, group, instance));
+    reply_value(rows, NULL); /* no commit of a configuration hangs here */
+}
+
+/*
+ * Section 9: of a distributed group the global primary has both rows, a forwarder its own, which is
+ * SECONDARY though it is PRIMARY in its group (DAGLAB). Which of them is_local, no source says.
+ */
+static void put_distributed_states(const struct session *session, const struct model_group *group,
+                                   const struct model_distributed *distributed, struct reply *rows)
+{
+    uint64_t index = (uint64_t)(distributed - session->model->distributed);
+    bool is_global = distributed->groups[distributed->primary] == group;
+
+    for (size_t i = 0; i < 2; i++) {
+        bool is_local = distributed->groups[i] == group;
+
+        if (!is_global && !is_local)
+            continue;
+        put_guid(rows, MODEL_GUID_DISTRIBUTED_REPLICA, 2 * index + i);
+        put_guid(rows, MODEL_GUID_DISTRIBUTED, index);
+        reply_number(rows, is_local);
+        reply_number(rows, i == distributed->primary ? 1 : 2);
+        put_local(rows, is_local, 2);
+        put_local(rows, is_local, 1);
+        reply_number(rows, 2);
+        reply_number(rows, 1);
+        reply_value(rows, NULL);
+    }
 }
 
 static void fill_states(struct session *session, const char *database, struct reply *rows)
@@ -219,6 +272,8 @@ static void fill_states(struct session *session, const char *database, struct re
     if (!statement_check_server_state(session, rows))
         return;
     while ((group = next_group(session, &index))) {
+        const struct model_distributed *distributed = distributed_of(session, group);
+
         for (size_t i = 0; i < session->model->instance_count; i++) {
             if (!has_row(session, group, i))
                 continue;
@@ -226,6 +281,8 @@ static void fill_states(struct session *session, const char *database, struct re
             put_group_guid(session, group, rows);
             put_state(session, group, i, rows);
         }
+        if (distributed)
+            put_distributed_states(session, group, distributed, rows);
     }
 }
 
@@ -268,9 +325,9 @@ static const struct reply_column database_columns[] = {
     {"last_redone_lsn", REPLY_NUMERIC},
     {"end_of_log_lsn", REPLY_NUMERIC},
     {"log_send_queue_size", REPLY_BIGINT},
+    {"redo_queue_size", REPLY_BIGINT},
 };
 
-/* A secondary has redone all that it has hardened. */
 static void put_log(const struct session *session, const struct model_database *database,
                     size_t instance, const struct model_view *view, struct reply *rows)
 {
@@ -279,12 +336,10 @@ static void put_log(const struct session *session, const struct model_database *
 
     reply_value(rows, view->recovery_lsn[0] ? view->recovery_lsn : NULL);
     reply_value(rows, log.end);
-    reply_value(rows, is_primary ? NULL : log.end);
+    reply_value(rows, is_primary ? NULL : log.redone);
     reply_value(rows, log.end);
-    if (is_primary)
-        reply_value(rows, NULL);
-    else
-        reply_number(rows, log.queued_kb);
+    put_local(rows, !is_primary, (int)log.send_kb);
+    put_local(rows, !is_primary, (int)log.redo_kb);
 }
 
 static void put_database(const struct session *session, const struct model_database *database,
@@ -341,6 +396,49 @@ static void fill_cluster_databases(struct session *session, const char *name, st
     }
 }
 
+/* 6, D3: the group of a database with the local replica; the one join of these views. */
+static const struct reply_column local_columns[] = {
+    {"database_name", REPLY_TEXT},
+    {"name", REPLY_TEXT},
+    {"group_id", REPLY_GUID},
+    {"cluster_type", REPLY_TINYINT},
+    {"is_distributed", REPLY_BIT},
+    {"sequence_number", REPLY_BIGINT},
+    {"replica_id", REPLY_GUID},
+    {"role", REPLY_TINYINT},
+    {"operational_state", REPLY_TINYINT},
+    {"recovery_health", REPLY_TINYINT},
+    {"connected_state", REPLY_TINYINT},
+};
+
+static void fill_local(struct session *session, const char *name, struct reply *rows)
+{
+    const struct model *model = session->model;
+
+    (void)name;
+    if (!statement_check_server_state(session, rows))
+        return;
+    for (size_t i = 0; sees_definitions(session) && i < model->database_count; i++) {
+        const struct model_group *group = model->databases[i].group;
+        struct model_view view;
+
+        if (!group || !group->replicas[session->instance].is_member)
+            continue;
+        view = model_view(model, group, session->instance);
+        reply_value(rows, model->databases[i].name);
+        reply_value(rows, group->name);
+        put_group_guid(session, group, rows);
+        reply_number(rows, view.cluster_type);
+        reply_number(rows, 0);
+        reply_value(rows, view.sequence_number[0] ? view.sequence_number : NULL);
+        put_guid(rows, MODEL_GUID_REPLICA, group->replicas[session->instance].id);
+        reply_number(rows, view.role);
+        reply_number(rows, view.operational_state);
+        reply_number(rows, view.recovery_health);
+        reply_number(rows, 1);
+    }
+}
+
 #define COLUMNS(columns) columns, ARRAY_LEN(columns)
 
 static const struct view views[] = {
@@ -349,6 +447,11 @@ static const struct view views[] = {
     {"sys.dm_hadr_availability_replica_states", COLUMNS(state_columns), fill_states},
     {"sys.dm_hadr_availability_group_states", COLUMNS(group_state_columns), fill_group_states},
     {"sys.dm_hadr_database_replica_states", COLUMNS(database_columns), fill_databases},
+    {"sys.availability_databases_cluster adc"
+     " JOIN sys.availability_groups ag ON ag.group_id = adc.group_id"
+     " JOIN sys.dm_hadr_availability_replica_states ars"
+     " ON ars.group_id = ag.group_id AND ars.is_local = 1",
+     COLUMNS(local_columns), fill_local},
     {"sys.availability_databases_cluster", COLUMNS(cluster_columns), fill_cluster_databases},
 };
 

@@ -11,7 +11,7 @@
 static const struct model_database *find_catalog(struct session *session, const char *name,
                                                  struct reply *rows)
 {
-    const struct model_database *database =
+    struct model_database *database =
         name ? session_find_database(session, name) : session->database;
 
     if (!database || strcasecmp(database->name, "SSISDB") != 0) {
@@ -20,7 +20,7 @@ static const struct model_database *find_catalog(struct session *session, const 
     }
     if (session_check_database(session, database, rows))
         return NULL;
-    return session_rights(session) & RIGHT_SSIS_ADMIN ? database : NULL;
+    return session_rights_in(session, database) & RIGHT_SSIS_ADMIN ? database : NULL;
 }
 
 static const struct reply_column operation_columns[] = {
