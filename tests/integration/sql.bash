@@ -37,7 +37,7 @@ simulate() {
    {"name": "prober", "password": "pw-prober", "rights":
      ["VIEW SERVER STATE", "VIEW ANY DEFINITION", "CONNECT", "CONTROL ON CERTIFICATE"]}]}
 TEXT
-    )
+    ) || return
     printf 'pw-agent\n' >"$BATS_TEST_TMPDIR/password"
     chmod 600 "$BATS_TEST_TMPDIR/password"
 }

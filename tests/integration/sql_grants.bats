@@ -33,16 +33,22 @@ grants() {
     "$BUILD/client/escrowctl" sql-grants --role "$role" --login "$role" --database SSISDB "$@" >"$role.sql"
 }
 
-# group VERSION [WITHOUT]: two instances with the logins of the scripts, less one right
+# group VERSION [BATCH...]: two instances on which both scripts were run, and then on the primary these
+# batches in its database
 group() {
+    local after
+    after=$(printf '%s;\nGO\n' 'USE [SSISDB]' "${@:2}")
     simulate good ".instances[1] += (.instances[0] | {certificate, key})
-        | .instances[].version = \"$1.0.4165.4\" | .logins = [$(login agent "$1" "${2:-}"), $(login prober "$1" "${2:-}")]"
+        | .instances[].version = \"$1.0.4165.4\" | .database.probe_certificate = false
+        | .logins = [{name: \"sa\", password: \"pw-sa\", rights: [\"sysadmin\"]}]
+        | .scripts = [$(script agent), $(script prober),
+                      {login: \"sa\", instances: [\"SQL1\"], text: $(jq -n --arg text "$after" '$text')}]"
 }
 
-# login ROLE VERSION WITHOUT
-login() {
-    rights "$1" "$2" | grep -vFx -- "${3:--}" | jq -R . | jq -s --arg role "$1" --arg sid "$(sid "$1")" \
-        '{name: $role, password: "pw-\($role)", $sid, rights: .}'
+# script ROLE: as sqlsim's configuration has it
+script() {
+    jq -n --rawfile text "$1.sql" --arg password "pw-$1" \
+        '{login: "sa", $text, variables: {ESCROW_LOGIN_PASSWORD: $password}}'
 }
 
 # The worker's batches, and what it does after them.
@@ -76,13 +82,14 @@ as_prober() {
 # CONTROL on the database covers CONNECT and the certificate, so those two are the prober's.
 @test "each right of the agent is needed" {
     for right in "VIEW SERVER PERFORMANCE STATE" "VIEW ANY DEFINITION"; do
-        group 16 "$right"
+        group 16 "USE [master]" "REVOKE $right FROM [agent]"
         run -0 client login=agent -- local
         refute_output --partial "outcome=1 "
         sqlsim_stop
     done
-    for right in CONTROL ssis_failover_monitoring_agent; do
-        group 16 "$right"
+    for batch in "REVOKE CONTROL ON DATABASE::[SSISDB] FROM [agent]" \
+        "ALTER ROLE [ssis_failover_monitoring_agent] DROP MEMBER [agent]"; do
+        group 16 "$batch"
         run ! as_agent
         sqlsim_stop
     done
@@ -92,12 +99,12 @@ as_prober() {
 
 @test "each right of the prober is needed, and it has none on the master key" {
     for right in "VIEW SERVER PERFORMANCE STATE" "VIEW ANY DEFINITION"; do
-        group 16 "$right"
+        group 16 "USE [master]" "REVOKE $right FROM [prober]"
         run -0 as_prober
         refute_line --index 0 --partial "outcome=1 "
         sqlsim_stop
     done
-    group 16 "CONTROL ON CERTIFICATE"
+    group 16 "REVOKE CONTROL ON CERTIFICATE::[escrowd_probe] FROM [prober]"
     run -0 as_prober
     refute_line --index 1 --partial "opens=1 "
     run ! client login=prober -- batch "USE [SSISDB]" open master-key
@@ -115,6 +122,53 @@ as_prober() {
     run -0 client port="$(sqlsim_port SQL2)" login=agent -- batch "USE [SSISDB]" open master-key
     assert_line --index 1 ok
     sqlsim_stop
+}
+
+@test "the script may be run again, and refuses a login or a user with another SID" {
+    group 16
+    sqlsim_stop
+    printf 'pw-sa\n' >"$BATS_TEST_TMPDIR/password"
+    cp agent.sql first.sql
+    grants agent --sid "$(sid agent)"
+    twice ".scripts += [$(script agent)]"
+    sqlsim_stop
+    # sql-grants was asked again, without --sid: part 1 says so, on the first instance already.
+    grants agent
+    run ! twice ".scripts += [$(script agent)]"
+    assert_output --partial "This login exists here with another SID"
+    # A login that has the SID, but the user of its name belongs to another.
+    cp first.sql agent.sql
+    run ! twice ".scripts = [{login: \"sa\", text: \"CREATE LOGIN [x] WITH PASSWORD = 'x'; EXEC [SSISDB].sys.sp_executesql N'CREATE USER [agent] FOR LOGIN [x];'\",
+        instances: [\"SQL1\"]}] + .scripts"
+    assert_output --partial "The user of this name belongs to another login (SID)"
+}
+
+# twice FILTER: a model on which first.sql is run, and what the filter adds
+twice() {
+    local again
+    again=$(jq -n --rawfile text first.sql '{login: "sa", $text, variables: {ESCROW_LOGIN_PASSWORD: "pw-agent"}}')
+    simulate good ".logins = [{name: \"sa\", password: \"pw-sa\", rights: [\"sysadmin\"]}] | .scripts = [$again] | $1"
+}
+
+@test "without sqlcmd the script makes nothing, and says why" {
+    sed -i '/^:setvar ESCROW_SQLCMD/d' agent.sql
+    run ! simulate good ".logins = [{name: \"sa\", password: \"pw-sa\", rights: [\"sysadmin\"]}]
+        | .scripts = [$(script agent) | .variables.ESCROW_SQLCMD = \"no\"]"
+    assert_output --partial "Run this by sqlcmd"
+}
+
+@test "a database that is in no group, and a catalog without its role" {
+    simulate good ".logins = [{name: \"sa\", password: \"pw-sa\", rights: [\"sysadmin\"]}]
+        | del(.database) | .groups = [{replicas: [\"SQL1\"], databases: []}]
+        | .databases = [{name: \"SSISDB\", instance: \"SQL1\", master_key_passwords: [\"S3cret 'pass' ä\"]}]
+        | .scripts = [$(script agent) | .instances = [\"SQL1\"]]"
+    run -0 as_agent
+    sqlsim_stop
+    grants agent --catalog-startup
+    sed -i 's/SSISDB/Other/g' agent.sql
+    run ! simulate good ".logins = [{name: \"sa\", password: \"pw-sa\", rights: [\"sysadmin\"]}]
+        | .database.name = \"Other\" | .scripts = [$(script agent)]"
+    assert_output --partial "Enable Always On Support"
 }
 
 @test "each script has a SID of its own, or the one that is given" {

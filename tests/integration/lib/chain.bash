@@ -146,13 +146,20 @@ owned() {
 
 chain_sql_passwords() {
     local login
-    for login in agent prober; do
+    for login in agent prober sa; do
         (umask 077 && openssl rand -hex 16 >"$CHAIN/keys/sql-$login")
     done
     owned "$CHAIN_PROBER" "$CHAIN/keys/sql-prober"
 }
 
-# chain_sqlsim <PASSWORDS, one a line: what opens the master key. Arguments would show them.
+# chain_grants ROLE [OPTION...]: the script of sql-grants for the login of that role.
+chain_grants() {
+    "$BUILD/client/escrowctl" sql-grants --role "$1" --login "${CHAIN_REALM:+ESCROW\\}escrow_$1" \
+        --database SSISDB "${@:2}"
+}
+
+# chain_sqlsim <PASSWORDS, one a line: what opens the master key. Arguments would show them. The
+# logins have what sql-grants gives them: its scripts are run on each replica.
 chain_sqlsim() {
     local node config instances='[]'
     for node in "${CHAIN_NODES[@]}"; do
@@ -165,21 +172,18 @@ chain_sqlsim() {
     config=$(jq -c -n -R --argjson instances "$instances" --arg control "$CHAIN/run/sqlsim" \
         --arg ag "$CHAIN_AG" --arg cluster "${CHAIN_CLUSTER_TYPE:-wsfc}" \
         --rawfile agent "$CHAIN/keys/sql-agent" --rawfile prober "$CHAIN/keys/sql-prober" \
+        --rawfile sa "$CHAIN/keys/sql-sa" \
+        --rawfile for_agent <(chain_grants agent --catalog-startup) \
+        --rawfile for_prober <(chain_grants prober) \
         --arg realm "${CHAIN_REALM:-}" --argjson switches "${CHAIN_SWITCHES:-"{}"}" '
+        def script($text; $password):
+            {login: "sa", $text, variables: {ESCROW_LOGIN_PASSWORD: ($password | rtrimstr("\n"))}};
         {group: {name: $ag, cluster_type: ($cluster | ascii_upcase)},
-         database: {name: "SSISDB", master_key_passwords: [inputs]},
+         database: {name: "SSISDB", master_key_passwords: [inputs], probe_certificate: false},
          control: $control, switches: $switches, instances: $instances,
-         logins: [
-           {name: "escrow_agent", password: ($agent | rtrimstr("\n")),
-            rights: ["VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION",
-                     "CONNECT", "CONTROL", "CONTROL ON CERTIFICATE",
-                     "ssis_failover_monitoring_agent"]},
-           {name: "escrow_prober", password: ($prober | rtrimstr("\n")),
-            rights: ["VIEW SERVER STATE", "VIEW SERVER PERFORMANCE STATE", "VIEW ANY DEFINITION",
-                     "CONNECT", "CONTROL ON CERTIFICATE"]}]}
-        | if $realm == "" then . else
-            .instances[].keytab = $realm + "/service.keytab"
-            | .logins |= map(del(.password) | .name = "ESCROW\\" + .name) end')
+         logins: [{name: "sa", password: ($sa | rtrimstr("\n")), rights: ["sysadmin"]}],
+         scripts: [script($for_agent; $agent), script($for_prober; $prober)]}
+        | if $realm == "" then . else .instances[].keytab = $realm + "/service.keytab" end')
     "$BUILD/tests/sqlsim/sqlsim" ${CHAIN_PCAP:+--pcap "$CHAIN_PCAP"} - \
         < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
     CHAIN_PIDS["sqlsim"]=$!
