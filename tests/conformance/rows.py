@@ -13,15 +13,18 @@ import yaml
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rows")
 LOGINS = ("sysadmin", "agent", "prober", "nobody", "disabled", "must_change", "locked", "expired",
-          "unknown")
+          "unknown", "contained_user")
 ROW_KEYS = {"id", "title", "login", "in", "at", "needs", "since", "until", "source", "steps",
             "finally"}
 STEP_KEYS = {"send", "by", "done", "columns", "rows", "errors", "closed", "switch", "end_session",
              "eventually", "guard", "keep"}
 EXPECTED_KEYS = ("done", "columns", "errors", "closed")
-PLACES = ("server", "unreadable", "read_intent", "readable", "resolving", "no_quorum",
-          "refuses_intent")
-NEEDS = {"group", "wsfc", "login_database", "group_password", "catalog", "intent"}
+REPLICAS = ("unreadable", "read_intent", "readable", "resolving", "no_quorum", "orphan")
+PLACES = ("server", "refuses_intent", "listener", "contained_unreadable",
+          "distributed_secondary") + REPLICAS
+NEEDS = {"group", "wsfc", "login_database", "group_password", "catalog", "intent", "contained",
+         "contained_user", "distributed"}
+OLDEST = 13  # the oldest version that the rows are about: 2016
 ANOTHER = "*"  # of a switch: whatever else; the report says what it was
 
 
@@ -110,6 +113,15 @@ def column_row(view, name, column):
     return row
 
 
+def absence_row(view, name, since):
+    """Before that version the view has no such column."""
+    row = column_row(view, name, "none")
+    row.update(id=f"column-absent-{view}-{name}", title=f"sys.{view} has no column {name} yet",
+               until=since - 1)
+    row["steps"][0]["rows"] = []
+    return row
+
+
 def read_yaml(name):
     try:
         with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
@@ -131,6 +143,9 @@ class Rows:
         for view, columns in read_yaml("columns.yaml").items():
             self.rows += [row_of("columns.yaml", column_row(view, name, column))
                           for name, column in columns.items()]
+            self.rows += [row_of("columns.yaml", absence_row(view, name, column["since"]))
+                          for name, column in columns.items()
+                          if isinstance(column, dict) and column.get("since", 0) > OLDEST]
         self.rows += [row_of("messages.yaml", message_row(number, message))
                       for number, message in self.messages.items()]
         self.check()

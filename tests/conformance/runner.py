@@ -11,7 +11,7 @@ from session import Session, Unreachable
 CHANGES = re.compile(r"\s*(ALTER|CREATE|DROP|GRANT|REVOKE|DENY|BACKUP|RESTORE"
                      r"|EXEC sp_control_dbmasterkey_password)\b", re.IGNORECASE)
 ENGLISH = "us_english"
-OPTIONAL_LOGINS = ("locked", "expired")  # a server has them only by the hand of its administrator
+OPTIONAL_LOGINS = ("locked", "expired", "contained_user")  # a server has them only by the hand of its administrator
 EVENTUALLY_S = 10  # how long a step may wait for what comes without an answer
 LONG_PASSWORD = ("Long-1 " + "0123456789" * 13)[:127]
 IDENTITY = ("SELECT @@SERVERNAME AS server_name,"
@@ -42,6 +42,10 @@ class Runner:
                                group_database=server["group"]["database"])
             if "master_key_password" in server["group"]:
                 self.values["group_password"] = server["group"]["master_key_password"]
+        if server["contained"]:
+            self.values["contained_database"] = server["contained"]["database"]
+        if server["distributed"]:
+            self.values["distributed"] = server["distributed"]["name"]
         hidden = {key: value for key, value in self.values.items() if key != "view_state"}
         self.mask = report.Mask({**hidden, **self.other_names(name)})
 
@@ -98,6 +102,10 @@ class Runner:
         if row["at"] == "refuses_intent":
             group = self.server["group"] or {}
             return self.server if group.get("primary_connections") == "READ_WRITE" else None
+        if row["at"] in ("listener", "contained_unreadable"):
+            return (self.server["contained"] or {}).get(row["at"].replace("contained_", ""))
+        if row["at"] == "distributed_secondary":
+            return (self.server["distributed"] or {}).get("secondary")
         replicas = self.server["group"]["replicas"] if self.server["group"] else []
         return next((replica for replica in replicas if replica["as"] == row["at"]), None)
 
@@ -115,6 +123,9 @@ class Runner:
             return "needs the password of the group's master key (master_key_password_file)"
         if "catalog" in row["needs"] and "catalog" not in self.named:
             return "needs an SSIS catalog in which the logins are users (prepared: catalog)"
+        for need in ("contained", "distributed"):
+            if any(word.startswith(need) for word in row["needs"]) and not self.server[need]:
+                return f"needs a {need} group ({need}: in the description)"
         if not self.place(row):
             return f"needs a replica described as: {row['at']}"
         for login in OPTIONAL_LOGINS:

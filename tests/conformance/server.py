@@ -9,10 +9,13 @@ import yaml
 import fixture
 
 INSTANCE_KEYS = {"host", "port", "tls_name", "ca_file"}
-KEYS = INSTANCE_KEYS | {"login", "password_file", "group", "logins", "prepared", "switches"}
+KEYS = INSTANCE_KEYS | {"login", "password_file", "group", "logins", "prepared", "switches",
+                        "contained", "distributed"}
 GROUP_KEYS = {"name", "database", "cluster_type", "replicas", "primary_connections",
               "master_key_password_file"}
-LOGINS = {"locked", "expired"}
+CONTAINED_KEYS = {"database", "listener", "unreadable"}
+DISTRIBUTED_KEYS = {"name", "secondary"}
+LOGINS = {"locked", "expired", "contained_user"}
 LOGIN_KEYS = {"name", "password_file"}
 PREPARED_KEYS = {"database", "password", "logins"}
 
@@ -66,6 +69,15 @@ def read_group(where, group, folder):
         instance(where + ", replica", replica, folder)
 
 
+def read_places(where, value, allowed, required, folder):
+    """Names, and instances under the other keys."""
+    check(where, value, allowed, required)
+    for key, place in value.items():
+        if isinstance(place, dict):
+            check(f"{where}, {key}", place, INSTANCE_KEYS, {"host", "ca_file"})
+            instance(f"{where}, {key}", place, folder)
+
+
 def read_logins(where, logins, folder):
     check(where, logins, LOGINS, set())
     for name, login in logins.items():
@@ -95,6 +107,11 @@ def read(path):
     group = server.setdefault("group", None)
     if group:
         read_group(path + ": group", group, folder)
+    if server.setdefault("contained", None):
+        read_places(path + ": contained", server["contained"], CONTAINED_KEYS, {"database"}, folder)
+    if server.setdefault("distributed", None):
+        read_places(path + ": distributed", server["distributed"], DISTRIBUTED_KEYS, {"name"},
+                    folder)
     read_logins(path + ": logins", server.setdefault("logins", {}), folder)
     if "prepared" in server:
         check_prepared(path + ": prepared", server["prepared"])

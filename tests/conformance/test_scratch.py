@@ -28,15 +28,19 @@ GROUP_DATABASE = "SSISDB"
 VALUES = {"@@SERVERNAME AS server_name": [["SQL1", "16.0.1.1", "sa"]],
           "@@LANGUAGE": [["us_english"]], "Updateability": [["READ_ONLY"]]}
 # What may be sent about a database that the program did not make: questions, USE, and on a readable
-# secondary (guarded by a question) the two statements that it refuses.
-ASKS = re.compile(r"SELECT|USE|EXEC \[SSISDB\]\.\[catalog\]\.\[startup\]$", re.IGNORECASE)
-ON_READ_ONLY = re.compile(r"OPEN MASTER KEY|ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY")
+# secondary (guarded by a question) the three statements that it refuses.
+ASKS = re.compile(r"SELECT|USE|EXEC \[SSISDB\]\.\[catalog\]\.\[startup\]$"
+                  r"|(IF sys\.fn_hadr_is_primary_replica\(N'SSISDB'\) = 0 SELECT 1 AS value; ELSE )?"
+                  r"EXEC \[SSISDB\]\.sys\.sp_executesql N'SELECT [^;]*';?$", re.IGNORECASE)
+ON_READ_ONLY = re.compile(r"OPEN MASTER KEY|ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY"
+                          r"|CREATE USER \[escrow_no_such_user\] WITHOUT LOGIN$")
 # What reaches beyond the database that a session is in: logins and rights of the instance, stored
 # passwords, KILL. The names in it must be our own.
 NAMED = re.compile(r"\[([^]]+)\]|@db_name = N'([^']+)'")
 PASSWORD = re.compile(r"PASSWORD = N'(?:[^']|'')*'")
 OF_OURS = re.compile(fixture.PREFIX + r"[0-9a-f]{8}(_\w+)?")
 PLAIN = {"master", "escrowd_probe", "ssis_failover_monitoring_agent", "escrow_no_such_database",
+         "escrow_no_such_user", "escrow_no_such_login",
          "MASTER", "catalog", "startup", "model", GROUP_DATABASE}
 
 
