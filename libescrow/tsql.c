@@ -238,11 +238,3 @@ char *tsql_catalog_startup(const char *database)
 
     return name ? build("EXEC %s.[catalog].[startup]", name) : NULL;
 }
-
-/* "@@SERVERNAME", "SERVERPROPERTY", "ORIGINAL_LOGIN". No right is needed. */
-char *tsql_identity(void)
-{
-    return strdup("SELECT @@SERVERNAME AS server_name,"
-                  " CONVERT(nvarchar(128), SERVERPROPERTY(N'ProductVersion')) AS product_version,"
-                  " ORIGINAL_LOGIN() AS login_name");
-}

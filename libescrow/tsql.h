@@ -76,6 +76,3 @@ char *tsql_close_master_key(void);
 
 /* EXEC [database].[catalog].[startup] */
 char *tsql_catalog_startup(const char *database);
-
-/* One row: server_name, product_version, and login_name as which this connection was made. */
-char *tsql_identity(void);

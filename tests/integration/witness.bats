@@ -96,7 +96,7 @@ texts() {
 
 # model_texts: the texts that the model knows, in an order in which each of them works.
 model_texts() {
-    texts | jq -c -s '["tsql_identity", "tsql_quorum", "tsql_state", "tsql_local", "tsql_set_context",
+    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_local", "tsql_set_context",
         "tsql_find_session", "tsql_use", "tsql_probe_certificate", "tsql_opens",
         "tsql_open_master_key", "tsql_add_service_master_key", "tsql_close_master_key",
         "tsql_catalog_startup"] as $order

@@ -81,7 +81,6 @@ int main(void)
     print_owned("tsql_probe_certificate", "", tsql_probe_certificate());
     print_owned("tsql_add_service_master_key", "", tsql_add_service_master_key());
     print_owned("tsql_close_master_key", "", tsql_close_master_key());
-    print_owned("tsql_identity", "", tsql_identity());
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         print_owned("tsql_state", samples[i], tsql_state(samples[i], samples[i]));
         print_owned("tsql_local", samples[i], tsql_local(samples[i], samples[i]));
