@@ -120,7 +120,7 @@ enum escrow_err config_load_login(const json_t *entry, struct model *model)
     struct login login = {.name = (char *)(uintptr_t)config_text(entry, "name", NULL),
                           .password = (char *)(uintptr_t)config_text(entry, "password", NULL)};
     unsigned rights = 0;
-    uint32_t instances;
+    uint32_t instances = 0;
 
     if (config_check_keys(entry, "logins", keys))
         return ESCROW_ERR_CONFIG;

@@ -184,10 +184,9 @@ static void run_raiserror(struct script *script, bool is_run)
 static void run_dynamic(struct script *script, bool is_run)
 {
     CLEANUP(scalar_deinit) struct scalar text = {0};
+    bool is_read = take(&script->at, "(") && read_value(script, &text) && take(&script->at, ")");
 
-    if (!take(&script->at, "(") || !read_value(script, &text) || !take(&script->at, ")"))
-        script->is_wrong = true;
-    else if (is_run && text.text && !run_text(script, text.text))
+    if (!is_read || (is_run && text.text && !run_text(script, text.text)))
         script->is_wrong = true;
 }
 

@@ -134,8 +134,8 @@ static void fail_over(struct model *model, struct model_group *group, size_t ins
     model_advance(model, model->now_ms + 1000);
 }
 
-/* CREATE, GRANT, DROP, and what each refuses. */
-static void test_statements(void **state)
+/* CREATE, ALTER, DROP, and what each refuses. */
+static void test_logins(void **state)
 {
     struct model *model = *state;
 
@@ -147,6 +147,27 @@ static void test_statements(void **state)
     RUN(model, SQL1, "app", 15247, NULL, "CREATE LOGIN other WITH PASSWORD = 'x'");
     RUN(model, SQL1, "app", 15247, NULL, "DROP LOGIN sa");
     RUN(model, SQL1, "sa", 15247, NULL, "CREATE USER app FOR LOGIN app"); /* in master */
+}
+
+static void test_logins_change(void **state)
+{
+    struct model *model = *state;
+
+    RUN(model, SQL1, "sa", 0, NULL, CREATE_APP, "CREATE LOGIN [C\\a] FROM WINDOWS");
+    RUN(model, SQL1, "sa", 0, NULL, "ALTER LOGIN app DISABLE");
+    RUN(model, SQL1, "app", 18470, NULL, "SELECT 1");
+    RUN(model, SQL1, "sa", 0, NULL, "ALTER LOGIN app ENABLE", "DROP LOGIN [C\\a]");
+    RUN(model, SQL1, "sa", 15151, NULL, "DROP LOGIN [C\\a]");
+    RUN(model, SQL1, "sa", 15434, NULL, "DROP LOGIN sa");
+    RUN(model, SQL1, "sa", 0, "NULL", "DROP LOGIN app", "SELECT SUSER_ID('app')");
+    RUN(model, SQL1, "app", 18456, NULL, "SELECT 1");
+}
+
+static void test_users(void **state)
+{
+    struct model *model = *state;
+
+    RUN(model, SQL1, "sa", 0, NULL, CREATE_APP);
     RUN(model, SQL1, "sa", 0, NULL, USE_SSISDB, "CREATE USER app FOR LOGIN app");
     RUN(model, SQL1, "sa", 15023, NULL, USE_SSISDB, "CREATE USER app");
     RUN(model, SQL1, "sa", 15007, NULL, USE_SSISDB, "CREATE USER nobody");
@@ -157,13 +178,6 @@ static void test_statements(void **state)
     RUN(model, SQL1, "sa", 15151, NULL, USE_SSISDB, "GRANT CONNECT TO nobody");
     RUN(model, SQL1, "sa", 15151, NULL, USE_SSISDB, "DROP USER nobody");
     RUN(model, SQL1, "sa", 15151, NULL, USE_SSISDB, "ALTER USER nobody WITH LOGIN = app");
-    RUN(model, SQL1, "sa", 0, NULL, "ALTER LOGIN app DISABLE");
-    RUN(model, SQL1, "app", 18470, NULL, "SELECT 1");
-    RUN(model, SQL1, "sa", 0, NULL, "ALTER LOGIN app ENABLE", "DROP LOGIN [C\\a]");
-    RUN(model, SQL1, "sa", 15151, NULL, "DROP LOGIN [C\\a]");
-    RUN(model, SQL1, "sa", 15434, NULL, "DROP LOGIN sa");
-    RUN(model, SQL1, "sa", 0, "NULL", "DROP LOGIN app", "SELECT SUSER_ID('app')");
-    RUN(model, SQL1, "app", 18456, NULL, "SELECT 1");
 }
 
 /* A user has rights in its own database only, whichever the session is in. */
@@ -462,7 +476,9 @@ static void test_versions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_statements, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_logins, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_logins_change, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_users, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rights_per_database, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_users_follow_the_database, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_users_are_lost_with_data, set_up, tear_down),
