@@ -211,6 +211,7 @@ static enum escrow_err decide(struct request *request)
     enum escrow_err err;
 
     watch_fill_history(keeper->watch, release->target.group->name, release->target.database, facts);
+    watch_learn(keeper->watch, release->target.group, facts);
     if (is_undecided(keeper, release->target.group))
         keeper_flush(keeper);
     release->asked = (struct policy_request){

@@ -139,20 +139,28 @@ static bool says_role(const struct policy_replica_facts *known, int32_t role)
            known->state.role == role;
 }
 
+static bool is_synchronised(const struct policy_replica_facts *known)
+{
+    return says_role(known, ROLE_SECONDARY) &&
+           known->state.synchronization_health == HEALTH_HEALTHY &&
+           known->state.synchronization_state == SYNCHRONIZED;
+}
+
+static bool has_other_primary(const struct policy_facts *facts, size_t replica)
+{
+    for (size_t i = 0; i < facts->replica_count; i++) {
+        if (i != replica && says_role(&facts->replicas[i], ROLE_PRIMARY))
+            return true;
+    }
+    return false;
+}
+
 /* Judged only in rounds in which another replica said PRIMARY: see struct policy_history. */
 static void judge_synchronised(struct watched *watched, const struct policy_facts *facts)
 {
     for (size_t i = 0; i < facts->replica_count; i++) {
-        const struct policy_replica_facts *known = &facts->replicas[i];
-        bool has_other = false;
-
-        for (size_t j = 0; j < facts->replica_count; j++)
-            has_other |= j != i && says_role(&facts->replicas[j], ROLE_PRIMARY);
-        if (has_other)
-            watched->memories[i].was_synchronised =
-                says_role(known, ROLE_SECONDARY) &&
-                known->state.synchronization_health == HEALTH_HEALTHY &&
-                known->state.synchronization_state == SYNCHRONIZED;
+        if (has_other_primary(facts, i))
+            watched->memories[i].was_synchronised = is_synchronised(&facts->replicas[i]);
     }
 }
 
@@ -205,6 +213,25 @@ void watch_fill_history(const struct watch *watch, const char *group, const char
 
     if (watched)
         fill_histories(watched, facts);
+}
+
+void watch_learn(struct watch *watch, const struct policy_group *group,
+                 const struct policy_facts *facts)
+{
+    int64_t now_ms = clock_boot_ms();
+
+    for (size_t i = 0; i < watch->count; i++) {
+        struct watched *watched = &watch->items[i];
+
+        if (watched->target.group != group)
+            continue;
+        for (size_t j = 0; j < facts->replica_count; j++) {
+            if (says_role(&facts->replicas[j], ROLE_PRIMARY))
+                watched->memories[j].primary_ms = now_ms;
+            if (has_other_primary(facts, j) && !is_synchronised(&facts->replicas[j]))
+                watched->memories[j].was_synchronised = false;
+        }
+    }
 }
 
 const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,

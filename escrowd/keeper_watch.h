@@ -27,6 +27,13 @@ void watch_fill_history(const struct watch *watch, const char *group, const char
                         struct policy_facts *facts);
 
 /*
+ * What the replicas said in a round that the watch did not ask itself, if that makes a later
+ * decision about the group stricter: who is PRIMARY, and who was no healthy secondary of it.
+ */
+void watch_learn(struct watch *watch, const struct policy_group *group,
+                 const struct policy_facts *facts);
+
+/*
  * What this instance said last of (group, database), if that was after since_ms (CLOCK_BOOTTIME)
  * and nothing has gone wrong with it since; else NULL. Borrowed until the next tick.
  */

@@ -215,6 +215,28 @@ static void test_pair_by_silence(void **state)
     assert_int_equal(fx_count(fx, "unfinished", NULL), 0);
 }
 
+/*
+ * The new primary was granted by what it said to its own request, between two rounds of the watch,
+ * and is silent since: the old one, which says PRIMARY again, was no healthy secondary of it.
+ */
+static void test_pair_between_rounds(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t epoch;
+
+    fx_set_primary(fx, 1);
+    fx_wait_primary(fx, "node-b");
+    fx_set_primary(fx, 0);
+    assert_int_equal(grant(fx, FX_AGENT_A, &epoch), REASON_PROMOTION);
+    fx_wait_primary(fx, "node-a");
+    fx_set_primary(fx, 1);
+    fx->replicas[0].state.synchronization_health = 0;
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    fx_set_primary(fx, 0);
+    fx->replicas[1].is_hung = true;
+    assert_int_equal(refusal(fx, FX_AGENT_A), REASON_SILENCE_UNPROVEN);
+}
+
 /* A cut network: the other one is as silent, but this keeper has never seen it as primary. */
 static void test_pair_unproven(void **state)
 {
@@ -304,6 +326,7 @@ int main(void)
         READY(test_nobody_answers),
         READY(test_rival),
         cmocka_unit_test_setup_teardown(test_pair_by_silence, fx_setup_pair, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_pair_between_rounds, fx_setup_pair, fx_teardown),
         cmocka_unit_test_setup_teardown(test_pair_unproven, fx_setup_pair, fx_teardown),
         READY(test_decision_can_be_recomputed),
         READY(test_roster_changed_meanwhile),
