@@ -87,7 +87,7 @@ void fuzz_input(const uint8_t *bytes, size_t len)
     EVP_PKEY *const signers[] = {escrow->agent,     escrow->admin,     escrow->auditor,
                                  escrow->authority, escrow->answer[0], escrow->recovery};
     struct fuzz_source source = {bytes, len};
-    const enum act_kind kind = (enum act_kind)(fuzz_take_byte(&source) % ACT_PUBLISH + 1);
+    const enum act_kind kind = (enum act_kind)(fuzz_take_byte(&source) % ACT_REBASELINE + 1);
     const size_t signer = fuzz_take_byte(&source) % ARRAY_LEN(signers);
     json_t *payload = fuzz_document(source.bytes, source.len);
 
