@@ -121,6 +121,62 @@ bool fault_order(struct fault_world *world)
     return noted != NULL;
 }
 
+/* Admins are asked for it; false: they are not, or not as they should be. */
+static bool approve(struct fault_world *world, EVP_PKEY *recipient, const struct answer *challenge)
+{
+    static const enum fx_who admins[] = {FX_ADMIN, FX_ADMIN_2};
+    struct keeper_fixture *fx = &world->fx;
+    CLEANUP(json_free_p) json_t *said = NULL;
+    struct ec_point point;
+
+    if (fx->reply.status != 202 || key_point(recipient, &point) ||
+        json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &said))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(admins); i++) {
+        CLEANUP(act_free_p) struct act *act = act_new(ACT_APPROVE);
+        CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+        act->purpose = PURPOSE_PROMOTE;
+        act->approve.request = (uint64_t)json_integer_value(json_object_get(said, "request"));
+        act->approve.object_count = 1;
+        act->approve.objects[0].object = challenge->objects[0].name;
+        if (act_sign_objects(fx->actors[admins[i]].key, &point, act->approve.objects, 1))
+            fx_fail("act_sign_objects", "failed");
+        noted = fx_act(fx, admins[i], ROUTE_APPROVE, act);
+        if (!noted)
+            return false;
+        acknowledge(world, noted, "approve");
+    }
+    return true;
+}
+
+/* The other one says that it is primary too, so that every release is the admins' to approve. */
+bool fault_approve(struct fault_world *world)
+{
+    struct keeper_fixture *fx = &world->fx;
+    const int rival = 1 - world->primary;
+    const enum fx_who agent = agent_of(world->primary);
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *challenge = NULL;
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+    const int32_t role = fx->replicas[rival].state.role;
+
+    fx->replicas[rival].state.role = 1;
+    challenge = fx_challenge(fx, agent, ACT_RELEASE, PURPOSE_PROMOTE);
+    if (challenge)
+        grant = fx_release(fx, agent, recipient);
+    if (grant)
+        fx_fail("released", "without the approval that it needs");
+    if (challenge && approve(world, recipient, challenge))
+        grant = fx_release(fx, agent, recipient);
+    fx->replicas[rival].state.role = role;
+    if (!grant)
+        return false;
+    acknowledge(world, grant, "release");
+    world->is_granted = true;
+    return true;
+}
+
 bool fault_publish(struct fault_world *world)
 {
     struct keeper_fixture *fx = &world->fx;

@@ -198,7 +198,8 @@ static void fold_record(struct fold *fold, const json_t *record)
         fold_expired(fold, record);
     else if (is_word(record, "event", "order"))
         fold->orders[fold->order_count++] = (struct order){.record = record};
-    else if (is_word(record, "event", "epoch"))
+    else if (is_word(record, "event", "epoch") ||
+             (is_word(record, "event", "rebaseline") && is_word(record, "decision", "allow")))
         begin_epoch(fold, record);
     else if (is_word(record, "event", "approve"))
         fold->approvals[fold->approval_count++] = record;

@@ -36,6 +36,7 @@ static const struct place {
     {"release", fault_release, 25},
     {"receipt", fault_receipt, 15},
     {"order", fault_order, 15},
+    {"approve", fault_approve, 15},
     {"publish", fault_publish, 15},
     {"queries", fault_queries, 15},
     {"start", NULL, 15},
