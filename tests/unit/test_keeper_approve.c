@@ -161,6 +161,22 @@ static void test_who_counts(void **state)
     fx_wait_count(fx, "refusal", "already_approved", 2);
 }
 
+/* One object more than was asked for, with a signature that is right. */
+static void test_more_objects(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(act_free_p) struct act *act = approve_act(fx, FX_ADMIN, &asked);
+    struct ec_point recipient;
+
+    assert_int_equal(key_point(asked.recipient, &recipient), ESCROW_OK);
+    act->approve.object_count = 2;
+    act->approve.objects[1].object = fx->actors[FX_ADMIN].name;
+    assert_int_equal(
+        act_sign_objects(fx->actors[FX_ADMIN].key, &recipient, act->approve.objects, 2), ESCROW_OK);
+    assert_int_equal(send(fx, FX_ADMIN, act), REASON_OBJECT_MISMATCH);
+}
+
 /* Of an approve act whatever could be another's. */
 static void test_what_is_signed(void **state)
 {
@@ -275,6 +291,44 @@ static void test_roster_changed_since(void **state)
     assert_int_equal(again(fx, &asked), REASON_NONE);
 }
 
+/* Sets a member of an actor's key in a roster of this version, and publishes that. */
+static void change_key(struct keeper_fixture *fx, unsigned version, enum fx_who who,
+                       const char *name, const char *value)
+{
+    json_t *payload = fx_roster_payload(fx, version);
+
+    json_object_set_new(json_array_get(json_object_get(payload, "keys"), who), name,
+                        json_string(value));
+    assert_int_equal(fx_publish_roster(fx, payload, fx->authority), REASON_NONE);
+}
+
+/* Nor one who is no admin any more, or whose key is somebody else's now. */
+static void test_key_changed_since(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    change_key(fx, 2, FX_ADMIN_2, "role", "auditor");
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+    change_key(fx, 3, FX_ADMIN_2, "identity", "spiffe://corp.example/successor");
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+}
+
+/* Who has an agent's key and an admin's does not approve what the own agent asks for. */
+static void test_own_request(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    change_key(fx, 2, FX_ADMIN_SPARE, "identity", fx->actors[FX_AGENT_A].identity);
+    fx->actors[FX_ADMIN_SPARE].identity = fx->actors[FX_AGENT_A].identity;
+    assert_int_equal(approve(fx, FX_ADMIN_SPARE, &asked), REASON_ROLE_NOT_ALLOWED);
+    assert_string_equal(member(fx, asked.number, "approvals"), "0");
+}
+
 /* It is in the log: a keeper that was killed, without its store, still has it. */
 static void test_keeper_killed(void **state)
 {
@@ -377,6 +431,47 @@ static void test_asked_again(void **state)
     assert_int_equal(fx_count(fx, "release", "rival_primary"), 1);
 }
 
+/* A front that was taken over has what admins and agents sent: nothing of it can be bent. */
+static void test_hostile_front(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_ADMIN, ACT_APPROVE, PURPOSE_PROMOTE);
+    CLEANUP(act_free_p)
+    struct act *act = approve_act(fx, FX_ADMIN, &asked), *elsewhere = NULL, *other = NULL;
+    CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_ADMIN, challenge, act);
+    const struct ipc_request stranger = {
+        .route = ROUTE_REQUEST, .identity = "spiffe://corp.example/nobody", .from = asked.number};
+
+    for (size_t i = strlen("{\"act\":\""); i + 40 < strlen(body); i += 37) {
+        char was = body[i];
+
+        body[i] = was == 'A' ? 'B' : 'A';
+        assert_int_not_equal(fx_reason(fx, ROUTE_APPROVE, FX_ADMIN, body), REASON_NONE);
+        body[i] = was;
+    }
+    assert_string_equal(member(fx, asked.number, "approvals"), "0");
+    /* For a request of this number at another escrowd. */
+    elsewhere = approve_act(fx, FX_ADMIN, &asked);
+    elsewhere->aud = fx->actors[FX_ADMIN].name;
+    assert_int_equal(send(fx, FX_ADMIN, elsewhere), REASON_AUDIENCE_MISMATCH);
+    /* With a nonce that was given for something else. */
+    other = approve_act(fx, FX_ADMIN, &asked);
+    {
+        CLEANUP(answer_free_p)
+        struct answer *order = fx_challenge(fx, FX_ADMIN, ACT_ORDER, PURPOSE_DRILL);
+        CLEANUP(cleanup_free) char *mixed = fx_sign(fx, FX_ADMIN, order, other);
+
+        assert_int_equal(fx_reason(fx, ROUTE_APPROVE, FX_ADMIN, mixed), REASON_NONCE_INVALID);
+    }
+    assert_int_equal(fx_try_request(fx, ++fx->last_id, &stranger), ESCROW_OK);
+    assert_int_equal(fx_wait(fx, fx->last_id)->reason, REASON_IDENTITY_UNKNOWN);
+    assert_string_equal(member(fx, asked.number, "approvals"), "0");
+    assert_int_equal(fx_reason(fx, ROUTE_APPROVE, FX_ADMIN, body), REASON_NONE);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 
 int main(void)
@@ -385,14 +480,18 @@ int main(void)
         READY(test_two_admins),
         READY(test_who_counts),
         READY(test_what_is_signed),
+        READY(test_more_objects),
         READY(test_replayed),
         READY(test_another_recipient),
         READY(test_promoted_elsewhere),
         READY(test_second_primary_since),
         READY(test_roster_changed_since),
+        READY(test_key_changed_since),
+        READY(test_own_request),
         READY(test_keeper_killed),
         READY(test_waiting),
         READY(test_asked_again),
+        READY(test_hostile_front),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
     };
 
