@@ -10,7 +10,7 @@
 #define TICK_MS 1000
 #define SECOND_MS 1000
 /* Beyond login, query and once more a query of an instance: the driver hangs. */
-#define PROBER_OVERDUE_MS 15000
+#define ROLE_OVERDUE_MS 15000
 /* Longer than the supervisor's longest pause: a role without a channel by then closed it. */
 #define FRONT_MISSING_MS 15000
 /* libevent's events have the middle priority: those at hand come before the commit of what they
@@ -287,11 +287,11 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     keeper_mend(keeper);
     keeper_tpm_tick(keeper);
     check_front(keeper);
-    probers_check(keeper->probers, PROBER_OVERDUE_MS);
+    probers_check(keeper->probers, ROLE_OVERDUE_MS);
     watch_tick(keeper->watch);
     approve_expire(keeper);
     settle_tick(keeper->settle);
-    keeper_alerts_tick(keeper->alerts);
+    keeper_alerts_tick(keeper->alerts, ROLE_OVERDUE_MS);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))

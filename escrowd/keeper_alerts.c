@@ -11,10 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Beyond the command's own deadline: the alerter hangs. */
-#define OVERDUE_MS 5000
-/* Longer than the supervisor's longest pause: an alerter without a channel by then closed it. */
-#define MISSING_MS 15000
 #define TRIES 2
 
 enum { STATE_IDLE = 1, STATE_ASKED = 2 };
@@ -263,12 +259,12 @@ void keeper_alerts_attach(struct keeper_alerts *alerts, int fd)
         send_next(alerts);
 }
 
-void keeper_alerts_tick(struct keeper_alerts *alerts)
+void keeper_alerts_tick(struct keeper_alerts *alerts, int64_t overdue_ms)
 {
     int64_t now_ms = clock_boot_ms();
     bool is_overdue = alerts->channel && alerts->flight.text &&
-                      now_ms - alerts->flight.sent_ms >= alerts->config.timeout_ms + OVERDUE_MS;
-    bool is_missing = !alerts->channel && now_ms - alerts->lost_ms >= MISSING_MS;
+                      now_ms - alerts->flight.sent_ms >= alerts->config.timeout_ms + overdue_ms;
+    bool is_missing = !alerts->channel && now_ms - alerts->lost_ms >= overdue_ms;
 
     if (!is_on(alerts))
         return;

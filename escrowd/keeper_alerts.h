@@ -40,8 +40,12 @@ void keeper_alerts_record(struct keeper_alerts *alerts, const struct audit_recor
 void keeper_alerts_checks(struct keeper_alerts *alerts,
                           const struct check checks[static CHECK_OF_KEEPER]);
 
-/* Once a second: gives up an alerter that does not answer or has no channel. */
-void keeper_alerts_tick(struct keeper_alerts *alerts);
+/*
+ * Once a second: gives up an alerter that has not answered for overdue_ms beyond the command's own
+ * deadline, or has had no channel for so long. Longer than the supervisor's longest pause before it
+ * starts one again.
+ */
+void keeper_alerts_tick(struct keeper_alerts *alerts, int64_t overdue_ms);
 /* The keeper ends: hands over all that waits; nobody is told what became of it but the log. */
 void keeper_alerts_hand_over(struct keeper_alerts *alerts);
 

@@ -140,6 +140,11 @@ void fx_attach_prober(struct keeper_fixture *fx, int replica)
     fx->replicas[replica].fd = pass_peer(fx, IPC_PEER_PROBER, fx->replicas[replica].instance);
 }
 
+int fx_attach_alerter(struct keeper_fixture *fx)
+{
+    return pass_peer(fx, IPC_PEER_ALERTER, "");
+}
+
 enum escrow_err fx_init_again(struct keeper_fixture *fx)
 {
     return keeper_init(&fx->config);
@@ -291,6 +296,8 @@ static void note_restart(struct keeper_fixture *fx, const struct ipc_message *me
     OK(ipc_get_peer(message, &peer));
     if (peer.kind == IPC_PEER_FRONT)
         fx->front_restarts++;
+    if (peer.kind == IPC_PEER_ALERTER)
+        fx->alerter_restarts++;
     for (int i = 0; i < FX_REPLICAS; i++) {
         if (peer.kind == IPC_PEER_PROBER && strcmp(peer.instance, fx->replicas[i].instance) == 0)
             fx->replicas[i].restarts++;

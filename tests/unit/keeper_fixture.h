@@ -105,7 +105,7 @@ struct keeper_fixture {
     char *last_act; /* that was signed, compact */
     char status[IPC_STATUS_MAX];
     unsigned asked; /* questions to probers so far */
-    unsigned front_restarts;
+    unsigned front_restarts, alerter_restarts;
     uint64_t last_ping, last_pong; /* ids */
     uint64_t tpm_commands;         /* by the metrics that came last */
     unsigned observed;             /* how often they came since they were asked for */
@@ -138,6 +138,9 @@ void fx_run_with(struct keeper_fixture *fx, const char *lines);
 /* A new front, after the keeper closed the channel to the old one. */
 void fx_attach_front(struct keeper_fixture *fx);
 void fx_attach_prober(struct keeper_fixture *fx, int replica);
+/* An alerter, which the test speaks for: the end of its channel, the caller's to close. The keeper
+ * must have been started with an alert in fx->config. */
+int fx_attach_alerter(struct keeper_fixture *fx);
 /* Serves what there is until the keeper has closed its end of the channel to front. */
 void fx_wait_front_closed(struct keeper_fixture *fx);
 /* Until the keeper has asked for a new front, or for a new prober, so often. */

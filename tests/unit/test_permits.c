@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may say what to whom, tried whole: the supervisor to a role, the keeper to front, a prober to
- * the keeper. Front to the keeper is in test_hostile_front.c, a role to the supervisor in
- * test_supervisor.c.
+ * Who may say what to whom, tried whole: the supervisor to a role, the keeper to front, a prober
+ * and the alerter to the keeper. Front to the keeper is in test_hostile_front.c, a role to the
+ * supervisor in test_supervisor.c.
  */
 #include "escrowd/front_exchange.h"
+#include "escrowd/keeper_alerts.h"
 #include "escrowd/keeper_probers.h"
 #include "escrowd/role.h"
 #include "libescrow/file.h"
@@ -279,6 +280,130 @@ static void test_prober_without_a_channel(void **state)
     probers_free(probers);
 }
 
+/* ---- the alerter to the keeper ---- */
+
+static struct keeper_alerts *alerts;
+
+static void on_alerter_overdue(void *argument)
+{
+    (void)argument;
+    overdue++;
+}
+
+static void open_alerts(struct event_base *base, int fd)
+{
+    const struct keeper_alerts_config config = {
+        .base = base, .member = "a", .timeout_ms = 1000, .on_overdue = on_alerter_overdue};
+
+    overdue = 0;
+    assert_int_equal(keeper_alerts_new(&config, &alerts), ESCROW_OK);
+    keeper_alerts_attach(alerts, fd);
+}
+
+/* One alert is with the alerter. */
+static void open_asked(struct event_base *base, int fd)
+{
+    open_alerts(base, fd);
+    keeper_alerts_record(alerts, &(struct audit_record){.event = AUDIT_LOG_BACK, .sequence = 1});
+}
+
+static bool alerter_given_up(void)
+{
+    return overdue == 1;
+}
+
+static void close_alerts(void)
+{
+    keeper_alerts_free(alerts);
+}
+
+static void fill_done(struct ipc_writer *payload)
+{
+    ipc_put_alert_done(payload, &(struct ipc_alert_done){IPC_ALERT_FAILED, 3});
+}
+
+static void fill_done_of_nothing(struct ipc_writer *payload)
+{
+    ipc_put_alert_done(payload, &(struct ipc_alert_done){IPC_ALERT_DELIVERED + 1, 0});
+}
+
+static void fill_done_beyond(struct ipc_writer *payload)
+{
+    ipc_put_alert_done(payload, &(struct ipc_alert_done){IPC_ALERT_FAILED, 256});
+}
+
+static void test_alerter_to_keeper(void **state)
+{
+    static const struct permitted done[] = {{IPC_ALERT_DONE, false, 1, fill_done}};
+    struct permits_subject subject = {"alerter to keeper", open_alerts, alerter_given_up,
+                                      close_alerts,        NULL,        0};
+
+    (void)state;
+    permits_exhaust(&subject);
+    subject.open = open_asked;
+    subject.permitted = done;
+    subject.count = 1;
+    permits_exhaust(&subject);
+}
+
+/* Another id, another outcome, another number than there can be; and an answer twice. */
+static void test_answers_that_are_none(void **state)
+{
+    static const struct permitted wrong[] = {
+        {IPC_ALERT_DONE, false, 2, fill_done},
+        {IPC_ALERT_DONE, false, 0, fill_done},
+        {IPC_ALERT_DONE, false, 1, fill_done_of_nothing},
+        {IPC_ALERT_DONE, false, 1, fill_done_beyond},
+        {IPC_ALERT_DONE, false, 1, NULL},
+    };
+    struct event_base *base = event_base_new();
+
+    (void)state;
+    for (size_t i = 0; i <= ARRAY_LEN(wrong); i++) {
+        const struct permitted *message =
+            i < ARRAY_LEN(wrong) ? &wrong[i]
+                                 : &(struct permitted){IPC_ALERT_DONE, false, 1, fill_done};
+        CLEANUP(ipc_writer_deinit) struct ipc_writer payload = {0};
+        int fds[2], times = i < ARRAY_LEN(wrong) ? 1 : 2;
+
+        assert_int_equal(ipc_pair(fds), ESCROW_OK);
+        open_asked(base, fds[0]);
+        if (message->fill)
+            message->fill(&payload);
+        for (int j = 0; j < times; j++)
+            assert_int_equal(ipc_send(fds[1], message->type, message->id, &payload, 1000),
+                             ESCROW_OK);
+        for (int j = 0; j < 5; j++)
+            event_base_loop(base, EVLOOP_NONBLOCK);
+        assert_true(alerter_given_up());
+        close_alerts();
+        close(fds[1]);
+    }
+    event_base_free(base);
+}
+
+/* One that does not answer, and one that closed its channel, are started again. */
+static void test_alerter_that_is_overdue(void **state)
+{
+    struct event_base *base = event_base_new();
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(ipc_pair(fds), ESCROW_OK);
+    open_asked(base, fds[0]);
+    keeper_alerts_tick(alerts, 60000);
+    assert_int_equal(overdue, 0);
+    keeper_alerts_tick(alerts, -1000);
+    assert_int_equal(overdue, 1);
+    keeper_alerts_tick(alerts, 60000);
+    assert_int_equal(overdue, 1);
+    keeper_alerts_tick(alerts, 0);
+    assert_int_equal(overdue, 2);
+    close_alerts();
+    close(fds[1]);
+    event_base_free(base);
+}
+
 static int load_policy(void **state)
 {
     static const char text[] = "groups:\n"
@@ -323,6 +448,9 @@ int main(void)
         cmocka_unit_test(test_an_answer_twice),
         cmocka_unit_test(test_prober_to_keeper),
         cmocka_unit_test(test_prober_without_a_channel),
+        cmocka_unit_test(test_alerter_to_keeper),
+        cmocka_unit_test(test_answers_that_are_none),
+        cmocka_unit_test(test_alerter_that_is_overdue),
     };
 
     return cmocka_run_group_tests(tests, load_policy, free_policy);
