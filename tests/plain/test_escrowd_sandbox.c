@@ -111,6 +111,31 @@ static const struct {
 #endif
 };
 
+/*
+ * The alerter runs programs that may need anything, so its user is what keeps it from the files and
+ * processes of the others. The sibling is a keeper.
+ */
+static const struct {
+    const char *name;
+    const char *attempt;
+    enum target target;
+    int wanted;
+} alerter_rows[] = {
+    {"read /etc/passwd", "read", TARGET_PASSWD, 0},
+    {"connect to a port", "connect", TARGET_OTHER_PORT, 0},
+    {"read the state", "read", TARGET_STATE, EACCES},
+    {"write the state", "write", TARGET_STATE, EACCES},
+    {"read the authority's key", "read", TARGET_AUTHORITY, EACCES},
+    {"read the TLS key", "read", TARGET_KEY, EACCES},
+    {"read the password of the instance", "read", TARGET_PASSWORD, EACCES},
+    {"remove a file", "remove", TARGET_PASSWD, EACCES},
+    {"trace the keeper", "ptrace", TARGET_SIBLING, EPERM},
+    {"read the keeper's memory", "process_vm_readv", TARGET_SIBLING, EPERM},
+    {"open the keeper's memory", "read", TARGET_SIBLING_MEMORY, EACCES},
+    {"kill the keeper", "kill", TARGET_SIBLING, EPERM},
+    {"raise a limit", "limit", TARGET_NONE, EPERM},
+};
+
 struct fixture {
     char folder[64], config_path[96], texts[TARGETS][96];
     int config_fd, policy_fd, listener_fd, credentials_fd, own_fd, other_fd, tpm_fd, abstract_fd;
@@ -191,26 +216,27 @@ static void make_abstract(struct fixture *fixture)
     assert_int_equal(listen(fixture->abstract_fd, 64), 0);
 }
 
-static const char config_text[] = "member: a\n"
-                                  "listen: {address: 127.0.0.1, port: 0}\n"
-                                  "tls:\n"
-                                  "  ca_file: %1$s/ca.pem\n"
-                                  "  certificate_file: %1$s/certificate.pem\n"
-                                  "  key_file: %1$s/key.pem\n"
-                                  "tpm: {tcti: 'swtpm:path=%1$s/tpm', pcrs: [7]}\n"
-                                  "state_folder: %1$s/state\n"
-                                  "audit_folder: %1$s/audit\n"
-                                  "policy_file: %1$s/policy\n"
-                                  "authority_file: %1$s/authority\n"
-                                  "users: {keeper: 61001, front: 61002, prober: 61003}\n"
-                                  "instances:\n"
-                                  "  - name: sql1\n"
-                                  "    address: 127.0.0.1\n"
-                                  "    port: %2$s\n"
-                                  "    tls_name: sql1.test\n"
-                                  "    ca_file: %1$s/ca.pem\n"
-                                  "    login: prober\n"
-                                  "    password_file: %1$s/password\n";
+static const char config_text[] =
+    "member: a\n"
+    "listen: {address: 127.0.0.1, port: 0}\n"
+    "tls:\n"
+    "  ca_file: %1$s/ca.pem\n"
+    "  certificate_file: %1$s/certificate.pem\n"
+    "  key_file: %1$s/key.pem\n"
+    "tpm: {tcti: 'swtpm:path=%1$s/tpm', pcrs: [7]}\n"
+    "state_folder: %1$s/state\n"
+    "audit_folder: %1$s/audit\n"
+    "policy_file: %1$s/policy\n"
+    "authority_file: %1$s/authority\n"
+    "users: {keeper: 61001, front: 61002, prober: 61003, alerter: 61004}\n"
+    "instances:\n"
+    "  - name: sql1\n"
+    "    address: 127.0.0.1\n"
+    "    port: %2$s\n"
+    "    tls_name: sql1.test\n"
+    "    ca_file: %1$s/ca.pem\n"
+    "    login: prober\n"
+    "    password_file: %1$s/password\n";
 
 static const char policy_text[] = "groups:\n"
                                   "  - name: group\n"
@@ -386,6 +412,26 @@ static void test_row(void **state)
     assert_outcomes(row->fixture, row->index);
 }
 
+static void test_alerter_row(void **state)
+{
+    const struct row_state *row = *state;
+    struct fixture *fixture = row->fixture;
+    const char *argv[8];
+    const struct role_process keeper = role_of(fixture, IPC_PEER_KEEPER, argv);
+    struct role_sibling sibling;
+    int got;
+
+    if (geteuid() != 0)
+        skip(); /* all roles have one user */
+    sibling = role_sibling_start(&keeper);
+    snprintf(fixture->texts[TARGET_SIBLING], 96, "%d", sibling.pid);
+    snprintf(fixture->texts[TARGET_SIBLING_MEMORY], 96, "/proc/%d/mem", sibling.pid);
+    got = attempt_in(fixture, IPC_PEER_ALERTER, alerter_rows[row->index].attempt,
+                     fixture->texts[alerter_rows[row->index].target]);
+    role_sibling_end(&sibling);
+    assert_int_equal(got, alerter_rows[row->index].wanted);
+}
+
 static void test_dead_call(void **state)
 {
     const struct row_state *row = *state;
@@ -427,7 +473,7 @@ static void test_same_user(void **state)
 {
     const struct row_state *row = *state;
 
-    for (int kind = IPC_PEER_KEEPER; kind <= IPC_PEER_PROBER; kind++) {
+    for (int kind = IPC_PEER_KEEPER; kind <= IPC_PEER_LAST; kind++) {
         const char *argv[8];
         const struct role_process role = role_of(row->fixture, (enum ipc_peer_kind)kind, argv);
         struct role_sibling sibling = role_sibling_start(&role);
@@ -498,10 +544,11 @@ static void test_state_line(void **state)
 {
     static const char *const networks[] = {[IPC_PEER_KEEPER] = "network: none",
                                            [IPC_PEER_FRONT] = "network: none",
-                                           [IPC_PEER_PROBER] = "network: the machine's"};
+                                           [IPC_PEER_PROBER] = "network: the machine's",
+                                           [IPC_PEER_ALERTER] = "network: the machine's"};
     const struct row_state *row = *state;
 
-    for (int kind = IPC_PEER_KEEPER; kind <= IPC_PEER_PROBER; kind++) {
+    for (int kind = IPC_PEER_KEEPER; kind <= IPC_PEER_LAST; kind++) {
         const char *argv[8];
         struct role_process role = role_of(row->fixture, (enum ipc_peer_kind)kind, argv);
         char text[4096];
@@ -509,7 +556,8 @@ static void test_state_line(void **state)
         assert_int_equal(role_process_run(&role, text, sizeof(text)), 0);
         assert_non_null(strstr(text, "sandbox: user"));
         assert_non_null(strstr(text, networks[kind]));
-        assert_non_null(strstr(text, "system calls: listed"));
+        assert_non_null(
+            strstr(text, kind == IPC_PEER_ALERTER ? "system calls: any" : "system calls: listed"));
     }
 }
 
@@ -550,6 +598,8 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         row_test_add(test_row, i, "in each role: %s", rows[i].name);
+    for (size_t i = 0; i < ARRAY_LEN(alerter_rows); i++)
+        row_test_add(test_alerter_row, i, "in the alerter: %s", alerter_rows[i].name);
     for (size_t i = 0; i < dead_call_count; i++)
         row_test_add(test_dead_call, i, "kills each role: %s", dead_calls[i].name);
     for (size_t i = 0; i < ARRAY_LEN(lacking); i++)

@@ -105,10 +105,11 @@ struct keeper_fixture {
     char *last_act; /* that was signed, compact */
     char status[IPC_STATUS_MAX];
     unsigned asked; /* questions to probers so far */
-    unsigned front_restarts, alerter_restarts;
+    unsigned front_restarts;
     uint64_t last_ping, last_pong; /* ids */
     uint64_t tpm_commands;         /* by the metrics that came last */
     unsigned observed;             /* how often they came since they were asked for */
+    unsigned alerter_restarts;
     /* Called for every reply before it is the fixture's; NULL: nobody. */
     void (*on_reply)(struct keeper_fixture *fx, uint64_t id, const struct ipc_reply *reply);
     unsigned late;   /* requests that front's deadline answered */

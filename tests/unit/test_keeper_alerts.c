@@ -211,6 +211,7 @@ static void test_releases_go_on(void **state)
 
     assert_false(is_released(fx, FX_AGENT_B));
     document = receive(fx, &id); /* and no answer */
+    assert_string_equal(text_of(document, "event"), "refused");
     for (int primary = 1; primary >= 0; primary--) {
         int64_t begun_ms = wall_ms();
 
