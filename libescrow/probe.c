@@ -20,7 +20,8 @@ struct probe {
     char *texts[TEXTS_MAX];
     size_t text_count;
     char *state_text, *local_text, *use_text, *master_text;
-    struct sql_connection *connection; /* NULL: to be made */
+    struct sql_connection *own;         /* where no other is given */
+    struct sql_connection **connection; /* in master between two questions; NULL: to be made */
 };
 
 /* What became of one question. */
@@ -108,8 +109,8 @@ static void diagnose(const struct probe *probe, struct answer *answer)
 
 static void close_connection(struct probe *probe)
 {
-    sql_close(probe->connection);
-    probe->connection = NULL;
+    sql_close(*probe->connection);
+    *probe->connection = NULL;
 }
 
 static enum escrow_err make_connection(struct probe *probe, struct answer *answer)
@@ -124,7 +125,7 @@ static enum escrow_err make_connection(struct probe *probe, struct answer *answe
         memcpy(answer->diagnosis, hold->diagnosis, sizeof(answer->diagnosis));
         return ESCROW_ERR_DENIED;
     }
-    err = sql_connect(&probe->config.instance, &probe->connection, &error);
+    err = sql_connect(&probe->config.instance, probe->connection, &error);
     if (!err) {
         if (hold)
             probe_hold_end(hold);
@@ -161,15 +162,15 @@ static enum escrow_err ask(struct probe *probe, const char *text, sql_row_fn on_
                            struct answer *ret_answer)
 {
     struct sql_error error = {0};
-    bool is_old = probe->connection;
+    bool is_old = *probe->connection;
     enum escrow_err err;
 
     *ret_answer = (struct answer){.outcome = PROBE_ANSWERED};
     for (;;) {
-        err = probe->connection ? ESCROW_OK : make_connection(probe, ret_answer);
+        err = *probe->connection ? ESCROW_OK : make_connection(probe, ret_answer);
         if (err)
             return err;
-        err = sql_batch(probe->connection, text, on_row, argument, &error);
+        err = sql_batch(*probe->connection, text, on_row, argument, &error);
         if (err == ESCROW_ERR_UNAVAILABLE || err == ESCROW_ERR_TIMEOUT)
             close_connection(probe);
         if (err != ESCROW_ERR_UNAVAILABLE || !is_old)
@@ -362,10 +363,10 @@ enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error)
     if (err)
         return PROBE_OPENS_UNKNOWN;
     /* Over the connection as it is: a new one would be in master. */
-    opens = probe_opens_over(probe->connection, ret_sql_error);
+    opens = probe_opens_over(*probe->connection, ret_sql_error);
     /* A role change ends the sessions inside the database: stay in master. */
     if (opens == PROBE_OPENS_UNKNOWN ||
-        sql_batch(probe->connection, probe->master_text, NULL, NULL, &(struct sql_error){0}))
+        sql_batch(*probe->connection, probe->master_text, NULL, NULL, &(struct sql_error){0}))
         close_connection(probe);
     return opens;
 }
@@ -392,6 +393,7 @@ enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_
     if (!probe)
         return ESCROW_ERR_NO_MEMORY;
     probe->config = *config;
+    probe->connection = config->connection ? config->connection : &probe->own;
     instance = &probe->config.instance;
     if (!own_text(probe, &instance->name) || !own_text(probe, &instance->address) ||
         !own_text(probe, &instance->tls_name) || !own_text(probe, &instance->ca_file) ||
@@ -414,7 +416,7 @@ void probe_free(struct probe *probe)
 {
     if (!probe)
         return;
-    close_connection(probe);
+    sql_close(probe->own);
     free(probe->state_text);
     free(probe->local_text);
     free(probe->use_text);

@@ -11,7 +11,7 @@
 
 /*
  * What escrowd's probers and the agent ask one SQL Server instance: a fixed list of questions,
- * never text from a peer. A probe keeps one connection, made anew when it breaks. Every call blocks
+ * never text from a peer. A connection is kept, and made anew when it breaks. Every call blocks
  * for at most the deadline of its instance plus what a hung driver takes, so it runs in a process
  * of its own that may be killed.
  */
@@ -61,14 +61,16 @@ struct probe_config {
     const char *availability_group;
     const char *database;
     struct probe_hold *hold; /* of all probes of the instance; NULL: every login is tried */
+    /* The same; NULL there: to be made. Whoever has it closes it. NULL: a connection of its own. */
+    struct sql_connection **connection;
 };
 
 struct probe;
 
 /*
  * A probe of one instance; connects lazily, after sql_environment_new. config is copied, its
- * hold borrowed. Owned by the caller. ESCROW_ERR_NO_MEMORY, also for a name that no T-SQL literal
- * can hold.
+ * hold and connection borrowed. Owned by the caller. ESCROW_ERR_NO_MEMORY, also for a name that no
+ * T-SQL literal can hold.
  */
 MUST_CHECK enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_probe);
 void probe_free(struct probe *probe);

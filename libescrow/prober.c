@@ -13,7 +13,8 @@
 struct prober {
     struct probe **probes; /* one for each target */
     size_t count;
-    struct probe_hold hold; /* one account for all of them */
+    struct probe_hold hold;            /* one account for all of them */
+    struct sql_connection *connection; /* and one session */
 };
 
 static void prober_deinit(struct prober *prober)
@@ -21,6 +22,7 @@ static void prober_deinit(struct prober *prober)
     for (size_t i = 0; i < prober->count; i++)
         probe_free(prober->probes[i]);
     free(prober->probes);
+    sql_close(prober->connection);
 }
 
 static enum escrow_err prober_init(struct prober *prober, const struct prober_config *config)
@@ -34,6 +36,7 @@ static enum escrow_err prober_init(struct prober *prober, const struct prober_co
             .availability_group = config->targets[i].availability_group,
             .database = config->targets[i].database,
             .hold = &prober->hold,
+            .connection = &prober->connection,
         };
         enum escrow_err err = probe_new(&probe, &prober->probes[i]);
 

@@ -16,10 +16,11 @@
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
 # group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
-# CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_ADMINS (names of more
-# admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's), CHAIN_PCAP
-# (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab), CHAIN_NETWORK
-# (network.bash: a network of escrowd and the nodes; each is on a host of its own).
+# CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_GROUPS (names of more groups
+# on the same instances; the availability group and its database have that name), CHAIN_ADMINS (names
+# of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's),
+# CHAIN_PCAP (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab),
+# CHAIN_NETWORK (network.bash: a network of escrowd and the nodes; each is on a host of its own).
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
@@ -126,14 +127,20 @@ chain_swtpm_end() {
 }
 
 chain_policy() {
-    local node
+    local node group ag database
     {
-        printf 'groups:\n  - name: %s\n    availability_group: %s\n' "$CHAIN_GROUP" "$CHAIN_AG"
-        printf '    cluster_type: %s\n    databases: [SSISDB]\n' "${CHAIN_CLUSTER_TYPE:-wsfc}"
-        [ -z "${CHAIN_RULES:-}" ] || printf '    %s\n' "${CHAIN_RULES//$'\n'/$'\n'    }"
-        printf '    replicas:\n'
-        for node in "${CHAIN_NODES[@]}"; do
-            printf '      - {instance: %s, server_name: %s}\n' "$node" "${node^^}"
+        echo groups:
+        for group in "$CHAIN_GROUP" ${CHAIN_GROUPS:-}; do
+            ag=$group database=$group
+            [ "$group" != "$CHAIN_GROUP" ] || ag=$CHAIN_AG database=SSISDB
+            printf '  - name: %s\n    availability_group: %s\n' "$group" "$ag"
+            printf '    cluster_type: %s\n    databases: [%s]\n' "${CHAIN_CLUSTER_TYPE:-wsfc}" \
+                "$database"
+            [ -z "${CHAIN_RULES:-}" ] || printf '    %s\n' "${CHAIN_RULES//$'\n'/$'\n'    }"
+            printf '    replicas:\n'
+            for node in "${CHAIN_NODES[@]}"; do
+                printf '      - {instance: %s, server_name: %s}\n' "$node" "${node^^}"
+            done
         done
     } >"$CHAIN/policy.yaml"
 }
@@ -174,16 +181,27 @@ chain_sqlsim() {
         --rawfile agent "$CHAIN/keys/sql-agent" --rawfile prober "$CHAIN/keys/sql-prober" \
         --rawfile sa "$CHAIN/keys/sql-sa" \
         --rawfile for_agent <(chain_grants agent --catalog-startup) \
-        --rawfile for_prober <(chain_grants prober) \
+        --rawfile for_prober <(chain_grants prober) --rawfile for_more <(chain_grants agent) \
+        --arg more "${CHAIN_GROUPS:-}" \
         --arg realm "${CHAIN_REALM:-}" --argjson switches "${CHAIN_SWITCHES:-"{}"}" '
         def script($text; $password):
             {login: "sa", $text, variables: {ESCROW_LOGIN_PASSWORD: ($password | rtrimstr("\n"))}};
+        def sid: capture("(?<sid>0x[0-9a-f]{32})").sid;
+        def of($name): gsub("SSISDB"; $name) | gsub("0x[0-9a-f]{32}"; $for_agent | sid);
         {group: {name: $ag, cluster_type: ($cluster | ascii_upcase)},
          database: {name: "SSISDB", master_key_passwords: [inputs], probe_certificate: false},
          control: $control, switches: $switches, instances: $instances,
          logins: [{name: "sa", password: ($sa | rtrimstr("\n")), rights: ["sysadmin"]}],
          scripts: [script($for_agent; $agent), script($for_prober; $prober)]}
-        | if $realm == "" then . else .instances[].keytab = $realm + "/service.keytab" end')
+        | if $realm == "" then . else .instances[].keytab = $realm + "/service.keytab" end
+        | if $more == "" then . else
+            .groups = [.group + {databases: [.database]}]
+            | reduce ($more | split(" "))[] as $name (.;
+                .groups += [.group + {$name, databases: [.database + {$name}]}]
+                | .scripts += [script($for_more | of($name); $agent),
+                               script($for_prober | gsub("SSISDB"; $name); $prober)])
+            | .groups[] += {primary: $instances[0].name, replicas: ($instances | map(.name))}
+            | del(.group, .database) end')
     "$BUILD/tests/sqlsim/sqlsim" ${CHAIN_PCAP:+--pcap "$CHAIN_PCAP"} - \
         < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
     CHAIN_PIDS["sqlsim"]=$!
