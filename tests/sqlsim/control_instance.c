@@ -105,13 +105,13 @@ json_t *control_login(struct simulator *simulator, struct control_words *words)
 /* Nobody has it open any more. */
 static void close_keys(struct model *model, const struct model_database *database)
 {
-    uint32_t bit = UINT32_C(1) << model_database_index(model, database);
+    size_t index = model_database_index(model, database);
 
     for (size_t i = 0; i < model->instance_count; i++) {
         struct session *session = LIST_FIRST(&model->instances[i].sessions);
 
         for (; session; session = LIST_NEXT(session, entry))
-            session->open_keys &= ~bit;
+            session->open_keys[index] = false;
     }
 }
 

@@ -25,8 +25,8 @@
  * of any database. Instances, groups and databases are never moved in memory or taken away.
  */
 #define MODEL_INSTANCES_MAX 16
-#define MODEL_GROUPS_MAX 8
-#define MODEL_DATABASES_MAX 32 /* session.h has a bit for each */
+#define MODEL_GROUPS_MAX 512
+#define MODEL_DATABASES_MAX 512
 #define MODEL_DISTRIBUTED_MAX 4
 #define MODEL_NONE SIZE_MAX
 #define MODEL_CLUSTER ((size_t)MODEL_INSTANCES_MAX) /* a party of the network, like an instance */

@@ -64,22 +64,21 @@ struct master_key *session_key(const struct session *session)
     return &model_content(session->model, session->database, session->instance)->key;
 }
 
-static uint32_t key_bit(const struct session *session)
-{
-    return UINT32_C(1) << model_database_index(session->model, session->database);
-}
-
 bool session_has_open_key(const struct session *session)
 {
-    return session->database && session->open_keys & key_bit(session);
+    return session->database &&
+           session->open_keys[model_database_index(session->model, session->database)];
+}
+
+bool session_has_any_open_key(const struct session *session)
+{
+    return memchr(session->open_keys, true, sizeof(session->open_keys)) != NULL;
 }
 
 void session_set_open_key(struct session *session, bool is_open)
 {
-    if (session->database && is_open)
-        session->open_keys |= key_bit(session);
-    else if (session->database)
-        session->open_keys &= ~key_bit(session);
+    if (session->database)
+        session->open_keys[model_database_index(session->model, session->database)] = is_open;
 }
 
 /* CAG: what an instance's login finds in a database of a contained group, no source says. */
@@ -238,7 +237,7 @@ void session_reset(struct session *session)
     key_objects_deinit(&session->open_objects);
     session->database = NULL;
     session->lock_timeout_ms = -1;
-    session->open_keys = 0;
+    memset(session->open_keys, 0, sizeof(session->open_keys));
     session->context_len = 0;
 }
 

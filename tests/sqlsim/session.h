@@ -20,12 +20,12 @@ struct session {
     int32_t id;
     struct model_database *database; /* NULL: master */
     bool has_read_intent;
-    bool is_encrypted;               /* TLS covers more than the login */
-    bool is_killed;                  /* by a role change: the next reply ends it */
-    int64_t lock_timeout_ms;         /* SET LOCK_TIMEOUT; -1: it waits for ever */
-    uint32_t open_keys;              /* bit n: the DMK of database n (1.3) */
-    struct transaction *transaction; /* NULL: none is open */
-    struct key_objects open_objects; /* the symmetric keys that it opened, by name */
+    bool is_encrypted;                   /* TLS covers more than the login */
+    bool is_killed;                      /* by a role change: the next reply ends it */
+    int64_t lock_timeout_ms;             /* SET LOCK_TIMEOUT; -1: it waits for ever */
+    bool open_keys[MODEL_DATABASES_MAX]; /* the DMK of database n (1.3) */
+    struct transaction *transaction;     /* NULL: none is open */
+    struct key_objects open_objects;     /* the symmetric keys that it opened, by name */
     size_t context_len;
     uint8_t context[SESSION_CONTEXT_MAX];
     void (*on_kill)(struct session *session, void *argument); /* may be NULL */
@@ -69,6 +69,7 @@ struct model_database *session_find_database(const struct session *session, cons
 struct master_key *session_key(const struct session *session);
 /* Whether the session has opened it. */
 bool session_has_open_key(const struct session *session);
+bool session_has_any_open_key(const struct session *session);
 void session_set_open_key(struct session *session, bool is_open);
 
 /* 0, or what keeps this session out of the database: 976, ..., 916. Adds it to the reply. NULL

@@ -110,7 +110,7 @@ static void fill_open_keys(struct session *session, const char *database, struct
     for (size_t i = 0; i < session->model->database_count; i++) {
         const struct model_database *open = &session->model->databases[i];
 
-        if (!(session->open_keys >> i & 1))
+        if (!session->open_keys[i])
             continue;
         reply_number(rows, session_database_id(session, open));
         reply_value(rows, open->name);
