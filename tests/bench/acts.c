@@ -9,11 +9,18 @@
  *        fresh      COUNT releases over a new connection each
  *        order      an order of a drill
  *        deposit    COUNT further versions
- *        sql        COUNT times the bare SQL of a promotion; standard input holds the password
- * NAME   whose keys: a replica's, or admin (SQL-PORT is 0 then)
+ *        deposits   the first version for each of the groups storm-1 ... storm-COUNT, whose
+ *                   databases have the same names
+ *        sql        COUNT times the bare SQL of a promotion
+ *        storm      CONNECTIONS agents, of the groups storm-1 ... (COUNT is 1), whose files are in
+ *                   crowd/: each is connected, as an agent's worker that is ready; then "ready" is
+ *                   printed, and on an end of line all ask at once, until each has opened the
+ *                   master key. Times are from then on.
+ * NAME   whose keys: a replica's, or admin (SQL-PORT is 0 then); with storm, of which replica
  * ORDER  what releases are for; without it for a promotion
  *
- * Prints as stopwatch.h says.
+ * With sql and deposits the first line of standard input is the password. Prints as stopwatch.h
+ * says.
  */
 #include "libescrow/log.h"
 #include "tests/bench/acts_client.h"
@@ -26,7 +33,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 1000
+#define AGAIN_MS 200 /* as the agent does: doubled each time, and up to a quarter more */
+#define AGAIN_MAX_MS 24000
+#define GIVE_UP_US (INT64_C(600) * 1000000)
 
 struct job;
 typedef enum escrow_err (*act_fn)(struct acts_client *client, const struct job *job);
@@ -36,10 +46,11 @@ struct job {
     uint16_t port, sql_port;
     size_t count, connections;
     act_fn act;
-    struct secret *password; /* with mode sql */
+    struct secret *password; /* of standard input */
     int begin[2];            /* a pipe: its end is the signal to begin */
     int64_t *times_us;       /* shared between the processes: count for each connection */
     int64_t *ends_us;        /* shared too: when each connection was done */
+    int64_t *begin_us;       /* shared too */
 };
 
 static enum escrow_err do_release(struct acts_client *client, const struct job *job)
@@ -63,8 +74,45 @@ static enum escrow_err do_order(struct acts_client *client, const struct job *jo
 
 static enum escrow_err do_deposit(struct acts_client *client, const struct job *job)
 {
+    CLEANUP(secret_free_p) struct secret *password = secret_from("of no meaning", 13);
+
     (void)job;
-    return acts_client_deposit(client);
+    return password ? acts_client_deposit(client, password) : ESCROW_ERR_NO_MEMORY;
+}
+
+static void name_group(size_t number, char ret_name[static 32])
+{
+    snprintf(ret_name, 32, "storm-%zu", number);
+}
+
+/* One of them: its number goes on with each call. */
+static enum escrow_err do_deposits(struct acts_client *client, const struct job *job)
+{
+    static size_t number;
+    char group[32];
+
+    name_group(++number, group);
+    client->config.group = client->config.database = group;
+    return acts_client_deposit(client, job->password);
+}
+
+/* Refused: not seen as primary yet, or too many at once. */
+static enum escrow_err do_storm(struct acts_client *client, const struct job *job)
+{
+    int64_t pause_ms = AGAIN_MS;
+    enum escrow_err err;
+
+    srandom((unsigned)getpid());
+    while ((err = acts_client_promotion(client)) != ESCROW_OK &&
+           stopwatch_us() - *job->begin_us < GIVE_UP_US) {
+        int64_t ms = pause_ms + random() % (pause_ms / 4);
+
+        usleep((useconds_t)ms * 1000);
+        pause_ms = 2 * pause_ms < AGAIN_MAX_MS ? 2 * pause_ms : AGAIN_MAX_MS;
+    }
+    if (err)
+        log_error("%s gave up: %s", client->config.name, client->session.problem.detail);
+    return err;
 }
 
 static enum escrow_err do_sql(struct acts_client *client, const struct job *job)
@@ -76,30 +124,52 @@ static const struct {
     const char *mode;
     act_fn act;
 } modes[] = {
-    {"release", do_release}, {"fresh", do_fresh}, {"order", do_order},
-    {"deposit", do_deposit}, {"sql", do_sql},
+    {"release", do_release},   {"fresh", do_fresh}, {"order", do_order}, {"deposit", do_deposit},
+    {"deposits", do_deposits}, {"sql", do_sql},     {"storm", do_storm},
 };
+
+static enum escrow_err begin(const struct job *job, size_t index, struct acts_client *client)
+{
+    static char name[16], group[32];
+    struct acts_config config = {.name = job->name,
+                                 .group = "ssis",
+                                 .database = "SSISDB",
+                                 .replica = job->sql_port ? job->name : NULL,
+                                 .port = job->port,
+                                 .sql_port = job->sql_port};
+    enum escrow_err err;
+
+    if (job->act == do_storm) {
+        snprintf(name, sizeof(name), "%zu", index + 1);
+        name_group(index + 1, group);
+        config.name = name;
+        config.folder = "crowd/";
+        config.group = config.database = group;
+    }
+    err = acts_client_init(client, &config);
+    client->order = job->order;
+    if (!err && config.replica && job->act != do_storm)
+        err = acts_client_enter(client);
+    /* What is made once is made before: the connection and what the keeper keeps of it. */
+    if (!err && job->act == do_release)
+        err = job->act(client, job);
+    return err;
+}
 
 static enum escrow_err work(const struct job *job, size_t index)
 {
     int64_t *times_us = job->times_us + index * job->count;
     CLEANUP(acts_client_deinit) struct acts_client client = {0};
-    enum escrow_err err = acts_client_init(&client, job->name, job->port, job->sql_port);
+    enum escrow_err err = begin(job, index, &client);
     char nothing;
 
-    if (err)
-        return err;
-    client.order = job->order;
-    /* What is made once is made before: the connection and what the keeper keeps of it. */
-    if (job->act == do_release)
-        err = job->act(&client, job);
     putchar('.');
     fflush(stdout);
     close(job->begin[1]);
     if (err || read(job->begin[0], &nothing, 1) != 0)
         return err ? err : ESCROW_ERR_SYSTEM;
     for (size_t i = 0; !err && i < job->count; i++) {
-        int64_t begin_us = stopwatch_us();
+        int64_t begin_us = job->act == do_storm ? *job->begin_us : stopwatch_us();
 
         err = job->act(&client, job);
         times_us[i] = stopwatch_us() - begin_us;
@@ -119,17 +189,30 @@ static pid_t start(const struct job *job, size_t index, int ready_fd)
     exit(escrow_err_exit_code(work(job, index)));
 }
 
+/* All are ready. */
+static void let_go(struct job *job)
+{
+    if (job->act == do_storm) {
+        puts("ready");
+        fflush(stdout);
+        getchar();
+    }
+    *job->begin_us = stopwatch_us();
+    close(job->begin[1]);
+}
+
 static int run(struct job *job)
 {
     size_t count = job->count * job->connections;
     pid_t pids[CONNECTIONS_MAX];
     int ready[2], status, worst = 0;
-    int64_t begin_us, end_us = 0;
+    int64_t end_us = 0;
     char dot;
 
-    job->times_us = mmap(NULL, (count + job->connections) * sizeof(*job->times_us),
+    job->times_us = mmap(NULL, (count + job->connections + 1) * sizeof(*job->times_us),
                          PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     job->ends_us = job->times_us + count;
+    job->begin_us = job->ends_us + job->connections;
     if (job->times_us == MAP_FAILED || pipe(job->begin) != 0 || pipe(ready) != 0)
         return EXIT_FAILURE;
     for (size_t i = 0; i < job->connections; i++)
@@ -139,8 +222,7 @@ static int run(struct job *job)
         if (read(ready[0], &dot, 1) != 1)
             worst = EXIT_FAILURE;
     }
-    begin_us = stopwatch_us();
-    close(job->begin[1]);
+    let_go(job);
     for (size_t i = 0; i < job->connections; i++) {
         if (pids[i] < 0 || waitpid(pids[i], &status, 0) < 0 || status != 0)
             worst = EXIT_FAILURE;
@@ -148,7 +230,7 @@ static int run(struct job *job)
             end_us = job->ends_us[i];
     }
     if (worst == 0)
-        stopwatch_print(job->times_us, count, end_us - begin_us);
+        stopwatch_print(job->times_us, count, end_us - *job->begin_us);
     return worst;
 }
 
@@ -183,7 +265,7 @@ int main(int argc, char **argv)
         fputs("acts: see the head of its source\n", stderr);
         return escrow_err_exit_code(ESCROW_ERR_USAGE);
     }
-    if (job.act == do_sql) {
+    if (job.act == do_sql || job.act == do_deposits) {
         if (secret_heap_init() == ESCROW_OK)
             job.password = read_password();
         if (!job.password)

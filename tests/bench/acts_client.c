@@ -19,8 +19,8 @@
 static const char *file(struct acts_client *client, size_t index, const char *prefix,
                         const char *suffix)
 {
-    snprintf(client->texts[index], sizeof(client->texts[index]), "%s%s%s", prefix, client->name,
-             suffix);
+    snprintf(client->texts[index], sizeof(client->texts[index]), "%s%s%s",
+             client->config.folder ? client->config.folder : prefix, client->config.name, suffix);
     return client->texts[index];
 }
 
@@ -61,42 +61,45 @@ static enum escrow_err send_batch(struct acts_client *client, char *taken_text)
     return err;
 }
 
-static enum escrow_err enter_sql(struct acts_client *client, uint16_t sql_port)
+static enum escrow_err connect_sql(struct acts_client *client)
 {
+    const struct acts_config *config = &client->config;
     enum escrow_err err;
 
-    client->instance = (struct sql_instance){.name = client->name,
+    snprintf(client->texts[3], sizeof(client->texts[3]), "%s.test", config->replica);
+    client->instance = (struct sql_instance){.name = config->replica,
                                              .address = "127.0.0.1",
-                                             .port = sql_port,
-                                             .tls_name = file(client, 3, "", ".test"),
+                                             .port = config->sql_port,
+                                             .tls_name = client->texts[3],
                                              .ca_file = "sqlca/ca.pem",
                                              .login = "escrow_agent",
                                              .password_file = "keys/sql-agent",
                                              .login_timeout_s = SQL_TIMEOUT_S,
                                              .query_timeout_s = SQL_TIMEOUT_S};
     err = sql_environment_new(&client->instance);
-    if (!err)
-        err = open_sql(client);
-    return err ? err : send_batch(client, tsql_use(ACTS_DATABASE));
+    return err ? err : open_sql(client);
+}
+
+enum escrow_err acts_client_enter(struct acts_client *client)
+{
+    return send_batch(client, tsql_use(client->config.database));
 }
 
 enum escrow_err acts_client_reconnect(struct acts_client *client)
 {
     rpc_free(TAKE(client->session.rpc));
-    return rpc_new("127.0.0.1", client->port, client->tls, &client->session.rpc);
+    return rpc_new("127.0.0.1", client->config.port, client->tls, &client->session.rpc);
 }
 
-enum escrow_err acts_client_init(struct acts_client *client, const char *name, uint16_t port,
-                                 uint16_t sql_port)
+enum escrow_err acts_client_init(struct acts_client *client, const struct acts_config *config)
 {
-    const char *prefix = sql_port ? "pki/agent-" : "pki/";
+    const char *prefix = config->replica ? "pki/agent-" : "pki/";
     struct tls_config tls = {.ca_file = "ca/ca.pem",
                              .crl_file = "ca/crl.pem",
                              .server_identity = "spiffe://test/escrowd/e1"};
     enum escrow_err err = secret_heap_init();
 
-    *client = (struct acts_client){
-        .name = name, .is_agent = sql_port != 0, .port = port, .session.timeout_ms = TIMEOUT_MS};
+    *client = (struct acts_client){.config = *config, .session.timeout_ms = TIMEOUT_MS};
     tls.certificate = file(client, 0, prefix, ".pem");
     tls.key = file(client, 1, prefix, ".key");
     if (!err)
@@ -110,10 +113,10 @@ enum escrow_err acts_client_init(struct acts_client *client, const char *name, u
         err = acts_client_reconnect(client);
     if (!err)
         err = fetch_roster(client);
-    if (!err && sql_port)
-        err = enter_sql(client, sql_port);
+    if (!err && config->replica)
+        err = connect_sql(client);
     if (err)
-        log_error("%s cannot begin: %s: %s", name, escrow_err_name(err),
+        log_error("%s cannot begin: %s: %s", config->name, escrow_err_name(err),
                   client->session.problem.detail);
     return err;
 }
@@ -122,7 +125,7 @@ void acts_client_deinit(struct acts_client *client)
 {
     if (client->sql)
         sql_close(TAKE(client->sql));
-    if (client->is_agent)
+    if (client->config.replica)
         sql_environment_free();
     rpc_free(TAKE(client->session.rpc));
     roster_free(TAKE(client->roster));
@@ -131,14 +134,16 @@ void acts_client_deinit(struct acts_client *client)
     key_free_p(&client->authority);
 }
 
-static struct act *new_act(enum act_kind kind, enum act_purpose purpose)
+static struct act *new_act(const struct acts_client *client, enum act_kind kind,
+                           enum act_purpose purpose)
 {
     struct act *act = act_new(kind);
 
     if (act) {
         act->purpose = purpose;
-        memcpy(act->subject.group, ACTS_GROUP, sizeof(ACTS_GROUP));
-        memcpy(act->subject.database, ACTS_DATABASE, sizeof(ACTS_DATABASE));
+        snprintf(act->subject.group, sizeof(act->subject.group), "%s", client->config.group);
+        snprintf(act->subject.database, sizeof(act->subject.database), "%s",
+                 client->config.database);
     }
     return act;
 }
@@ -146,7 +151,7 @@ static struct act *new_act(enum act_kind kind, enum act_purpose purpose)
 static enum escrow_err told(const struct acts_client *client, enum escrow_err err)
 {
     if (err)
-        log_error("%s: %s: %s (%s)", client->name, escrow_err_name(err),
+        log_error("%s: %s: %s (%s)", client->config.name, escrow_err_name(err),
                   client->session.problem.detail, reason_code(client->session.problem.reason));
     return err;
 }
@@ -157,7 +162,8 @@ static enum act_purpose purpose_of(const struct acts_client *client)
 }
 
 /* The password must come out, or the bench measures something else. */
-static enum escrow_err unwrap(const struct answer *grant, EVP_PKEY *recipient)
+static enum escrow_err unwrap(const struct answer *grant, EVP_PKEY *recipient,
+                              struct secret **ret_password)
 {
     const struct answer_object *object = &grant->objects[0];
     const struct payload_binding binding = {.group = grant->subject.group,
@@ -165,16 +171,16 @@ static enum escrow_err unwrap(const struct answer *grant, EVP_PKEY *recipient)
                                             .version = object->version,
                                             .object = object->name};
     CLEANUP(secret_free_p) struct secret *data_key = NULL;
-    CLEANUP(secret_free_p) struct secret *password = NULL;
     struct wrap_object sealed;
     enum escrow_err err = wrap_object_parse(object->public_area, object->public_len, &sealed);
 
     if (!err)
         err = wrap_open(&sealed, &object->blob, recipient, &data_key);
-    return err ? err : payload_open(&binding, data_key, object->payload, &password);
+    return err ? err : payload_open(&binding, data_key, object->payload, ret_password);
 }
 
-static enum escrow_err ask(struct acts_client *client, struct act *act)
+static enum escrow_err ask(struct acts_client *client, struct act *act,
+                           struct secret **ret_password)
 {
     CLEANUP(answer_free_p) struct answer *challenge = NULL;
     CLEANUP(answer_free_p) struct answer *grant = NULL;
@@ -193,19 +199,41 @@ static enum escrow_err ask(struct acts_client *client, struct act *act)
     err = act_sign_objects(client->act_key, &act->release.recipient, act->release.objects, 1);
     if (!err)
         err = rpc_act_send(&client->session, challenge, act, &grant);
-    return err ? err : unwrap(grant, recipient);
+    return err ? err : unwrap(grant, recipient, ret_password);
+}
+
+static enum escrow_err ask_release(struct acts_client *client, struct secret **ret_password)
+{
+    CLEANUP(act_free_p) struct act *act = new_act(client, ACT_RELEASE, purpose_of(client));
+
+    if (!act)
+        return ESCROW_ERR_NO_MEMORY;
+    snprintf(act->release.replica, sizeof(act->release.replica), "%s", client->config.replica);
+    if (client->order)
+        snprintf(act->release.order, sizeof(act->release.order), "%s", client->order);
+    return ask(client, act, ret_password);
 }
 
 enum escrow_err acts_client_release(struct acts_client *client)
 {
-    CLEANUP(act_free_p) struct act *act = new_act(ACT_RELEASE, purpose_of(client));
+    CLEANUP(secret_free_p) struct secret *password = NULL;
 
-    if (!act)
-        return ESCROW_ERR_NO_MEMORY;
-    snprintf(act->release.replica, sizeof(act->release.replica), "%s", client->name);
-    if (client->order)
-        snprintf(act->release.order, sizeof(act->release.order), "%s", client->order);
-    return told(client, ask(client, act));
+    return told(client, ask_release(client, &password));
+}
+
+enum escrow_err acts_client_promotion(struct acts_client *client)
+{
+    CLEANUP(secret_free_p) struct secret *password = NULL;
+    CLEANUP(secret_free_p) struct secret *open = NULL;
+    struct sql_error error = {0};
+    enum escrow_err err = acts_client_enter(client);
+
+    if (!err)
+        err = ask_release(client, &password);
+    if (err)
+        return err;
+    open = tsql_open_master_key(password);
+    return open ? sql_batch_secret(client->sql, open, &error) : ESCROW_ERR_NO_MEMORY;
 }
 
 static enum escrow_err challenge_and_send(struct acts_client *client, struct act *act)
@@ -219,7 +247,7 @@ static enum escrow_err challenge_and_send(struct acts_client *client, struct act
 
 enum escrow_err acts_client_order(struct acts_client *client)
 {
-    CLEANUP(act_free_p) struct act *act = new_act(ACT_ORDER, PURPOSE_DRILL);
+    CLEANUP(act_free_p) struct act *act = new_act(client, ACT_ORDER, PURPOSE_DRILL);
 
     if (!act)
         return ESCROW_ERR_NO_MEMORY;
@@ -237,21 +265,22 @@ static enum escrow_err wrap_to(const struct wrap_object *object, const struct se
     return wrap_seal(object, sensitive, point, &blob->blob);
 }
 
-static enum escrow_err seal(const struct acts_client *client, struct act *act)
+static enum escrow_err seal(const struct acts_client *client, const struct secret *password,
+                            struct act *act)
 {
-    CLEANUP(secret_free_p) struct secret *password = secret_from("of no meaning", 13);
     CLEANUP(secret_free_p) struct secret *data_key = secret_random(PAYLOAD_DATA_KEY_BYTES);
     CLEANUP(secret_free_p) struct secret *sensitive = NULL;
-    struct payload_binding binding = {
-        .group = ACTS_GROUP, .database = ACTS_DATABASE, .version = act->deposit.version};
+    struct payload_binding binding = {.group = client->config.group,
+                                      .database = client->config.database,
+                                      .version = act->deposit.version};
     const struct roster_member *members;
     struct wrap_object object;
     struct tpm_digest policy;
     enum escrow_err err;
 
-    if (!password || !data_key || roster_members(client->roster, &members) != 1)
+    if (!data_key || roster_members(client->roster, &members) != 1)
         return ESCROW_ERR_NO_MEMORY;
-    err = tpm_policy_object(roster_authority(client->roster), ACTS_GROUP, &policy);
+    err = tpm_policy_object(roster_authority(client->roster), client->config.group, &policy);
     if (!err)
         err = wrap_object_new(policy.bytes, data_key, &object, &sensitive);
     if (!err)
@@ -268,11 +297,11 @@ static enum escrow_err seal(const struct acts_client *client, struct act *act)
                          roster_recovery_name(client->roster), &act->deposit);
 }
 
-enum escrow_err acts_client_deposit(struct acts_client *client)
+enum escrow_err acts_client_deposit(struct acts_client *client, const struct secret *password)
 {
     CLEANUP(answer_free_p) struct answer *challenge = NULL;
     CLEANUP(answer_free_p) struct answer *durable = NULL;
-    CLEANUP(act_free_p) struct act *act = new_act(ACT_DEPOSIT, PURPOSE_DEPOSIT);
+    CLEANUP(act_free_p) struct act *act = new_act(client, ACT_DEPOSIT, PURPOSE_DEPOSIT);
     enum escrow_err err;
 
     if (!act)
@@ -281,7 +310,7 @@ enum escrow_err acts_client_deposit(struct acts_client *client)
     err = rpc_act_challenge(&client->session, act, &challenge);
     if (!err) {
         act->deposit.version = challenge->challenge.next_version;
-        err = seal(client, act);
+        err = seal(client, password, act);
     }
     if (!err)
         err = rpc_act_send(&client->session, challenge, act, &durable);
@@ -298,7 +327,7 @@ enum escrow_err acts_client_bare_sql(struct acts_client *client, const struct se
     sql_close(TAKE(client->sql));
     err = open_sql(client);
     if (!err)
-        err = send_batch(client, tsql_use(ACTS_DATABASE));
+        err = send_batch(client, tsql_use(client->config.database));
     if (!err)
         err = send_batch(client, tsql_set_context(nonce));
     if (!err)

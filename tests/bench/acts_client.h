@@ -10,14 +10,17 @@
  * an agent, one to its SQL Server. Every act is made, signed and checked as the agent does it.
  */
 
-#define ACTS_GROUP "ssis"
-#define ACTS_DATABASE "SSISDB"
+struct acts_config {
+    const char *name;   /* of its files: "admin", or a replica's */
+    const char *folder; /* of the files; NULL: where chain.bash puts them */
+    const char *group, *database;
+    const char *replica; /* an agent's; NULL: no agent */
+    uint16_t port, sql_port;
+};
 
 struct acts_client {
-    const char *name; /* of its files: "admin", or a replica's */
-    bool is_agent;
-    uint16_t port;
-    struct sql_instance instance; /* with is_agent */
+    struct acts_config config;
+    struct sql_instance instance; /* an agent's */
     struct sql_connection *sql;
     struct tls *tls;
     EVP_PKEY *authority;
@@ -29,11 +32,13 @@ struct acts_client {
 };
 
 /*
- * Reads the files, connects and fetches the roster; with sql_port not 0 it is an agent, and enters
- * its database too. Errors have been logged. Deinit also after a failure.
+ * Reads the files, connects and fetches the roster; an agent connects to its instance too. Errors
+ * have been logged. Deinit also after a failure.
  */
-MUST_CHECK enum escrow_err acts_client_init(struct acts_client *client, const char *name,
-                                            uint16_t port, uint16_t sql_port);
+MUST_CHECK enum escrow_err acts_client_init(struct acts_client *client,
+                                            const struct acts_config *config);
+/* The session of an agent goes into its database, which must be accessible. */
+MUST_CHECK enum escrow_err acts_client_enter(struct acts_client *client);
 void acts_client_deinit(struct acts_client *client);
 
 /* The next request makes a new connection, with a full handshake. */
@@ -41,11 +46,17 @@ MUST_CHECK enum escrow_err acts_client_reconnect(struct acts_client *client);
 
 /* What an agent does between detection and OPEN MASTER KEY: challenge, session, release. */
 MUST_CHECK enum escrow_err acts_client_release(struct acts_client *client);
+/*
+ * The same, after it has entered its database, and OPEN MASTER KEY with what came out. A refusal is
+ * not logged: it may be asked again; client->session.problem has it.
+ */
+MUST_CHECK enum escrow_err acts_client_promotion(struct acts_client *client);
 
 /* As an admin: orders a drill, so that agents may ask again and again. */
 MUST_CHECK enum escrow_err acts_client_order(struct acts_client *client);
-/* As an admin: deposits one more version with a password of no meaning. */
-MUST_CHECK enum escrow_err acts_client_deposit(struct acts_client *client);
+/* As an admin: deposits one more version with this password. */
+MUST_CHECK enum escrow_err acts_client_deposit(struct acts_client *client,
+                                               const struct secret *password);
 
 /* Only the SQL of a promotion: login, and the batches up to ALTER MASTER KEY. */
 MUST_CHECK enum escrow_err acts_client_bare_sql(struct acts_client *client,

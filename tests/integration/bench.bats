@@ -9,6 +9,8 @@ bats_load_library bats-assert
 # What all benches leave, and its unit.
 RESULTS='bare_promotion_ms ms
 bare_tpm_per_s 1/s
+decision_black_hole_adds_ms ms
+decision_of_3_ms ms
 detected_seen_to_usable_ms ms
 detected_seen_to_usable_over_bare ratio
 detected_to_usable_ms ms
@@ -36,6 +38,18 @@ release_over_bare_slow_tpm ratio
 release_over_bare_tpm ratio
 releases_per_s 1/s
 start_to_ready_ms ms
+storm_again_last_ms ms
+storm_again_over_bare ratio
+storm_again_p50_ms ms
+storm_again_p99_ms ms
+storm_last_ms ms
+storm_over_bare ratio
+storm_p50_ms ms
+storm_p99_ms ms
+storm_slow_last_ms ms
+storm_slow_over_bare ratio
+storm_slow_p50_ms ms
+storm_slow_p99_ms ms
 tpm_commands_per_release commands'
 
 @test "every bench leaves its results, in the form that others read" {

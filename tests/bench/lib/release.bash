@@ -12,15 +12,23 @@ release_commands() {
     grep -v '^8001........00000181' "$CHAIN/run/commands"
 }
 
-# begin_releases: a chain with an order, and $CHAIN/run/record with the commands of a release.
+# order_drill: ORDER is one that nobody has used.
+order_drill() {
+    acts order admin 1 >/dev/null || return
+    ORDER=$(cat "$CHAIN"/audit/*.jsonl | jq -r 'select(.event == "order") | .order' | tail -n 1)
+}
+
+# record_release: a chain has an order, and $CHAIN/run/record the commands of a release.
+record_release() {
+    order_drill && proxied 0 || return
+    releases 2 >/dev/null || return
+    release_commands | tail -n "$COMMANDS_PER_RELEASE" >"$CHAIN/run/record"
+}
+
 begin_releases() {
     begin_chain plain || return
     [ ! -e "$CHAIN/run/record" ] || return 0
-    acts order admin 1 >/dev/null && proxied 0 || return
-    ORDER=$(cat "$CHAIN"/audit/*.jsonl | jq -r 'select(.event == "order") | .order')
-    releases 2 >/dev/null || return
-    release_commands | tail -n "$COMMANDS_PER_RELEASE" >"$CHAIN/run/record"
-    count_commands && not_proxied
+    record_release && count_commands && not_proxied
 }
 
 # releases COUNT [CONNECTIONS]

@@ -42,7 +42,7 @@ else
 fi
 
 # begin_chain KIND: ends the chain of another kind and starts one of this kind, unless it runs.
-#   plain   three replicas, escrowd with one secret, nobody asks
+#   plain   three replicas ($REPLICAS), escrowd with one secret, nobody asks
 #   agents  the same, with an agent for each replica
 begin_chain() {
     [ "$CHAIN_KIND" != "$1" ] || return 0
@@ -53,7 +53,7 @@ begin_chain() {
     CHAIN_RULES=$'brake: 1000\nretries: 100'
     CHAIN_LIMITS='{connections: 4000, connections_per_identity: 64, requests: 3000, request: 300s}'
     PASSWORD=$(openssl rand -base64 24)
-    chain_prepare 3 && chain_sqlsim <<<"$PASSWORD" && chain_member && chain_escrowd &&
+    chain_prepare "${REPLICAS:-3}" && chain_sqlsim <<<"$PASSWORD" && chain_member && chain_escrowd &&
         chain_publish && chain_deposit <<<"$PASSWORD" || return
     [ "$1" != agents ] || chain_agents
 }

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash: how long a release takes that is decided on what more replicas say, or on what one does not.
+
+# The shipped rival_wait, in ms.
+RIVAL_WAIT=300
+
+# decided NODE ROUNDS: ms of a release over a kept connection, a line each round.
+decided() {
+    local i
+    for ((i = 0; i < $2; i++)); do
+        acts release "$1" "$(choose 20 10 1)" 1 "$ORDER" | jq '.p50_us / 1000' || return
+    done
+}
+
+bench_decision() {
+    local count rounds before after
+    for count in $(choose '9 5 3' '9 5 3' 3); do
+        # shellcheck disable=SC2153 # setup.bash sets ROUNDS
+        end_chain && REPLICAS=$count begin_chain plain && order_drill &&
+            rounds=$(decided sql1 "$ROUNDS") || return
+        # shellcheck disable=SC2086 # a list of numbers
+        result "decision_of_${count}_ms" ms '' \
+            "a release of a group of $count replicas, all healthy, over a kept connection" $rounds
+    done
+    sim failover SQL2 >/dev/null && sim wait primary SQL2 >/dev/null &&
+        chain_watched sql2 && order_drill && before=$(decided sql2 1) && sim hang SQL1 >/dev/null &&
+        after=$(decided sql2 1) || return
+    result decision_black_hole_adds_ms ms "<= $((RIVAL_WAIT + 5))" \
+        "the old primary takes connections and says nothing; rival_wait is $RIVAL_WAIT ms" \
+        "$(calculate "$after - $before")"
+    sim resume SQL1 >/dev/null && end_chain
+}
