@@ -234,6 +234,14 @@ TEXT
     kill -HUP "$ESCROWD_PID"
     is_gone() { [ -z "$(role_pid alerter)" ]; }
     wait_for 15 is_gone
+    # Nor does it come back: not by the time that another keeper has.
+    echo '# once more' >>"$BATS_TEST_TMPDIR/rules/policy.yaml"
+    keeper=$(role_pid keeper)
+    kill -HUP "$ESCROWD_PID"
+    wait_for 15 is_other keeper "$keeper"
+    is_gone
+    [ "$(grep -c 'alerter ended with status' "$LOG")" -eq 2 ]
+    run ! grep -q 'alerter was killed' "$LOG"
 }
 
 @test "a command that others can change, or that is none, is refused at the start and at a reload" {
