@@ -146,3 +146,33 @@ enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
         *ret_opens = opens;
     return err;
 }
+
+void ipc_put_probe_members(struct ipc_writer *writer, const struct probe_members *members)
+{
+    ipc_put_u32(writer, members->outcome);
+    ipc_put_u32(writer, (uint32_t)members->count);
+    for (size_t i = 0; i < members->count; i++)
+        ipc_put_string(writer, members->names[i]);
+}
+
+enum escrow_err ipc_get_probe_members(const struct ipc_message *message,
+                                      struct probe_members *ret_members)
+{
+    struct probe_members members = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    members.outcome = (enum probe_outcome)ipc_get_enum(&reader, PROBE_ANSWERED, PROBE_NO_ROW);
+    members.count = ipc_get_u32(&reader);
+    if (members.count > PROBE_MEMBERS_MAX)
+        return ESCROW_ERR_MALFORMED;
+    for (size_t i = 0; i < members.count; i++)
+        get_text(&reader, members.names[i], PROBE_NAME_MAX);
+    err = ipc_reader_end(&reader);
+    for (size_t i = 0; !err && i < members.count; i++)
+        err = members.names[i][0] ? ESCROW_OK : ESCROW_ERR_MALFORMED;
+    if (!err)
+        *ret_members = members;
+    return err;
+}

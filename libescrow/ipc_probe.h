@@ -15,9 +15,11 @@ enum ipc_probe_type {
     IPC_PROBE_ASK_LOCAL,         /* target */
     IPC_PROBE_ASK_SESSION,       /* target, nonce, login */
     IPC_PROBE_ASK_OPENS,         /* target */
+    IPC_PROBE_ASK_MEMBERS,       /* target: its group counts */
     IPC_PROBE_STATE,             /* answers ASK_STATE and ASK_LOCAL: struct probe_state */
     IPC_PROBE_SESSION,           /* struct ipc_probe_session */
     IPC_PROBE_OPENS,             /* struct ipc_probe_opens */
+    IPC_PROBE_MEMBERS,           /* struct probe_members */
 };
 
 /* A question; nonce and login count only in IPC_PROBE_ASK_SESSION. */
@@ -43,6 +45,7 @@ void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
 void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *state);
 void ipc_put_probe_session(struct ipc_writer *writer, const struct ipc_probe_session *session);
 void ipc_put_probe_opens(struct ipc_writer *writer, const struct ipc_probe_opens *opens);
+void ipc_put_probe_members(struct ipc_writer *writer, const struct probe_members *members);
 
 /* Decode a whole payload into *ret_; ESCROW_ERR_MALFORMED if it is not exactly one. */
 MUST_CHECK enum escrow_err ipc_get_probe_question(const struct ipc_message *message,
@@ -53,3 +56,5 @@ MUST_CHECK enum escrow_err ipc_get_probe_session(const struct ipc_message *messa
                                                  struct ipc_probe_session *ret_session);
 MUST_CHECK enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
                                                struct ipc_probe_opens *ret_opens);
+MUST_CHECK enum escrow_err ipc_get_probe_members(const struct ipc_message *message,
+                                                 struct probe_members *ret_members);

@@ -311,6 +311,35 @@ enum probe_outcome probe_ask_session(struct probe *probe,
     return answer.outcome;
 }
 
+static bool on_member(size_t columns, const char *const *values, void *argument)
+{
+    struct probe_members *members = argument;
+
+    if (columns != 1 || !values[0] || !values[0][0] || strlen(values[0]) >= PROBE_NAME_MAX ||
+        members->count == PROBE_MEMBERS_MAX) {
+        members->outcome = PROBE_SQL_ERROR;
+        return false;
+    }
+    memcpy(members->names[members->count], values[0], strlen(values[0]) + 1);
+    members->count++;
+    return true;
+}
+
+void probe_ask_members(struct probe *probe, struct probe_members *ret_members)
+{
+    CLEANUP(cleanup_free) char *text = tsql_members(probe->config.availability_group);
+    struct answer answer;
+
+    memset(ret_members, 0, sizeof(*ret_members));
+    ret_members->outcome = PROBE_ANSWERED;
+    if (!text)
+        ret_members->outcome = PROBE_SQL_ERROR;
+    else if (ask(probe, text, on_member, ret_members, &answer))
+        ret_members->outcome = answer.outcome;
+    else if (ret_members->outcome == PROBE_ANSWERED && ret_members->count == 0)
+        ret_members->outcome = PROBE_NO_ROW;
+}
+
 static bool on_number(size_t columns, const char *const *values, void *argument)
 {
     return columns == 1 && probe_row_int(values[0], argument);

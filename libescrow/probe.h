@@ -92,7 +92,8 @@ enum probe_opens {
     PROBE_OPENS_UNKNOWN,        /* could not be asked: outcome of the connection says why */
     PROBE_OPENS_YES,            /* a signature came back */
     PROBE_OPENS_NO,             /* anything else: the master key does not open by itself */
-    PROBE_OPENS_NO_CERTIFICATE, /* the certificate escrowd_probe is missing: run sql-grants */
+    PROBE_OPENS_NO_CERTIFICATE, /* there is no certificate escrowd_probe, or no right to sign with
+                                   it: run sql-grants */
 };
 /*
  * Whether the database's master key opens by itself, by a signature with the probe certificate.
@@ -104,3 +105,16 @@ enum probe_opens probe_ask_opens(struct probe *probe, int32_t *ret_sql_error);
  * master key was ever opened.
  */
 enum probe_opens probe_opens_over(struct sql_connection *connection, int32_t *ret_sql_error);
+
+/* More than an availability group may have. */
+#define PROBE_MEMBERS_MAX 16
+
+/* The replicas of the availability group, as this instance lists them. */
+struct probe_members {
+    enum probe_outcome outcome; /* the rest counts only if ANSWERED */
+    size_t count;
+    char names[PROBE_MEMBERS_MAX][PROBE_NAME_MAX]; /* replica_server_name */
+};
+
+/* Fills *ret_members whatever happens. */
+void probe_ask_members(struct probe *probe, struct probe_members *ret_members);

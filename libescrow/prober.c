@@ -54,6 +54,7 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
 {
     struct ipc_probe_session session = {0};
     struct ipc_probe_opens opens = {0};
+    struct probe_members members;
     struct probe_state state;
 
     switch (type) {
@@ -76,6 +77,11 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
         opens.opens = probe_ask_opens(probe, &opens.sql_error);
         *ret_type = IPC_PROBE_OPENS;
         ipc_put_probe_opens(writer, &opens);
+        return ESCROW_OK;
+    case IPC_PROBE_ASK_MEMBERS:
+        probe_ask_members(probe, &members);
+        *ret_type = IPC_PROBE_MEMBERS;
+        ipc_put_probe_members(writer, &members);
         return ESCROW_OK;
     default:
         return ESCROW_ERR_MALFORMED;

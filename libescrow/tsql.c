@@ -126,6 +126,23 @@ char *tsql_quorum(void)
     return strdup("SELECT quorum_state FROM sys.dm_hadr_cluster");
 }
 
+/*
+ * sys.availability_replicas: without contact to the Windows cluster, or without quorum, it has rows
+ * of the local replica only; so whoever asks looks at the quorum as well.
+ */
+char *tsql_members(const char *availability_group)
+{
+    CLEANUP(cleanup_free) char *group = tsql_quote_text(availability_group);
+
+    if (!group)
+        return NULL;
+    return build("SELECT ar.replica_server_name FROM sys.availability_groups AS ag"
+                 " INNER JOIN sys.availability_replicas AS ar ON ar.group_id = ag.group_id"
+                 " WHERE ag.is_distributed = 0 AND ag.name = %s"
+                 " ORDER BY ar.replica_server_name",
+                 group);
+}
+
 /* As tsql_state, but only what both sides of a role change show at once and from memory. */
 char *tsql_local(const char *availability_group, const char *database)
 {
@@ -188,11 +205,14 @@ char *tsql_opens(void)
                   "'), N'escrowd')) AS signature_bytes");
 }
 
-/* "CERT_ID": NULL if there is no such certificate, or no right on it. */
+/*
+ * "HAS_PERMS_BY_NAME": 0 or NULL if there is no such certificate, or no right on it. CERT_ID would
+ * not do: whoever has VIEW ANY DEFINITION sees a certificate that he may not use.
+ */
 char *tsql_probe_certificate(void)
 {
-    return strdup("SELECT CASE WHEN CERT_ID(N'" TSQL_PROBE_CERTIFICATE
-                  "') IS NULL THEN 0 ELSE 1 END AS has_certificate");
+    return strdup("SELECT CASE WHEN HAS_PERMS_BY_NAME(N'" TSQL_PROBE_CERTIFICATE
+                  "', N'CERTIFICATE', N'CONTROL') = 1 THEN 1 ELSE 0 END AS has_certificate");
 }
 
 /*

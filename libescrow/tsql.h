@@ -46,6 +46,9 @@ enum tsql_state_column {
 /* quorum_state of sys.dm_hadr_cluster: 1 NORMAL_QUORUM, 2 FORCED_QUORUM; no row: no quorum. */
 char *tsql_quorum(void);
 
+/* A row for each replica of an availability group: replica_server_name, in the order of names. */
+char *tsql_members(const char *availability_group);
+
 /*
  * The agent's poll: one row, the role and updateability of the local replica, from memory.
  */
@@ -64,7 +67,8 @@ char *tsql_use(const char *database);
  * that the database master key does not open by itself.
  */
 char *tsql_opens(void);
-/* A row, one column, 1 if the database holds the certificate escrowd_probe. */
+/* A row, one column, 1 if the database holds the certificate escrowd_probe and this login may sign
+ * with it. */
 char *tsql_probe_certificate(void);
 
 /* The three batches of the agent's worker, in the database, each sent alone:

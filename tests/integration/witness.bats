@@ -96,7 +96,7 @@ texts() {
 
 # model_texts: the texts that the model knows, in an order in which each of them works.
 model_texts() {
-    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_local", "tsql_set_context",
+    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_members", "tsql_local", "tsql_set_context",
         "tsql_find_session", "tsql_use", "tsql_probe_certificate", "tsql_opens",
         "tsql_open_master_key", "tsql_add_service_master_key", "tsql_close_master_key",
         "tsql_catalog_startup"] as $order
@@ -124,7 +124,7 @@ short() {
     local all=()
     simulate good '.group.name = "SSISDB" | .database.master_key_passwords = ["SSISDB"]'
     mapfile -t all < <(model_texts | jq -r .text && printf '%s\n' "${errors[@]}")
-    [ "${#all[@]}" -eq 15 ]
+    [ "${#all[@]}" -eq 16 ]
     printf '%s\n' "${all[@]}" | jq -R -c '{text: .}' >"$BATS_TEST_TMPDIR/in"
     tedious pw-agent <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out"
     short <"$BATS_TEST_TMPDIR/out" >"$BATS_TEST_TMPDIR/tedious"

@@ -52,6 +52,10 @@ static const struct statement statements[] = {
      " WHERE ag.is_distributed = 0 AND ag.name = $text",
      statement_state, "4.1"},
     {"SELECT quorum_state FROM sys.dm_hadr_cluster", statement_quorum, "4.1"},
+    {"SELECT ar.replica_server_name FROM sys.availability_groups AS ag"
+     " INNER JOIN sys.availability_replicas AS ar ON ar.group_id = ag.group_id"
+     " WHERE ag.is_distributed = 0 AND ag.name = $text ORDER BY ar.replica_server_name",
+     statement_members, "4.1"},
     {"SELECT ars.role,"
      " CONVERT(nvarchar(20), DATABASEPROPERTYEX($text, N'Updateability')) AS updateability"
      " FROM sys.availability_groups AS ag"
@@ -66,7 +70,8 @@ static const struct statement statements[] = {
     {"USE $name", statement_use, "2.3"},
     {"SELECT DATALENGTH(SIGNBYCERT(CERT_ID(N'escrowd_probe'), N'escrowd')) AS signature_bytes",
      statement_opens, "3"},
-    {"SELECT CASE WHEN CERT_ID(N'escrowd_probe') IS NULL THEN 0 ELSE 1 END AS has_certificate",
+    {"SELECT CASE WHEN HAS_PERMS_BY_NAME(N'escrowd_probe', N'CERTIFICATE', N'CONTROL') = 1"
+     " THEN 1 ELSE 0 END AS has_certificate",
      statement_probe_certificate, "3"},
     {"OPEN MASTER KEY DECRYPTION BY PASSWORD = $text", statement_open_master_key, "1.4"},
     {"ALTER MASTER KEY ADD ENCRYPTION BY SERVICE MASTER KEY", statement_add_service_key, "1.4"},

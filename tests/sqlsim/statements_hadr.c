@@ -156,6 +156,36 @@ void statement_quorum(struct session *session, const struct lexer_parameters *pa
         reply_number(reply, quorum);
 }
 
+/* By name. */
+static int compare_names(const void *one, const void *other)
+{
+    return strcasecmp(*(const char *const *)one, *(const char *const *)other);
+}
+
+void statement_members(struct session *session, const struct lexer_parameters *parameters,
+                       struct reply *reply)
+{
+    static const struct reply_column columns[] = {{"replica_server_name", REPLY_TEXT}};
+    const struct model_group *group = find_group(session, parameters->values[0]);
+    const char *names[MODEL_INSTANCES_MAX];
+    bool sees_others;
+    size_t count = 0;
+
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (!group)
+        return;
+    /* 4.1: without quorum only the local row */
+    sees_others = group->cluster != MODEL_CLUSTER_WSFC ||
+                  model_view_quorum(session->model, session->instance);
+    for (size_t i = 0; i < session->model->instance_count; i++) {
+        if (group->replicas[i].is_member && (sees_others || i == session->instance))
+            names[count++] = group->replicas[i].name;
+    }
+    qsort(names, count, sizeof(names[0]), compare_names);
+    for (size_t i = 0; i < count; i++)
+        reply_value(reply, names[i]);
+}
+
 /* CONTEXT_INFO is padded with zeros, so a short one never equals 32 bytes that differ. */
 static bool has_context(const struct session *session, const uint8_t nonce[static NONCE_BYTES])
 {

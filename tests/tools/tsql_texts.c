@@ -84,6 +84,7 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         print_owned("tsql_state", samples[i], tsql_state(samples[i], samples[i]));
         print_owned("tsql_local", samples[i], tsql_local(samples[i], samples[i]));
+        print_owned("tsql_members", samples[i], tsql_members(samples[i]));
         print_owned("tsql_find_session", samples[i], tsql_find_session(nonce, samples[i]));
         print_owned("tsql_use", samples[i], tsql_use(samples[i]));
         print_owned("tsql_catalog_startup", samples[i], tsql_catalog_startup(samples[i]));

@@ -162,6 +162,7 @@ static void test_every_text_of_tsql_is_known(void **state)
     char *const texts[] = {
         tsql_state("AG1", "SSISDB"),
         tsql_quorum(),
+        tsql_members("AG1"),
         tsql_local("AG1", "SSISDB"),
         tsql_set_context(nonce),
         tsql_find_session(nonce, "agent"),

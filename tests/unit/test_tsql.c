@@ -122,6 +122,11 @@ static void test_names_enter_quoted(void **state)
     assert_non_null(strstr(text, " AND ag.name = N'a''g'"));
     free(text);
 
+    text = tsql_members("a'g");
+    assert_non_null(text);
+    assert_non_null(strstr(text, " AND ag.name = N'a''g' ORDER BY "));
+    free(text);
+
     check(tsql_use("d]b"), "USE [d]]b]");
     check(tsql_catalog_startup("SSISDB"), "EXEC [SSISDB].[catalog].[startup]");
 }
