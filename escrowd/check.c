@@ -8,11 +8,17 @@
 #include <string.h>
 
 static const char *const words[CHECK_COUNT] = {
-    [CHECK_LOG] = "log",         [CHECK_STORE] = "store",
-    [CHECK_CLOCK] = "clock",     [CHECK_ROSTER] = "roster",
-    [CHECK_TPM] = "tpm",         [CHECK_POLICY] = "policy",
-    [CHECK_PROBERS] = "probers", [CHECK_ALERT] = "alert",
-    [CHECK_KEEPER] = "keeper",   [CHECK_CERTIFICATE] = "certificate",
+    [CHECK_LOG] = "log",
+    [CHECK_STORE] = "store",
+    [CHECK_CLOCK] = "clock",
+    [CHECK_ROSTER] = "roster",
+    [CHECK_TPM] = "tpm",
+    [CHECK_POLICY] = "policy",
+    [CHECK_PROBERS] = "probers",
+    [CHECK_ALERT] = "alert",
+    [CHECK_GROUPS] = "groups",
+    [CHECK_KEEPER] = "keeper",
+    [CHECK_CERTIFICATE] = "certificate",
 };
 
 static const char *const status_words[] = {

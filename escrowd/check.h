@@ -20,6 +20,7 @@ enum check_name {
     CHECK_POLICY,
     CHECK_PROBERS, /* every instance has one */
     CHECK_ALERT,   /* the last alert was delivered */
+    CHECK_GROUPS,  /* master keys open, and the groups are those of the policy */
     CHECK_OF_KEEPER,
     CHECK_KEEPER = CHECK_OF_KEEPER, /* it answers front */
     CHECK_CERTIFICATE,              /* front's own, its CAs and revocation lists */

@@ -292,6 +292,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     approve_expire(keeper);
     settle_tick(keeper->settle);
     keeper_alerts_tick(keeper->alerts, ROLE_OVERDUE_MS);
+    survey_tick(keeper->survey);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))
@@ -359,6 +360,8 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
         err = watch_new(keeper, &keeper->watch);
     if (!err)
         err = settle_new(keeper, &keeper->settle);
+    if (!err)
+        err = survey_new(keeper, &keeper->survey);
     if (err)
         return err;
     keeper->tick = event_new(keeper->base, -1, EV_PERSIST, on_tick, keeper);

@@ -83,6 +83,7 @@ void keeper_checks(const struct keeper *keeper, struct check ret_checks[static C
     check_roster(keeper, &ret_checks[CHECK_ROSTER]);
     check_probers(keeper, &ret_checks[CHECK_PROBERS]);
     keeper_alerts_check(keeper->alerts, &ret_checks[CHECK_ALERT]);
+    survey_check(keeper->survey, &ret_checks[CHECK_GROUPS]);
     if (keeper->is_store_behind)
         check_set(&ret_checks[CHECK_STORE], CHECK_FAIL, REASON_STORE_UNAVAILABLE,
                   "it lacks records that the log has");

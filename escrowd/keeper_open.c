@@ -127,6 +127,8 @@ void keeper_close(struct keeper *keeper)
     keeper_tpm_deinit(keeper);
     usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);
+    if (keeper->survey)
+        survey_free(keeper->survey);
     if (keeper->settle)
         settle_free(keeper->settle);
     if (keeper->watch)

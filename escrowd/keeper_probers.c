@@ -208,6 +208,19 @@ static enum escrow_err on_opens(struct ipc_channel *channel, const struct ipc_me
                    &(struct prober_answer){.opens = &opens});
 }
 
+static enum escrow_err on_members(struct ipc_channel *channel, const struct ipc_message *message,
+                                  void *argument)
+{
+    struct probe_members members;
+    enum escrow_err err = ipc_get_probe_members(message, &members);
+
+    (void)channel;
+    if (err)
+        return err;
+    return deliver(argument, message->id, IPC_PROBE_ASK_MEMBERS,
+                   &(struct prober_answer){.members = &members});
+}
+
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
 {
     struct prober *prober = argument;
@@ -223,6 +236,7 @@ static const struct ipc_permit permits[] = {
     {.type = IPC_PROBE_STATE, .states = IPC_ANY_STATE, .handler = on_state},
     {.type = IPC_PROBE_SESSION, .states = IPC_ANY_STATE, .handler = on_session},
     {.type = IPC_PROBE_OPENS, .states = IPC_ANY_STATE, .handler = on_opens},
+    {.type = IPC_PROBE_MEMBERS, .states = IPC_ANY_STATE, .handler = on_members},
 };
 
 void probers_attach(struct probers *probers, const char *instance, int fd)

@@ -20,6 +20,7 @@ struct prober_answer {
     const struct probe_state *state;         /* to IPC_PROBE_ASK_STATE */
     const struct ipc_probe_session *session; /* to IPC_PROBE_ASK_SESSION */
     const struct ipc_probe_opens *opens;     /* to IPC_PROBE_ASK_OPENS */
+    const struct probe_members *members;     /* to IPC_PROBE_ASK_MEMBERS */
 };
 typedef void (*prober_answer_fn)(const struct prober_answer *answer, void *argument);
 
@@ -43,7 +44,7 @@ void probers_attach(struct probers *probers, const char *instance, int fd);
 
 /*
  * What one prober may have to do for whoever asks, sent or waiting: for one identity, and for all
- * together. The keeper's own questions ("") are one a target, and count for nobody.
+ * together. The keeper's own questions ("") are a few a target, and count for nobody.
  */
 #define PROBERS_PER_ASKER 64
 #define PROBERS_WAITING_MAX 1024

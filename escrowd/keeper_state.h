@@ -10,6 +10,7 @@
 #include "escrowd/keeper_probers.h"
 #include "escrowd/keeper_request.h"
 #include "escrowd/keeper_settle.h"
+#include "escrowd/keeper_survey.h"
 #include "escrowd/keeper_tpm.h"
 #include "escrowd/keeper_watch.h"
 #include "escrowd/ledger.h"
@@ -66,6 +67,7 @@ struct keeper {
     struct watch *watch;
     struct settle *settle;
     struct keeper_alerts *alerts;
+    struct survey *survey;
     struct ipc_channel *front;
     int64_t front_lost_ms;   /* since when there is none; CLOCK_BOOTTIME */
     struct ipc_writer sorry; /* the reply where none can be made: ready, for want of memory */

@@ -73,6 +73,10 @@ MUST_CHECK enum escrow_err policy_evidence_from_json(const json_t *object,
 json_t *policy_rules_to_json(unsigned rules);
 MUST_CHECK enum escrow_err policy_rules_from_json(const json_t *words, unsigned *ret_rules);
 
+/* What SQL Server said, in fewer than PROBE_TEXT_MAX bytes: a text if it is printable UTF-8, else
+ * {"hex"}. NULL without memory. */
+json_t *policy_text_to_json(const char *text);
+
 /*
  * {outcome, reason, kind, mints_epoch, witnesses, witnesses_needed, is_by_silence,
  *  rules: [{rule, result, reason}]}, in the order of enum policy_rule; reason may be null.

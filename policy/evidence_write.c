@@ -21,7 +21,7 @@ static void put_word(json_t **object, const char *name, const struct policy_word
     put(object, name, value < words->count ? json_string(words->words[value]) : NULL);
 }
 
-static json_t *text_or_hex(const char *text)
+json_t *policy_text_to_json(const char *text)
 {
     char hex[2 * PROBE_TEXT_MAX + 1];
     size_t len = strlen(text);
@@ -43,7 +43,7 @@ static json_t *text_or_hex(const char *text)
 
 static json_t *text_or_null(const char *text)
 {
-    return text[0] ? text_or_hex(text) : json_null();
+    return text[0] ? policy_text_to_json(text) : json_null();
 }
 
 static json_t *sequence_or_null(bool is_known, int64_t number)
@@ -63,7 +63,7 @@ static void put_answer(json_t **object, const struct probe_state *state)
 {
     const char *bytes = (const char *)state;
 
-    put(object, "server_name", text_or_hex(state->server_name));
+    put(object, "server_name", policy_text_to_json(state->server_name));
     for (size_t i = 0; i < POLICY_STATE_NUMBERS; i++) {
         int32_t number;
 
@@ -94,7 +94,7 @@ static json_t *state_to_json(const struct probe_state *state)
         return object;
     }
     put(&object, "sql_error", json_integer(state->sql_error));
-    put(&object, "diagnosis", text_or_hex(state->diagnosis));
+    put(&object, "diagnosis", policy_text_to_json(state->diagnosis));
     return object;
 }
 
@@ -186,7 +186,7 @@ static json_t *replicas_to_json(const struct policy_group *rules)
         json_t *object = json_object();
 
         put(&object, "instance", json_string(rules->replicas[i].instance));
-        put(&object, "server_name", text_or_hex(rules->replicas[i].server_name));
+        put(&object, "server_name", policy_text_to_json(rules->replicas[i].server_name));
         if (json_array_append_new(replicas, object) < 0) {
             json_decref(replicas);
             return NULL;

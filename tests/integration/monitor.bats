@@ -74,7 +74,7 @@ says() {
     start
     watch /readyz
     [ "$(jq -c '[.checks[].name]' <<<"$BODY")" = \
-        '["log","store","clock","roster","tpm","policy","probers","alert","keeper","certificate"]' ]
+        '["log","store","clock","roster","tpm","policy","probers","alert","groups","keeper","certificate"]' ]
     jq -e '[.checks[] | keys] | unique == [["detail", "name", "reason", "status"]]' <<<"$BODY"
     [ "$(failing)" = roster ]
     check roster fail no_roster

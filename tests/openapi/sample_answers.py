@@ -242,6 +242,11 @@ def records():
     yield record("settle", reason="grant_disproved", detail=proof, **told)
     silent = {"receipt": None, "opens": None, "sql_error": 0, "asked": 0}
     yield record("settle", reason="receipt_missing", detail=silent, **told)
+    primary = {"epoch": 2, "replica": "SQL1", "group": SUBJECT["group"]}
+    yield record("alert", reason="membership_differs", **primary,
+                 detail={"added": ["SQL4"], "missing": ["SQL3"]})
+    yield record("alert", reason="master_key_closed", **primary, database=SUBJECT["database"],
+                 detail={"sql_error": 15581})
     yield record("unfinished", grant=7, epoch=2, reason="tpm_refused", **who)
     yield record("refusal", act=signed["approve"], decision="deny", reason="nonce_invalid", **who)
     yield record("unproved", reason="key_unknown", detail={"count": 4})

@@ -243,8 +243,29 @@ static void answer(const struct fx_replica *replica, uint32_t type, uint64_t id,
         OK(err);
 }
 
+static void add_member(struct probe_members *members, const char *name)
+{
+    snprintf(members->names[members->count++], PROBE_NAME_MAX, "%s", name);
+}
+
+static void answer_members(struct keeper_fixture *fx, struct fx_replica *replica, uint64_t id)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct probe_members members = {.outcome = PROBE_ANSWERED};
+
+    for (int i = 0; i < fx->replica_count; i++) {
+        if (!replica->lacking || strcmp(replica->lacking, fx->replicas[i].server_name) != 0)
+            add_member(&members, fx->replicas[i].server_name);
+    }
+    if (replica->surplus)
+        add_member(&members, replica->surplus);
+    ipc_put_probe_members(&writer, &members);
+    answer(replica, IPC_PROBE_MEMBERS, id, &writer);
+}
+
 /* What an honest prober says. */
-static void answer_question(struct fx_replica *replica, const struct ipc_message *message,
+static void answer_question(struct keeper_fixture *fx, struct fx_replica *replica,
+                            const struct ipc_message *message,
                             const struct ipc_probe_question *question)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
@@ -260,6 +281,9 @@ static void answer_question(struct fx_replica *replica, const struct ipc_message
         replica->opens_asked++;
         ipc_put_probe_opens(&writer, &opens);
         answer(replica, IPC_PROBE_OPENS, message->id, &writer);
+        return;
+    case IPC_PROBE_ASK_MEMBERS:
+        answer_members(fx, replica, message->id);
         return;
     default:
         if (strcmp(question->login, "escrow_agent") != 0)
@@ -284,7 +308,7 @@ static void serve_prober(struct keeper_fixture *fx, struct fx_replica *replica)
     replica->asked++;
     if (replica->is_hung || (replica->lie && replica->lie(replica, &message, replica->argument)))
         return;
-    answer_question(replica, &message, &question);
+    answer_question(fx, replica, &message, &question);
 }
 
 /* ---- the supervisor and front ---- */

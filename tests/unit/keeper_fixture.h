@@ -54,6 +54,8 @@ struct fx_replica {
     bool has_session;         /* the session of any nonce is found there */
     enum probe_opens opens;   /* what its master key does; yes at first */
     unsigned opens_asked;     /* how often that was asked */
+    const char *surplus;      /* a replica that it lists beside those of the policy; NULL */
+    const char *lacking;      /* one of the policy that it does not list; NULL */
     int fd;                   /* -1: no prober, or the keeper closed its channel */
     fx_lie_fn lie;            /* NULL: it is honest */
     void *argument;           /* of lie */

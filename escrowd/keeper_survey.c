@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/keeper_survey.h"
+
+#include "escrowd/clock.h"
+#include "escrowd/keeper_state.h"
+#include "escrowd/target.h"
+#include "libescrow/json.h"
+#include "libescrow/log.h"
+#include "policy/evidence.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define ASK_MS 5000
+/* The watch asks every second: what was said longer ago is not of now. */
+#define FRESH_MS 3000
+/* After a promotion the prober is the agent's: its release waits for what the prober says. */
+#define SETTLING_MS 10000
+/* So often the same no before it is believed. */
+#define NO_TIMES 2
+#define AGAIN_MS 1000
+/* A replica that lists something else each time does not fill the log. */
+#define TELL_MS 60000
+
+/* SQL Server's numbers, as in policy/rules.c. */
+enum { ROLE_PRIMARY = 1, DATABASE_ONLINE = 0, CLUSTER_TYPE_WSFC = 0 };
+
+/* Of one database of a group; members of its first one only. Times by CLOCK_BOOTTIME. */
+struct surveyed {
+    struct survey *survey;
+    struct target target;
+    struct act_subject subject;
+    char primary[POLICY_NAME_MAX + 1]; /* of whom all this is */
+    uint64_t epoch;
+    int64_t next_ms;
+    struct {
+        bool has_opened; /* in this epoch */
+        bool is_closed;  /* and it was recorded */
+        unsigned noes;   /* in a row */
+        int64_t no_ms;   /* the last */
+        int32_t sql_error;
+        uint64_t question;
+    } key;
+    struct {
+        uint64_t question;
+        json_t *told; /* the difference that was recorded last; NULL: none is there */
+        int64_t told_ms;
+    } members;
+};
+
+struct survey {
+    struct keeper *keeper;
+    size_t count;
+    struct surveyed *items;
+};
+
+static void forget_key(struct surveyed *surveyed)
+{
+    probers_forget(surveyed->survey->keeper->probers, surveyed->key.question);
+    memset(&surveyed->key, 0, sizeof(surveyed->key));
+}
+
+static void forget_members(struct surveyed *surveyed)
+{
+    probers_forget(surveyed->survey->keeper->probers, surveyed->members.question);
+    surveyed->members.question = 0;
+}
+
+/* False: it could not be queued. */
+static bool record(const struct surveyed *surveyed, enum reason reason, json_t *detail)
+{
+    struct keeper *keeper = surveyed->survey->keeper;
+    struct audit_record record;
+
+    keeper_record(keeper, AUDIT_ALERT, &record);
+    record.group = surveyed->subject.group;
+    record.database = reason == REASON_MASTER_KEY_CLOSED ? surveyed->subject.database : NULL;
+    record.replica = surveyed->primary;
+    record.epoch = surveyed->epoch;
+    record.reason = reason_code(reason);
+    record.detail = detail;
+    return detail && keeper_append(keeper, &record, NULL, NULL) == ESCROW_OK;
+}
+
+/* ---- master keys ---- */
+
+static void on_opens(const struct prober_answer *answer, void *argument)
+{
+    struct surveyed *surveyed = argument;
+    int64_t now_ms = clock_boot_ms();
+
+    surveyed->key.question = 0;
+    if (!answer->opens ||
+        (answer->opens->opens != PROBE_OPENS_YES && answer->opens->opens != PROBE_OPENS_NO)) {
+        surveyed->key.noes = 0;
+        return;
+    }
+    if (answer->opens->opens == PROBE_OPENS_NO) {
+        surveyed->key.noes++;
+        surveyed->key.no_ms = now_ms;
+        surveyed->key.sql_error = answer->opens->sql_error;
+        if (surveyed->key.noes < NO_TIMES)
+            surveyed->next_ms = now_ms + AGAIN_MS;
+        return;
+    }
+    if (surveyed->key.is_closed)
+        log_notice("survey: %s: the master key of %s opens by itself again", surveyed->primary,
+                   surveyed->subject.database);
+    surveyed->key.has_opened = true;
+    surveyed->key.is_closed = false;
+    surveyed->key.noes = 0;
+}
+
+/* It would have to be a restart that makes this master key open again: no release is due. */
+static bool should_open(const struct policy_ledger *ledger)
+{
+    return ledger->grant.state == POLICY_GRANT_SETTLED ||
+           (ledger->grant.state == POLICY_GRANT_NONE && ledger->origin == POLICY_ORIGIN_BASELINE);
+}
+
+/* The instance said no, and afterwards that it still is the primary. */
+static void judge_key(struct surveyed *surveyed, const struct policy_ledger *ledger)
+{
+    const struct probe_state *said = watch_said(surveyed->survey->keeper->watch, &surveyed->subject,
+                                                surveyed->primary, surveyed->key.no_ms);
+    CLEANUP(json_free_p) json_t *detail = NULL;
+
+    if (surveyed->key.is_closed || surveyed->key.noes < NO_TIMES || !said ||
+        said->role != ROLE_PRIMARY ||
+        (!surveyed->key.has_opened && ledger->grant.state != POLICY_GRANT_SETTLED))
+        return;
+    detail = json_pack("{s:i}", "sql_error", (int)surveyed->key.sql_error);
+    surveyed->key.is_closed = record(surveyed, REASON_MASTER_KEY_CLOSED, detail);
+}
+
+/* ---- members ---- */
+
+static bool is_listed(const struct probe_members *members, const char *name)
+{
+    for (size_t i = 0; i < members->count; i++) {
+        if (strcasecmp(members->names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool add_name(json_t *names, const char *name)
+{
+    return json_array_append_new(names, policy_text_to_json(name)) == 0;
+}
+
+/* {"added": [server name], "missing": [server name]}; NULL without memory. */
+static json_t *compare(const struct policy_group *group, const struct probe_members *members)
+{
+    CLEANUP(json_free_p) json_t *added = json_array();
+    CLEANUP(json_free_p) json_t *missing = json_array();
+
+    for (size_t i = 0; i < members->count; i++) {
+        if (!policy_find_server(group, members->names[i]) && !add_name(added, members->names[i]))
+            return NULL;
+    }
+    for (size_t i = 0; i < group->replica_count; i++) {
+        if (!is_listed(members, group->replicas[i].server_name) &&
+            !add_name(missing, group->replicas[i].server_name))
+            return NULL;
+    }
+    return json_pack("{s:O, s:O}", "added", added, "missing", missing);
+}
+
+static void on_members(const struct prober_answer *answer, void *argument)
+{
+    struct surveyed *surveyed = argument;
+    CLEANUP(json_free_p) json_t *difference = NULL;
+    int64_t now_ms = clock_boot_ms();
+
+    surveyed->members.question = 0;
+    if (!answer->members || answer->members->outcome != PROBE_ANSWERED)
+        return;
+    difference = compare(surveyed->target.group, answer->members);
+    if (!difference || json_equal(difference, surveyed->members.told))
+        return;
+    if (json_array_size(json_object_get(difference, "added")) == 0 &&
+        json_array_size(json_object_get(difference, "missing")) == 0) {
+        if (surveyed->members.told)
+            log_notice("survey: %s has the replicas of the policy again", surveyed->subject.group);
+        json_decref(TAKE(surveyed->members.told));
+        return;
+    }
+    if ((surveyed->members.told && now_ms - surveyed->members.told_ms < TELL_MS) ||
+        !record(surveyed, REASON_MEMBERSHIP_DIFFERS, difference))
+        return;
+    json_decref(surveyed->members.told);
+    surveyed->members.told = TAKE(difference);
+    surveyed->members.told_ms = now_ms;
+}
+
+/* ---- rounds ---- */
+
+static void ask(struct surveyed *surveyed, enum ipc_probe_type type, prober_answer_fn on_answer,
+                uint64_t *question)
+{
+    const struct keeper *keeper = surveyed->survey->keeper;
+    struct prober_ask ask = {.instance = surveyed->primary,
+                             .asker = "",
+                             .type = type,
+                             .on_answer = on_answer,
+                             .argument = surveyed};
+    uint64_t id;
+
+    if (*question ||
+        target_number(keeper->policy, ask.instance, &surveyed->target, &ask.question.target) ||
+        probers_ask(keeper->probers, &ask, &id))
+        return;
+    *question = id;
+}
+
+/* What is known is of one primary, in one epoch. */
+static void turn_to(struct surveyed *surveyed, const struct policy_ledger *ledger)
+{
+    if (surveyed->epoch == ledger->epoch && strcmp(surveyed->primary, ledger->primary) == 0)
+        return;
+    forget_key(surveyed);
+    forget_members(surveyed);
+    memcpy(surveyed->primary, ledger->primary, sizeof(surveyed->primary));
+    surveyed->epoch = ledger->epoch;
+}
+
+/* The primary of the ledger, if it says so itself and serves the database; else NULL. */
+static const struct probe_state *primary_now(const struct surveyed *surveyed, int64_t now_ms)
+{
+    const struct probe_state *said = watch_said(surveyed->survey->keeper->watch, &surveyed->subject,
+                                                surveyed->primary, now_ms - FRESH_MS);
+
+    return said && said->role == ROLE_PRIMARY && said->database_state == DATABASE_ONLINE &&
+                   said->is_read_write
+               ? said
+               : NULL;
+}
+
+/* Without quorum a replica lists itself alone. */
+static bool may_list(const struct surveyed *surveyed, const struct probe_state *said)
+{
+    return surveyed->target.database == surveyed->target.group->databases[0] &&
+           (said->cluster_type != CLUSTER_TYPE_WSFC || said->has_quorum_row);
+}
+
+static void look(struct surveyed *surveyed)
+{
+    const struct keeper *keeper = surveyed->survey->keeper;
+    int64_t now_ms = clock_boot_ms();
+    const struct probe_state *said;
+    struct policy_ledger ledger;
+
+    if (ledger_policy(keeper->ledger, &surveyed->subject, clock_wall_ms(), &ledger) ||
+        !ledger.has_record)
+        return;
+    turn_to(surveyed, &ledger);
+    said = primary_now(surveyed, now_ms);
+    if (!said || (!should_open(&ledger) && ledger.epoch_age_ms < SETTLING_MS))
+        return;
+    if (should_open(&ledger))
+        judge_key(surveyed, &ledger);
+    else
+        forget_key(surveyed);
+    if (now_ms < surveyed->next_ms)
+        return;
+    surveyed->next_ms = now_ms + ASK_MS;
+    if (should_open(&ledger))
+        ask(surveyed, IPC_PROBE_ASK_OPENS, on_opens, &surveyed->key.question);
+    if (may_list(surveyed, said))
+        ask(surveyed, IPC_PROBE_ASK_MEMBERS, on_members, &surveyed->members.question);
+}
+
+void survey_tick(struct survey *survey)
+{
+    const struct keeper *keeper = survey->keeper;
+
+    if (keeper->is_stopping || keeper_lacks(keeper, KEEPER_NEEDS_LOG))
+        return;
+    for (size_t i = 0; i < survey->count; i++)
+        look(&survey->items[i]);
+}
+
+void survey_check(const struct survey *survey, struct check *check)
+{
+    size_t closed = 0, different = 0;
+
+    for (size_t i = 0; survey && i < survey->count; i++) {
+        closed += survey->items[i].key.is_closed;
+        different += survey->items[i].members.told != NULL;
+    }
+    if (closed)
+        check_set(check, CHECK_WARN, REASON_MASTER_KEY_CLOSED, "%zu databases", closed);
+    else if (different)
+        check_set(check, CHECK_WARN, REASON_MEMBERSHIP_DIFFERS, "%zu groups", different);
+    else
+        check_set(check, CHECK_OK, REASON_NONE, "as they should be, as far as is known");
+}
+
+static void add(struct survey *survey, const struct policy_group *group, const char *database)
+{
+    struct surveyed *surveyed = &survey->items[survey->count++];
+
+    surveyed->survey = survey;
+    surveyed->target = (struct target){group, database};
+    memcpy(surveyed->subject.group, group->name, strlen(group->name) + 1);
+    memcpy(surveyed->subject.database, database, strlen(database) + 1);
+}
+
+enum escrow_err survey_new(struct keeper *keeper, struct survey **ret_survey)
+{
+    CLEANUP(cleanup_free) struct survey *survey = calloc(1, sizeof(*survey));
+    const struct policy_group *groups;
+    size_t group_count = policy_groups(keeper->policy, &groups), most = 0;
+
+    if (!survey)
+        return ESCROW_ERR_NO_MEMORY;
+    survey->keeper = keeper;
+    for (size_t i = 0; i < group_count; i++)
+        most += groups[i].database_count;
+    survey->items = calloc(most ? most : 1, sizeof(*survey->items));
+    if (!survey->items)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < group_count; i++) {
+        for (size_t j = 0; j < groups[i].database_count; j++)
+            add(survey, &groups[i], groups[i].databases[j]);
+    }
+    *ret_survey = TAKE(survey);
+    return ESCROW_OK;
+}
+
+void survey_free(struct survey *survey)
+{
+    for (size_t i = 0; i < survey->count; i++) {
+        forget_key(&survey->items[i]);
+        forget_members(&survey->items[i]);
+        json_decref(survey->items[i].members.told);
+    }
+    free(survey->items);
+    free(survey);
+}
