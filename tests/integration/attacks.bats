@@ -147,3 +147,26 @@ sql3 allow promotion"
     assert_line --index 1 'sql1 deny candidate_not_primary'
     assert_line 'sql2 allow promotion'
 }
+
+@test "a master key that closes, another replica than the policy's, a receipt that the replica denies: each is told" {
+    local number
+    chain_serve 3 <<<"$PASSWORD"
+    chain_deposit <<<"$PASSWORD"
+    sim wait statement SQL1 SIGNBYCERT 1 >/dev/null
+    sim replica remove SQL3
+    wait_log escrowd 'alert record=.* reason=membership_differs group=ssis replica=sql1 epoch=1' 1 60
+    sim replica add SQL3
+    wait_log escrowd 'ssis has the replicas of the policy again' 1 60
+    sim dmk drop-service-key
+    wait_log escrowd 'alert record=.* reason=master_key_closed group=ssis database=SSISDB replica=sql1' 1 60
+    # Its agent opens the key; to escrowd's prober the replica says that it does not open.
+    sim trouble SQL2 error 15581 16 --login escrow_prober --statement SIGNBYCERT
+    chain_agent sql2
+    sim failover SQL2
+    wait_log escrowd 'settle record=.* reason=grant_disproved purpose=promote group=ssis' 1 60
+    number=$(cat "$CHAIN"/audit/*.jsonl | jq 'select(.event == "receipt") | .grant')
+    run jq -c 'select(.event == "settle") | [.grant, .detail.opens, .detail.sql_error]' "$CHAIN"/audit/*.jsonl
+    assert_output "[$number,\"no\",15581]"
+    run -0 releases
+    assert_output 'sql2 allow promotion'
+}

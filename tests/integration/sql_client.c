@@ -164,10 +164,19 @@ static void print_state(const struct ipc_message *message)
            state.diagnosis);
 }
 
+static void print_members(const struct probe_members *members)
+{
+    printf("outcome=%d", (int)members->outcome);
+    for (size_t i = 0; i < members->count; i++)
+        printf(" %s", members->names[i]);
+    putchar('\n');
+}
+
 static void print_answer(const struct ipc_message *message)
 {
     struct ipc_probe_session session;
     struct ipc_probe_opens opens;
+    struct probe_members members;
 
     if (message->type == IPC_PROBE_STATE)
         print_state(message);
@@ -176,6 +185,9 @@ static void print_answer(const struct ipc_message *message)
         printf("outcome=%d found=%d\n", (int)session.outcome, session.is_found);
     else if (message->type == IPC_PROBE_OPENS && ipc_get_probe_opens(message, &opens) == ESCROW_OK)
         printf("opens=%d sql_error=%d\n", (int)opens.opens, opens.sql_error);
+    else if (message->type == IPC_PROBE_MEMBERS &&
+             ipc_get_probe_members(message, &members) == ESCROW_OK)
+        print_members(&members);
     else
         abort();
 }
@@ -221,6 +233,12 @@ static bool run_opens(struct client *client, char **arguments)
     return ask(client, IPC_PROBE_ASK_OPENS, &(struct ipc_probe_question){0});
 }
 
+static bool run_members(struct client *client, char **arguments)
+{
+    (void)arguments;
+    return ask(client, IPC_PROBE_ASK_MEMBERS, &(struct ipc_probe_question){0});
+}
+
 /* session NONCE LOGIN */
 static bool run_session(struct client *client, char **arguments)
 {
@@ -245,10 +263,10 @@ static const struct {
     int arguments;
     bool (*run)(struct client *client, char **arguments);
 } commands[] = {
-    {"batch", 1, run_batch}, {"open", 1, run_open},       {"diagnose", 0, run_diagnose},
-    {"wait", 0, run_wait},   {"state", 0, run_state},     {"local", 0, run_local},
-    {"opens", 0, run_opens}, {"session", 2, run_session}, {"message", 2, run_message},
-    {"later", 1, run_later},
+    {"batch", 1, run_batch},     {"open", 1, run_open},       {"diagnose", 0, run_diagnose},
+    {"wait", 0, run_wait},       {"state", 0, run_state},     {"local", 0, run_local},
+    {"opens", 0, run_opens},     {"members", 0, run_members}, {"session", 2, run_session},
+    {"message", 2, run_message}, {"later", 1, run_later},
 };
 
 static bool run_commands(struct client *client, int count, char **words)

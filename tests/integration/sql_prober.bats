@@ -252,6 +252,22 @@ logins() {
     done
 }
 
+@test "the replicas that an instance lists: all, without quorum itself alone" {
+    group
+    run prober SQL2 -- members
+    assert_output "outcome=1 SQL1 SQL2"
+    sqlsim_ctl set SQL2.quorum lost
+    run prober SQL2 -- members
+    assert_output "outcome=1 SQL2"
+    run prober SQL1 -- members
+    assert_output "outcome=1 SQL1 SQL2"
+    sqlsim_ctl replica remove SQL2
+    run prober SQL1 -- members
+    assert_output "outcome=1 SQL1"
+    run prober SQL2 -- members
+    assert_output "outcome=7"
+}
+
 @test "an error that ends the session in place of the signature keeps its number" {
     group
     sqlsim_ctl trouble SQL1 error 596 21 --at answer --statement SIGNBYCERT --count 1
