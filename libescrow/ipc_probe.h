@@ -15,10 +15,10 @@ enum ipc_probe_type {
     IPC_PROBE_ASK_LOCAL,         /* target */
     IPC_PROBE_ASK_SESSION,       /* target, nonce, login */
     IPC_PROBE_ASK_OPENS,         /* target */
-    IPC_PROBE_ASK_MEMBERS,       /* target: its group counts */
     IPC_PROBE_STATE,             /* answers ASK_STATE and ASK_LOCAL: struct probe_state */
     IPC_PROBE_SESSION,           /* struct ipc_probe_session */
     IPC_PROBE_OPENS,             /* struct ipc_probe_opens */
+    IPC_PROBE_ASK_MEMBERS,       /* target: its group counts */
     IPC_PROBE_MEMBERS,           /* struct probe_members */
 };
 

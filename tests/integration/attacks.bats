@@ -84,6 +84,42 @@ outcomes() {
     refute_output --partial allow
 }
 
+@test "a fake SQL Server on the candidate's address: another CA, another replica's certificate, no TLS" {
+    # shellcheck disable=SC2034 # of lib/chain.bash
+    CHAIN_RULES='witnesses: 2'
+    chain_prepare 4
+    "$CHAIN_CERTS" init-ca "$CHAIN/fakeca" >>"$CHAIN/log/certificates" 2>&1
+    rm "$CHAIN"/pki/mssql-sql3.*
+    "$CHAIN_CERTS" server --id spiffe://test/mssql/sql3 --dns sql3.test --out "$CHAIN/pki" \
+        "$CHAIN/fakeca" >>"$CHAIN/log/certificates" 2>&1
+    cp "$CHAIN/pki/mssql-sql1.pem" "$CHAIN/pki/mssql-sql4.pem"
+    cp "$CHAIN/pki/mssql-sql1.key" "$CHAIN/pki/mssql-sql4.key"
+    chain_sqlsim <<<"$PASSWORD"
+    chain_member
+    chain_escrowd
+    chain_publish
+    chain_deposit <<<"$PASSWORD"
+    for node in sql3 sql4; do
+        sim failover "${node^^}"
+        sim wait primary "${node^^}"
+        run -0 thief "$node"
+        assert_output '403 candidate_unreachable'
+        run -0 outcomes
+        assert_line "$node tls_failed"
+    done
+    # What is connected stays so: it comes again, without TLS.
+    sim set SQL2.encryption not_sup
+    sim kill SQL2
+    sim start SQL2
+    sim wait secondary SQL2
+    sim failover SQL2
+    sim wait primary SQL2
+    run -0 thief sql2
+    assert_output '403 candidate_unreachable'
+    run -0 releases
+    refute_output --partial allow
+}
+
 @test "a valid server that lies, and one whose views froze before the failover" {
     chain_serve 3 <<<"$PASSWORD"
     chain_deposit <<<"$PASSWORD"
@@ -114,10 +150,13 @@ outcomes() {
     chain_agent sql2
     sim failover SQL2
     sim wait opens SQL2 --timeout 60000
-    sim set SQL2.clock -36000000
     sim set SQL3.clock 36000000
     chain_agent sql3
+    # And while the promotion is under way: one clock ten hours back, the other twenty.
+    sim set resolving_ms 500
     sim failover SQL3
+    sim set SQL2.clock -36000000
+    sim set SQL3.clock -36000000
     sim wait opens SQL3 --timeout 60000
     run -0 releases
     assert_output "sql2 allow promotion

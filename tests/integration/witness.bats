@@ -132,7 +132,7 @@ short() {
         "${all[@]}" | jq -c . >"$BATS_TEST_TMPDIR/python"
     run diff "$BATS_TEST_TMPDIR/tedious" "$BATS_TEST_TMPDIR/python"
     assert_success
-    assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/python")" 15
+    assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/python")" 16
 
     run jq -s -c '[.[].errors[] | .[:3]]' "$BATS_TEST_TMPDIR/out"
     assert_output '[[911,1,16],[15313,1,16],[102,1,15]]'

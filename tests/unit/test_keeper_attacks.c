@@ -345,6 +345,26 @@ static void test_clock_jumps_ahead_and_back(void **state)
     granted(fx, FX_AGENT_B, REASON_PROMOTION_REPEAT, 2);
 }
 
+/* The clock jumps while the replicas are being asked; they are not served before. */
+static void test_clock_jumps_during_a_release(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+
+    fx_set_primary(fx, B);
+    fx_wait_primary(fx, "node-b");
+    begin(fx, FX_AGENT_B, recipient);
+    *clock_off_ms = 25 * HOUR_MS;
+    fx_wait_count(fx, "release", "window_passed", 1);
+    begin(fx, FX_AGENT_B, recipient);
+    *clock_off_ms = 0;
+    fx_wait_lacks(fx, REASON_CLOCK_BACKWARDS, true);
+    unavailable(fx, REASON_CLOCK_BACKWARDS);
+    *clock_off_ms = 26 * HOUR_MS;
+    fx_wait_lacks(fx, REASON_CLOCK_BACKWARDS, false);
+    assert_int_equal(fx_count(fx, "release", "promotion"), 0);
+}
+
 /* Copies or puts back one of the keeper's folders. */
 static void copy_folder(const char *folder, const char *from, const char *to)
 {
@@ -411,6 +431,7 @@ int main(void)
         READY(test_a_thousand_requests_for_one_promotion),
         READY(test_promotion_older_than_the_window),
         READY(test_clock_jumps_ahead_and_back),
+        READY(test_clock_jumps_during_a_release),
         READY(test_store_of_yesterday),
         READY(test_log_of_yesterday),
     };
