@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every trouble that a SQL Server can make, at every step of a promotion, with what must hold.
 
-    trouble.py CHAIN singles|pairs COUNT SEED     COUNT cases drawn by SEED, "all" of them, or by
-                                                  number: "#93,64"
+    trouble.py CHAIN singles|pairs COUNT SEED     COUNT cases drawn by SEED, "all" of them, "2/6" the
+                                                  second sixth, or by number: "#93,64"
 
 CHAIN is the folder of a chain (lib/chain.bash) that runs three replicas with agents. A case sets the
 rules of its troubles, has one replica promoted, lets the trouble do its worst, takes it away where
@@ -185,7 +185,7 @@ class Logs:
         while not condition(self.read()):
             if time.monotonic() > end:
                 return False
-            select.select([], [], [], 0.02)
+            select.select([], [], [], 0.05)
         return True
 
 
@@ -212,6 +212,7 @@ class Chain:
         self.logs = Logs(folder + "/log")
         self.parents = json.load(open(folder + "/pids"))
         self.steady = self.roles()
+        self.records, self.read = [], {}
         self.audited = len(self.audit())
 
     def roles(self):
@@ -221,10 +222,14 @@ class Chain:
         return kept | {int(p) for p in own if os.path.exists(f"/proc/{p}/exe")}
 
     def audit(self):
-        records = []
+        """All records so far; of each file what came since the last time is read."""
         for name in sorted(glob.glob(self.folder + "/audit/*.jsonl")):
-            records += [json.loads(line) for line in open(name) if line.endswith("\n")]
-        return records
+            with open(name, "rb") as file:
+                file.seek(self.read.get(name, 0))
+                whole = file.read().rpartition(b"\n")[0]
+            self.read[name] = self.read.get(name, 0) + len(whole) + (1 if whole else 0)
+            self.records += [json.loads(line) for line in whole.splitlines()]
+        return self.records
 
     def primary(self):
         return self.sim("state")["primary"]
@@ -279,9 +284,9 @@ class Case:
             if rule.kind != "statement" and not (rule.node == "new" and rule.whose == AGENT):
                 sim("trouble", node, "close", "--at", "query", *PROBER, "--count", "1")
 
-    def hits(self):
+    def hits(self, state):
         """How often each rule has struck; the rules of a node stand in the order of prepare()."""
-        state = self.chain.sim("state")["instances"]
+        state = state["instances"]
         taken = {node: 0 for node in NODES}
         found = []
         for rule in self.rules:
@@ -294,20 +299,23 @@ class Case:
     def suffer(self):
         """Until each trouble has struck and somebody has said so, or it is clear that none will."""
         end = time.monotonic() + HIT_S
-        hits = self.hits()
-        while not all(hits) and time.monotonic() < end:
-            if self.opens() and self.settled():
+        state = self.chain.sim("state")
+        while not all(self.hits(state)) and time.monotonic() < end:
+            if self.nodes["new"] in state["opens_on"] and self.settled():
                 break
-            select.select([], [], [], 0.05)
-            hits = self.hits()
-        struck = [rule for rule, count in zip(self.rules, self.hits()) if count]
+            select.select([], [], [], 0.1)
+            state = self.chain.sim("state")
+        state = self.chain.sim("state")
+        struck = [rule for rule, count in zip(self.rules, self.hits(state)) if count]
         self.met = len(struck)
         # Of two troubles one may keep the other one's step from being seen.
         tell = [tells(r, self.nodes[r.node]) for r in struck if not r.is_harmless()]
-        if tell and not self.chain.logs.wait(
-            lambda lines: any(t(lines) or t(self.facts()) for t in tell), LINE_S
-        ):
+        if tell and not self.chain.logs.wait(lambda lines: self.is_told(tell, lines), LINE_S):
             self.wrong.append(f"nobody says what happened ({' + '.join(map(str, struck))})")
+
+    def is_told(self, tell, lines):
+        """In a log, or where the audit log has what was asked."""
+        return any(t(lines) for t in tell) or any(t(facts) for facts in [self.facts()] for t in tell)
 
     def facts(self):
         """What replicas answered when a release was decided on, as the audit log has it."""
@@ -315,9 +323,6 @@ class Case:
         facts = [r["facts"]["evidence"]["facts"]["replicas"] for r in records if r["event"] == "release"]
         failed = [f for f in itertools.chain(*facts) if '"outcome": "answered"' not in json.dumps(f)]
         return [f"{f['instance']} {json.dumps(f)}, asked again" for f in failed]
-
-    def opens(self):
-        return self.nodes["new"] in self.chain.sim("state")["opens_on"]
 
     def settled(self):
         name = f"{self.nodes['new'].lower()}/SSISDB: the master key opens by itself"
@@ -380,6 +385,7 @@ class Case:
     def run(self):
         self.chain.logs.begin()
         self.prepare()
+        self.chain.sim("wait", "secondary", self.nodes["new"])
         self.chain.sim("failover", self.nodes["new"])
         self.chain.sim("wait", "primary", self.nodes["new"])
         self.suffer()
@@ -394,6 +400,9 @@ def sample(kind, count, seed):
     order = list(range(total))
     if count.startswith("#"):
         order = [int(n) for n in count[1:].split(",")]
+    elif "/" in count:
+        part, parts = map(int, count.split("/"))
+        order = order[part - 1 :: parts]
     elif count != "all":
         order = random.Random(seed).sample(order, min(int(count), total))
     return [(i, cases[i]) for i in order], total
