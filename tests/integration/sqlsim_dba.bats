@@ -115,3 +115,53 @@ ask() {
     run sqlsim_ctl ssis operation 200
     assert_failure
 }
+
+@test "redo that is late: hardened and not seen; a failover redoes it, another loses what was not sent" {
+    sqlsim_stop
+    sqlsim_start <<'TEXT'
+{"database": {"master_key_passwords": ["S3cret"]},
+ "instances": [{"name": "SQL1"}, {"name": "SQL2", "readable": "all"}],
+ "logins": [{"name": "admin", "password": "pw-admin", "rights": ["sysadmin"]}]}
+TEXT
+    run sqlsim_ctl set SQL1.redo_lag on
+    assert_failure
+    sqlsim_ctl set SQL2.redo_lag on
+    ask SQL1 admin "USE [SSISDB]" "ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = N'second'"
+    sqlsim_ctl set SQL2.lag on
+    ask SQL1 admin "USE [SSISDB]" "ALTER MASTER KEY ADD ENCRYPTION BY PASSWORD = N'third'" \
+        "SELECT log_send_queue_size, redo_queue_size FROM sys.dm_hadr_database_replica_states WHERE is_local = 0"
+    assert_line --index 2 --partial '"rows": [[4, 4]]'
+    ask SQL2 admin "USE [SSISDB]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'second'"
+    assert_line --index 1 --partial '"error": 15313'
+    sqlsim_ctl failover --force SQL2
+    sqlsim_ctl wait primary SQL2
+    ask SQL2 admin "USE [SSISDB]" "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'second'" \
+        "OPEN MASTER KEY DECRYPTION BY PASSWORD = N'third'"
+    refute_line --index 1 --partial error
+    assert_line --index 2 --partial '"error": 15313'
+}
+
+@test "a contained group: its listener finds the primary, and its logins go with it" {
+    sqlsim_stop
+    sqlsim_start <<'TEXT'
+{"groups": [{"name": "CAG", "contained": true, "listener": 0, "replicas": ["SQL1", "SQL2"], "databases": [{"name": "App"}]}],
+ "instances": [{"name": "SQL1"}, {"name": "SQL2"}],
+ "logins": [{"name": "admin", "password": "pw-admin", "rights": ["sysadmin"]}]}
+TEXT
+    local witness="$BATS_TEST_DIRNAME/../sqlsim/witness.py" listener
+    listener=$(jq .listeners.CAG <<<"$SQLSIM_READY")
+    run timeout 30 "$witness" "$listener" admin pw-admin "CREATE LOGIN [app] WITH PASSWORD = N'pw-app'" \
+        "USE [App]" "CREATE USER [app]" "SELECT @@SERVERNAME AS name" "SELECT name FROM sys.databases"
+    assert_line --index 3 --partial '[["SQL1"]]'
+    assert_line --index 4 --partial '[["master"], ["tempdb"], ["App"], ["CAG_msdb"]]'
+    ask SQL1 app "SELECT 1"
+    assert_output --partial '"error": 18456'
+    sqlsim_ctl failover SQL2
+    sqlsim_ctl wait primary SQL2
+    run timeout 30 "$witness" "$listener" app pw-app --database App "SELECT @@SERVERNAME AS name"
+    assert_line --index 0 --partial '[["SQL2"]]'
+    # Without a primary nobody has the address.
+    sqlsim_ctl kill SQL2
+    run timeout 30 "$witness" "$listener" app pw-app "SELECT 1"
+    refute_output --partial rows
+}
