@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -355,9 +356,11 @@ static void test_waiting(void **state)
                                         .identity = fx->actors[FX_AGENT_A].identity,
                                         .from = asked.number,
                                         .wait_ms = FX_DEADLINE_MS};
+    struct timespec begun, now;
     uint64_t waiting;
 
     assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    clock_gettime(CLOCK_BOOTTIME, &begun);
     assert_int_equal(fx_try_request(fx, waiting = ++fx->last_id, &request), ESCROW_OK);
     /* Only one reply is kept, so the approval's own is not looked at. */
     {
@@ -371,6 +374,9 @@ static void test_waiting(void **state)
     fx_wait(fx, waiting);
     assert_int_equal(fx->reply.status, 200);
     assert_non_null(strstr(fx->reply.body, "\"state\":\"approved\""));
+    /* Not by the end of its wait. */
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    assert_in_range(now.tv_sec - begun.tv_sec, 0, FX_DEADLINE_MS / 1000 / 2);
 }
 
 static int set_up_short(void **state)
