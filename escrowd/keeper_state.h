@@ -95,7 +95,7 @@ void keeper_checks(const struct keeper *keeper, struct check ret_checks[static C
 /* REASON_NONE, or the first reason why a request with these needs cannot be served now. */
 enum reason keeper_lacks(const struct keeper *keeper, unsigned needs);
 /* All of them; returns how many (at most KEEPER_LACKS_MAX). */
-#define KEEPER_LACKS_MAX 8
+#define KEEPER_LACKS_MAX CHECK_OF_KEEPER
 size_t keeper_lacks_all(const struct keeper *keeper, enum reason ret_reasons[KEEPER_LACKS_MAX]);
 /* Tells the supervisor when the answer to that has changed, and the alerter of new trouble. */
 void keeper_tell_status(struct keeper *keeper);

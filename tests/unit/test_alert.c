@@ -174,6 +174,7 @@ static void test_checks(void **state)
         {CHECK_POLICY, NULL, NULL},
         {CHECK_PROBERS, NULL, NULL},
         {CHECK_ALERT, NULL, NULL},
+        {CHECK_GROUPS, NULL, NULL}, /* they are recorded */
     };
     struct alert alert;
 
