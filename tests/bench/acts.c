@@ -36,7 +36,7 @@
 #define CONNECTIONS_MAX 1000
 #define AGAIN_MS 200 /* as the agent does: doubled each time, and up to a quarter more */
 #define AGAIN_MAX_MS 24000
-#define GIVE_UP_US (INT64_C(600) * 1000000)
+#define GIVE_UP_US (INT64_C(120) * 1000000)
 
 struct job;
 typedef enum escrow_err (*act_fn)(struct acts_client *client, const struct job *job);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash: many groups promoted at once: availability groups on the same three modelled instances, each
 # with a database, a secret and an agent of its own. The agents are clients of the bench (acts.c), connected before, as the agent's workers are when they
-# see a promotion coming; each is done when OPEN MASTER KEY takes the password that it was given.
+# see a promotion coming; each is done when OPEN MASTER KEY takes the password that it was given. More than some hundred groups
+# are too much for three instances: the watch asks each of their probers once a second about each.
 
 # begin_storm COUNT: a chain with so many groups more, storm-1 ..., and their agents in $CHAIN/crowd.
 begin_storm() {
@@ -65,7 +66,7 @@ stormed() {
 
 bench_storm() {
     local count
-    count=$(choose 500 100 4)
+    count=$(choose 100 40 4)
     begin_storm "$count" || return
     stormed storm '<= 1.5' "$count" "$CHAIN/tpm/sock" \
         'clients in place of agents, connected before; all groups are on three instances' ||
