@@ -142,7 +142,7 @@ short() {
     assert_output '[["replica_server_name","NVarChar"],["cluster_type","IntN"],["is_distributed","IntN"],["sequence_number","NVarChar"]]'
     run jq -s -c '.[2].rows | map(.[4:8])' "$BATS_TEST_TMPDIR/out"
     assert_output '[[1,2,1,2]]'
-    run jq -s -c '.[8].rows' "$BATS_TEST_TMPDIR/out"
+    run jq -s -c '.[9].rows' "$BATS_TEST_TMPDIR/out"
     assert_output '[[256]]'
     run tedious pw-wrong <<<''
     assert_output --partial '"errors":[[18456,1,14,'
