@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # bash: many groups promoted at once: availability groups on the same three modelled instances, each
-# with a database, a secret and an agent of its own. The agents are clients of the bench (acts.c), connected before, as the agent's workers are when they
-# see a promotion coming; each is done when OPEN MASTER KEY takes the password that it was given. More than some hundred groups
-# are too much for three instances: the watch asks each of their probers once a second about each.
+# with a database, a secret and an agent of its own. The agents are clients of the bench (acts.c),
+# connected before, as the agent's workers are when they see a promotion coming; each is done when
+# OPEN MASTER KEY takes the password that it was given. More than some hundred groups are too much
+# for three instances: the watch asks each of their probers once a second about each.
 
 # begin_storm COUNT: a chain with so many groups more, storm-1 ..., and their agents in $CHAIN/crowd.
 begin_storm() {
