@@ -129,7 +129,7 @@ lie() {
     printf '{"act":nu' >>"$SEGMENT"
     run -0 --separate-stderr show --output json
     assert_equal "$output" "$(cat whole)"
-    assert_regex "$stderr" "the writing of its last line did not end"
+    assert_regex "$stderr" "its last 9 bytes are no record: the writing did not end"
 }
 
 @test "an actor that would move the cursor" {
