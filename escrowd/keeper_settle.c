@@ -104,7 +104,7 @@ static void ask(struct proof *proof, int64_t now_ms)
         policy_find_group(keeper->policy, proof->grant.subject.group);
     const struct target target = {group, proof->grant.subject.database};
     struct prober_ask ask = {.instance = proof->grant.replica,
-                             .asker = "",
+                             .asker = "settle",
                              .type = IPC_PROBE_ASK_OPENS,
                              .on_answer = on_answer,
                              .argument = proof};
