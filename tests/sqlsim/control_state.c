@@ -27,7 +27,8 @@ static json_t *sessions_json(const struct model_instance *instance)
         json_array_append_new(list, json_pack("{s:i, s:s, s:s, s:b, s:s}", "session", session->id,
                                               "login", session->login_name, "database",
                                               session_database_name(session), "key_open",
-                                              session_has_any_open_key(session), "context_info", context));
+                                              session_has_any_open_key(session), "context_info",
+                                              context));
     }
     return list;
 }
