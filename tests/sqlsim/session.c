@@ -72,7 +72,11 @@ bool session_has_open_key(const struct session *session)
 
 bool session_has_any_open_key(const struct session *session)
 {
-    return memchr(session->open_keys, true, sizeof(session->open_keys)) != NULL;
+    for (size_t i = 0; i < MODEL_DATABASES_MAX; i++) {
+        if (session->open_keys[i])
+            return true;
+    }
+    return false;
 }
 
 void session_set_open_key(struct session *session, bool is_open)

@@ -42,7 +42,7 @@ static enum escrow_err check_line(const struct audit_line *line, void *argument)
 
 void fx_check_decisions(const struct keeper_fixture *fx)
 {
-    struct audit_reading reading;
+    struct audit_reading reading = {0};
     enum escrow_err err = audit_read(fx->config.audit_folder, 1, check_line, NULL, &reading);
 
     /* A log that the test has broken is looked at up to there. */
