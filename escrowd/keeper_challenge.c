@@ -27,15 +27,11 @@ static enum reason check_key(const struct request *request, const struct rpc_cha
 
 static enum reason check_subject(const struct keeper *keeper, const struct rpc_challenge *challenge)
 {
-    const struct policy_group *group;
+    struct target target;
 
-    if (challenge->act == ACT_PUBLISH)
-        return REASON_NONE;
-    group = policy_find_group(keeper->policy, challenge->subject.group);
-    if (!group)
-        return REASON_GROUP_UNKNOWN;
-    return policy_has_database(group, challenge->subject.database) ? REASON_NONE
-                                                                   : REASON_DATABASE_UNKNOWN;
+    return challenge->act == ACT_PUBLISH
+               ? REASON_NONE
+               : target_find(keeper->policy, &challenge->subject, &target);
 }
 
 static enum reason issue(const struct request *request, const struct rpc_challenge *challenge,

@@ -51,13 +51,12 @@ static enum reason check_blobs(const struct roster *roster, const struct act_dep
 
 static enum reason check_place(const struct keeper *keeper, const struct act *act)
 {
-    const struct policy_group *group = policy_find_group(keeper->policy, act->subject.group);
+    struct target target;
+    enum reason reason = target_find(keeper->policy, &act->subject, &target);
     uint32_t next;
 
-    if (!group)
-        return REASON_GROUP_UNKNOWN;
-    if (!policy_has_database(group, act->subject.database))
-        return REASON_DATABASE_UNKNOWN;
+    if (reason)
+        return reason;
     if (store_next_version(keeper->store, &act->subject, &next))
         return REASON_STORE_UNAVAILABLE;
     return act->deposit.version == next ? REASON_NONE : REASON_VERSION_MISMATCH;

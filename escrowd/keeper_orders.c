@@ -16,17 +16,18 @@
 
 void order_start(struct request *request)
 {
-    const struct policy_group *group;
+    struct target target;
     uint8_t random[ORDER_ID_BYTES];
     char id[2 * ORDER_ID_BYTES + 1], kid[TPM_NAME_HEX + 1];
     CLEANUP(json_free_p) json_t *detail = NULL;
     struct audit_record record;
+    enum reason reason;
 
     if (!request_accept(request, ACT_ORDER, ROSTER_ADMIN))
         return;
-    group = policy_find_group(request->keeper->policy, request->act->subject.group);
-    if (!group || !policy_has_database(group, request->act->subject.database)) {
-        request_refuse(request, group ? REASON_DATABASE_UNKNOWN : REASON_GROUP_UNKNOWN);
+    reason = target_find(request->keeper->policy, &request->act->subject, &target);
+    if (reason) {
+        request_refuse(request, reason);
         return;
     }
     detail =

@@ -10,7 +10,6 @@
 #include "libescrow/json.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static void on_change(struct round *round, size_t replica, void *argument)
 {
@@ -22,18 +21,11 @@ static void on_change(struct round *round, size_t replica, void *argument)
 static enum reason find_place(const struct request *request, struct release *release)
 {
     const struct act *act = request->act;
-    const struct policy_group *group =
-        policy_find_group(request->keeper->policy, act->subject.group);
+    enum reason reason = target_find(request->keeper->policy, &act->subject, &release->target);
 
-    if (!group)
-        return REASON_GROUP_UNKNOWN;
-    for (size_t i = 0; i < group->database_count; i++) {
-        if (strcmp(group->databases[i], act->subject.database) == 0)
-            release->target = (struct target){group, group->databases[i]};
-    }
-    if (!release->target.group)
-        return REASON_DATABASE_UNKNOWN;
-    release->replica = policy_find_replica(group, act->rebaseline.replica);
+    if (reason)
+        return reason;
+    release->replica = policy_find_replica(release->target.group, act->rebaseline.replica);
     return release->replica ? REASON_NONE : REASON_REPLICA_UNKNOWN;
 }
 

@@ -30,21 +30,13 @@ static enum reason check_place(const struct request *request, struct release *re
     const struct keeper *keeper = request->keeper;
     const struct act *act = request->act;
     const struct roster_key *key = roster_find_key(ledger_roster(keeper->ledger), &request->kid);
-    const struct policy_group *group = policy_find_group(keeper->policy, act->subject.group);
-    enum reason reason;
+    enum reason reason = target_find(keeper->policy, &act->subject, &release->target);
 
-    if (!group)
-        return REASON_GROUP_UNKNOWN;
-    for (size_t i = 0; i < group->database_count; i++) {
-        if (strcmp(group->databases[i], act->subject.database) == 0)
-            release->target = (struct target){group, group->databases[i]};
-    }
-    if (!release->target.group)
-        return REASON_DATABASE_UNKNOWN;
-    reason = request_recheck(request, ROSTER_AGENT);
+    if (!reason)
+        reason = request_recheck(request, ROSTER_AGENT);
     if (reason)
         return reason;
-    release->replica = policy_find_replica(group, act->release.replica);
+    release->replica = policy_find_replica(release->target.group, act->release.replica);
     if (!release->replica || !roster_key_has_instance(key, act->release.replica))
         return REASON_REPLICA_UNKNOWN;
     release->key_point = key->point;

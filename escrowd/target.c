@@ -35,3 +35,19 @@ enum escrow_err target_number(const struct policy *policy, const char *instance,
     }
     return ESCROW_ERR_NOT_FOUND;
 }
+
+enum reason target_find(const struct policy *policy, const struct act_subject *subject,
+                        struct target *ret_target)
+{
+    const struct policy_group *group = policy_find_group(policy, subject->group);
+
+    if (!group)
+        return REASON_GROUP_UNKNOWN;
+    for (size_t i = 0; i < group->database_count; i++) {
+        if (strcmp(group->databases[i], subject->database) == 0) {
+            *ret_target = (struct target){group, group->databases[i]};
+            return REASON_NONE;
+        }
+    }
+    return REASON_DATABASE_UNKNOWN;
+}

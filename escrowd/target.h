@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
+#include "libescrow/act.h"
+#include "libescrow/reason.h"
 #include "policy/policy.h"
 
 #include <stdint.h>
@@ -20,3 +22,7 @@ MUST_CHECK enum escrow_err target_at(const struct policy *policy, const char *in
                                      uint32_t number, struct target *ret_target);
 MUST_CHECK enum escrow_err target_number(const struct policy *policy, const char *instance,
                                          const struct target *target, uint32_t *ret_number);
+
+/* What an act is about; REASON_GROUP_UNKNOWN or REASON_DATABASE_UNKNOWN if the policy lacks it. */
+MUST_CHECK enum reason target_find(const struct policy *policy, const struct act_subject *subject,
+                                   struct target *ret_target);
