@@ -93,8 +93,9 @@ static struct wanted walk(const uint8_t *bytes, size_t len, unsigned lines, size
             *ret_cut = at;
             *ret_sequence = wanted.end.sequence + 1;
         }
-        if (!end) {
-            wanted.torn = line_len;
+        /* A hole in a line is torn too, with all that comes behind it. */
+        if (!end || memchr(bytes + at, '\0', line_len)) {
+            wanted.torn = len - at;
             break;
         }
         wanted.fault = audit_chain_next(&wanted.end, (const char *)bytes + at, line_len, &record);
