@@ -302,6 +302,7 @@ static const struct bend {
      "0505\""},
     {release, "purpose", "\"deposit\""},
     {release, "purpose", "\"publish\""},
+    {release, "purpose", "\"rebaseline\""}, /* which needs no session and no promotion */
     {release, "replica", "\"sql 1\""},
     {release, "replica", "null"},
     {release, "order", "\"\""},
@@ -319,6 +320,8 @@ static const struct bend {
     {receipt, "sql_error", "2147483648"},
     {receipt, "detail", "\"a\\u001bb\""},
     {order, "purpose", "\"promote\""},
+    {order, "purpose", "\"rebaseline\""},
+    {rebaseline, "purpose", "\"promote\""},
     {order, "expires_in", "0"},
     {order, "expires_in", "2678401"},
     {approve, "request", "0"},
