@@ -10,7 +10,7 @@
  *   POST /v1/challenge   {"v": 1, "act", "purpose", "group", "database", "key": hex Name}
  *                        -> 200 {"answer": compact}, a challenge to that act key. key is the act
  *                        key that will sign; group and database are "" for publish.
- *   POST /v1/deposit, release, receipt, orders, approve, publish
+ *   POST /v1/deposit, release, receipt, orders, approve, publish, rebaseline
  *                        {"act": compact} -> 200 {"answer": compact}
  *                        release only: 202 {"request": number, "reason": code}, an admin must
  *                        approve
