@@ -41,12 +41,13 @@ static json_t *replica_row(const struct policy_replica_facts *known, const json_
     const json_t *history = json_object_get(written, "history");
     const json_t *outcome = json_object_get(state, "outcome");
 
-    return json_pack("{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?}", "replica", known->instance,
+    return json_pack("{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?, s:O?}", "replica", known->instance,
                      "status", outcome ? outcome : json_object_get(written, "status"), "role",
                      role_word(known), "names", json_object_get(state, "primary_replica"),
                      "answered_ms", json_object_get(written, "answered_ms"), "primary_ago_ms",
                      json_object_get(history, "primary_ago_ms"), "silent_for_ms",
-                     json_object_get(history, "silent_for_ms"));
+                     json_object_get(history, "silent_for_ms"), "echo",
+                     json_object_get(written, "echo"));
 }
 
 void ctl_print_replicas(const struct policy_facts *facts, const json_t *evidence)
@@ -59,7 +60,9 @@ void ctl_print_replicas(const struct policy_facts *facts, const json_t *evidence
         {"AFTER MS", "answered_ms"},
         {"WAS PRIMARY MS AGO", "primary_ago_ms"},
         {"SILENT FOR MS", "silent_for_ms"},
+        {"ECHO", "echo"}, /* last: only of a group with that rule */
     };
+    bool has_echo = json_object_get(json_object_get(evidence, "rules"), "echo") != NULL;
     const json_t *written = json_object_get(json_object_get(evidence, "facts"), "replicas");
     CLEANUP(json_free_p) json_t *rows = json_array();
 
@@ -68,7 +71,7 @@ void ctl_print_replicas(const struct policy_facts *facts, const json_t *evidence
                                   replica_row(&facts->replicas[i], json_array_get(written, i))) < 0)
             return;
     }
-    ctl_print_rows(CTL_OUTPUT_TABLE, rows, rows, columns, ARRAY_LEN(columns));
+    ctl_print_rows(CTL_OUTPUT_TABLE, rows, rows, columns, ARRAY_LEN(columns) - !has_echo);
 }
 
 void ctl_print_ledger(const struct policy_ledger *ledger)

@@ -49,8 +49,10 @@ static enum escrow_err look(const struct keeper *keeper, struct explained *expla
     err = ledger_policy(keeper->ledger, &subject, clock_wall_ms(), &explained->ledger);
     if (err)
         return err;
-    /* Whoever asks for a release shows a session; that is the requester's part. */
+    /* Whoever asks for a release shows a session, and commits a nonce: the requester's part. */
     explained->facts.session = POLICY_SESSION_FOUND;
+    for (size_t i = 0; i < explained->facts.replica_count; i++)
+        explained->facts.replicas[i].echo = POLICY_ECHO_FOUND;
     return find_orders(keeper, explained);
 }
 

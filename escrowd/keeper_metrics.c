@@ -54,7 +54,7 @@ static bool is_usual(enum keeper_outcome outcome, enum reason reason)
     case KEEPER_DENIED:
         return reason >= REASON_CANDIDATE_UNREACHABLE && reason <= REASON_BASELINE_UNPROVEN;
     case KEEPER_NEEDS_APPROVAL:
-        return reason >= REASON_FORCED_QUORUM && reason <= REASON_BRAKE;
+        return reason >= REASON_FORCED_QUORUM && reason <= REASON_ECHO_MISSING;
     default:
         return false;
     }

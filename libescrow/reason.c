@@ -155,6 +155,9 @@ static const struct {
                                   "approve."},
     [REASON_BRAKE] = {"brake", 202,
                       "Too many releases for this group within the hour: an admin must approve."},
+    [REASON_ECHO_MISSING] = {"echo_missing", 202,
+                             "No other replica has read in time what the candidate committed: an "
+                             "admin must approve."},
 
     [REASON_STARTING] = {"starting", 503, "escrowd is starting."},
     [REASON_ROLE_DOWN] = {"role_down", 503, "A process of escrowd restarts."},

@@ -85,6 +85,7 @@ enum reason {
     REASON_WINDOW_PASSED,
     REASON_RETRIES_EXHAUSTED,
     REASON_BRAKE,
+    REASON_ECHO_MISSING, /* no other replica has read what the candidate committed */
 
     /* The member cannot act now. */
     REASON_STARTING,

@@ -153,6 +153,11 @@ static struct policy_step rule_brake(struct decision *decision)
     return policy_step_passed();
 }
 
+static struct policy_step rule_echo(struct decision *decision)
+{
+    return is_rebaseline(decision) ? policy_step_passed() : policy_rule_echo(&decision->proof);
+}
+
 /* Rule 3 counts from when the witnesses sufficed, so rule 4 comes first. */
 static const struct {
     enum policy_rule rule;
@@ -161,6 +166,7 @@ static const struct {
     {POLICY_RULE_CANDIDATE, rule_candidate}, {POLICY_RULE_SESSION, rule_session},
     {POLICY_RULE_WITNESSES, rule_witnesses}, {POLICY_RULE_RIVAL, rule_rival},
     {POLICY_RULE_PROMOTION, rule_promotion}, {POLICY_RULE_BRAKE, rule_brake},
+    {POLICY_RULE_ECHO, rule_echo},
 };
 
 static enum reason reason_of_grant(const struct decision *decision)
@@ -270,6 +276,7 @@ void policy_decide(const struct policy_group *rules, const struct policy_request
         .reason = refuse_request(rules, request),
         .wait_until_ms = POLICY_NO_DEADLINE,
         .witnesses_needed = rules->witness_count,
+        .has_echo = rules->wants_echo,
     };
     struct decision decision = {
         .proof = {.rules = rules, .facts = facts, .wait_until_ms = POLICY_NO_DEADLINE},

@@ -46,6 +46,14 @@ struct policy_request {
     struct policy_approval approval;
 };
 
+/* Whether this replica has read the nonce that the candidate committed in its database. */
+enum policy_echo {
+    POLICY_ECHO_UNASKED, /* first, so that a zeroed fact counts for nothing */
+    POLICY_ECHO_PENDING, /* it is asked, and asked again: its redo may be late */
+    POLICY_ECHO_FOUND,
+    POLICY_ECHO_MISSING, /* not in time, or it could not be asked */
+};
+
 enum policy_status {
     POLICY_PENDING = 1, /* asked, no answer yet */
     POLICY_ANSWERED,    /* the prober reported; state holds what, failures to connect included */
@@ -69,6 +77,7 @@ struct policy_replica_facts {
     enum policy_status status;
     int64_t answered_ms;      /* ANSWERED: since the question, on the clock of elapsed_ms */
     struct probe_state state; /* counts only if ANSWERED */
+    enum policy_echo echo;    /* counts only if it says SECONDARY, and is not the candidate */
     struct policy_history history;
 };
 
@@ -143,6 +152,7 @@ enum policy_rule {
     POLICY_RULE_WITNESSES,
     POLICY_RULE_PROMOTION,
     POLICY_RULE_BRAKE,
+    POLICY_RULE_ECHO,
     POLICY_RULE_COUNT,
 };
 
@@ -173,20 +183,20 @@ struct policy_verdict {
     size_t witnesses;      /* replicas that name the candidate as primary, itself counted */
     size_t witnesses_needed;
     bool is_by_silence; /* rule 4 held by candidate+silence: raise an alert */
+    bool has_echo;      /* the group has rule 7; else it passes, and is not told of */
     struct policy_step rules[POLICY_RULE_COUNT];
 };
 
 /*
- * Decides. Rules are evaluated candidate, session, witnesses, rival, promotion, brake, and not
- * further after one that FAILED or while the candidate has not answered. DENY if one failed; else
- * WAIT if one waits; else NEEDS_APPROVAL if one needs it (with the first such reason) and the
+ * Decides. Rules are evaluated candidate, session, witnesses, rival, promotion, brake, echo, and
+ * not further after one that FAILED or while the candidate has not answered. DENY if one failed;
+ * else WAIT if one waits; else NEEDS_APPROVAL if one needs it (with the first such reason) and the
  * request's approval does not cover it: as many admins as the rules ask for, the same epoch, and
  * every rule that needs it now (then ALLOW with REASON_APPROVED); else ALLOW.
- * A rebaseline, which no agent asks for and which releases nothing, passes session, promotion and
- * brake; where another request would need an approval it is denied with REASON_BASELINE_UNPROVEN.
- * So it says of a replica only what the replicas prove.
- * A request for a purpose, replica or database that is not of the rules is denied with no rule
- * reached.
+ * A rebaseline, which no agent asks for and which releases nothing, passes session, promotion,
+ * brake and echo; where another request would need an approval it is denied with
+ * REASON_BASELINE_UNPROVEN. So it says of a replica only what the replicas prove. A request for a
+ * purpose, replica or database that is not of the rules is denied with no rule reached.
  */
 void policy_decide(const struct policy_group *rules, const struct policy_request *request,
                    const struct policy_facts *facts, const struct policy_ledger *ledger,

@@ -14,11 +14,12 @@
  *   evidence {v: 1, rules, request, facts, ledger}
  *   rules    {cluster_type, databases, replicas: [{instance, server_name}], witnesses,
  *            witness_count, rival_wait_ms, dead_for_ms, window_ms, retries, brake, approvals,
- *            on_restart}: of the group, as policy.yaml says it; databases has the requested one, if
- *            it is listed
+ *            on_restart, echo}: of the group, as policy.yaml says it; databases has the requested
+ *            one, if it is listed; echo is there, and true, only where the group has that rule
  *   request  {purpose, database, replica, is_order_valid, approval}
  *   approval null or {count, epoch, rules: [word]}
- *   facts    {elapsed_ms, session, replicas: [{instance, status, answered_ms, state, history}]}
+ *   facts    {elapsed_ms, session, replicas: [{instance, status, answered_ms, state, history,
+ *            echo}]}; echo only with that of the rules
  *   state    null, {outcome, sql_error, diagnosis}, or if it answered {outcome, server_name,
  *            cluster_type, role, operational_state, recovery_health, synchronization_health,
  *            synchronization_state, database_state, is_read_write, is_forwarder, quorum_state,
@@ -79,7 +80,8 @@ json_t *policy_text_to_json(const char *text);
 
 /*
  * {outcome, reason, kind, mints_epoch, witnesses, witnesses_needed, is_by_silence,
- *  rules: [{rule, result, reason}]}, in the order of enum policy_rule; reason may be null.
+ *  rules: [{rule, result, reason}]}, in the order of enum policy_rule, without rule 7 where the
+ * group does not have it; reason may be null.
  * Owned by the caller; NULL without memory.
  */
 json_t *policy_verdict_to_json(const struct policy_verdict *verdict);

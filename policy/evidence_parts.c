@@ -15,6 +15,12 @@ static const char *const sessions[] = {
     [POLICY_SESSION_FOUND] = "found",
     [POLICY_SESSION_MISSING] = "missing",
 };
+static const char *const echoes[] = {
+    [POLICY_ECHO_UNASKED] = "unasked",
+    [POLICY_ECHO_PENDING] = "pending",
+    [POLICY_ECHO_FOUND] = "found",
+    [POLICY_ECHO_MISSING] = "missing",
+};
 static const char *const outcomes[] = {
     [PROBE_ANSWERED] = "answered",
     [PROBE_REFUSED] = "refused",
@@ -41,6 +47,7 @@ const struct policy_words policy_restart_words = {policy_on_restarts,
 const struct policy_words policy_witnesses_words = {witnesses, ARRAY_LEN(witnesses)};
 const struct policy_words policy_status_words = {statuses, ARRAY_LEN(statuses)};
 const struct policy_words policy_session_words = {sessions, ARRAY_LEN(sessions)};
+const struct policy_words policy_echo_words = {echoes, ARRAY_LEN(echoes)};
 const struct policy_words policy_outcome_words = {outcomes, ARRAY_LEN(outcomes)};
 const struct policy_words policy_origin_words = {origins, ARRAY_LEN(origins)};
 const struct policy_words policy_grant_words = {grants, ARRAY_LEN(grants)};

@@ -20,6 +20,7 @@ extern const struct policy_words policy_witnesses_words;
 extern const struct policy_words policy_restart_words;
 extern const struct policy_words policy_status_words;
 extern const struct policy_words policy_session_words;
+extern const struct policy_words policy_echo_words;
 extern const struct policy_words policy_outcome_words;
 extern const struct policy_words policy_origin_words;
 extern const struct policy_words policy_grant_words;

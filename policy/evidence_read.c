@@ -143,7 +143,8 @@ static enum escrow_err history_from_json(const json_t *object, struct policy_his
     return json_reader_end(&reader);
 }
 
-static enum escrow_err replica_from_json(const json_t *object, struct policy_replica_facts *known)
+static enum escrow_err replica_from_json(const json_t *object, bool has_echo,
+                                         struct policy_replica_facts *known)
 {
     struct json_reader reader;
     enum escrow_err err = ESCROW_OK;
@@ -163,10 +164,13 @@ static enum escrow_err replica_from_json(const json_t *object, struct policy_rep
         json_read_null(&reader, "history");
     else if (!err)
         err = history_from_json(json_read_object(&reader, "history"), &known->history);
+    if (has_echo)
+        known->echo = (enum policy_echo)read_word(&reader, "echo", &policy_echo_words);
     return err ? err : json_reader_end(&reader);
 }
 
-static enum escrow_err facts_from_json(const json_t *object, struct policy_facts *facts)
+static enum escrow_err facts_from_json(const json_t *object, bool has_echo,
+                                       struct policy_facts *facts)
 {
     struct json_reader reader;
     const json_t *replicas;
@@ -178,7 +182,7 @@ static enum escrow_err facts_from_json(const json_t *object, struct policy_facts
     replicas = json_read_array(&reader, "replicas", POLICY_REPLICAS_MAX);
     facts->replica_count = json_array_size(replicas);
     for (size_t i = 0; i < facts->replica_count && !err; i++)
-        err = replica_from_json(json_array_get(replicas, i), &facts->replicas[i]);
+        err = replica_from_json(json_array_get(replicas, i), has_echo, &facts->replicas[i]);
     return err ? err : json_reader_end(&reader);
 }
 
@@ -267,6 +271,14 @@ static void read_databases(struct json_reader *reader, struct policy_evidence *e
         json_reader_fault(reader, "databases");
 }
 
+/* Only where the group has rule 7: a record from before there was one has neither. */
+static void read_echo(struct json_reader *reader, struct policy_group *rules)
+{
+    rules->wants_echo = json_object_get(reader->object, "echo") != NULL;
+    if (rules->wants_echo && !json_read_bool(reader, "echo"))
+        json_reader_fault(reader, "echo");
+}
+
 static enum escrow_err rules_from_json(const json_t *object, struct policy_evidence *evidence)
 {
     struct policy_group *rules = &evidence->rules;
@@ -295,6 +307,7 @@ static enum escrow_err rules_from_json(const json_t *object, struct policy_evide
     }
     rules->on_restart =
         (enum policy_on_restart)read_word(&reader, "on_restart", &policy_restart_words);
+    read_echo(&reader, rules);
     return err ? err : json_reader_end(&reader);
 }
 
@@ -372,7 +385,8 @@ enum escrow_err policy_evidence_from_json(const json_t *object,
     if (!err)
         err = rules_from_json(json_read_object(&reader, "rules"), evidence);
     if (!err)
-        err = facts_from_json(json_read_object(&reader, "facts"), &evidence->facts);
+        err = facts_from_json(json_read_object(&reader, "facts"), evidence->rules.wants_echo,
+                              &evidence->facts);
     if (!err)
         err = ledger_from_json(json_read_object(&reader, "ledger"), &evidence->ledger);
     if (!err)

@@ -110,7 +110,7 @@ static json_t *history_to_json(const struct policy_history *history)
     return object;
 }
 
-static json_t *replica_to_json(const struct policy_replica_facts *known)
+static json_t *replica_to_json(const struct policy_replica_facts *known, bool has_echo)
 {
     bool has_state = known->status == POLICY_ANSWERED;
     json_t *object = json_object();
@@ -121,15 +121,17 @@ static json_t *replica_to_json(const struct policy_replica_facts *known)
     put(&object, "state", has_state ? state_to_json(&known->state) : json_null());
     put(&object, "history",
         known->history.is_known ? history_to_json(&known->history) : json_null());
+    if (has_echo)
+        put_word(&object, "echo", &policy_echo_words, known->echo);
     return object;
 }
 
-static json_t *facts_to_json(const struct policy_facts *facts)
+static json_t *facts_to_json(const struct policy_facts *facts, bool has_echo)
 {
     json_t *object = json_object(), *replicas = json_array();
 
     for (size_t i = 0; i < facts->replica_count && i < POLICY_REPLICAS_MAX; i++) {
-        if (json_array_append_new(replicas, replica_to_json(&facts->replicas[i])) < 0) {
+        if (json_array_append_new(replicas, replica_to_json(&facts->replicas[i], has_echo)) < 0) {
             json_decref(replicas);
             replicas = NULL;
         }
@@ -213,6 +215,8 @@ static json_t *rules_to_json(const struct policy_group *rules, const char *datab
         put(&object, policy_rules_numbers[i].name, json_integer(number));
     }
     put_word(&object, "on_restart", &policy_restart_words, rules->on_restart);
+    if (rules->wants_echo)
+        put(&object, "echo", json_true());
     return object;
 }
 
@@ -264,7 +268,7 @@ json_t *policy_evidence_to_json(const struct policy_group *rules,
     put(&object, "v", json_integer(1));
     put(&object, "rules", rules_to_json(rules, request->database));
     put(&object, "request", policy_request_to_json(request));
-    put(&object, "facts", facts_to_json(facts));
+    put(&object, "facts", facts_to_json(facts, rules->wants_echo));
     put(&object, "ledger", ledger_to_json(ledger));
     return object;
 }
@@ -285,6 +289,8 @@ json_t *policy_verdict_to_json(const struct policy_verdict *verdict)
     json_t *object = json_object(), *rules = json_array();
 
     for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
+        if (i == POLICY_RULE_ECHO && !verdict->has_echo)
+            continue;
         if (json_array_append_new(rules, step_to_json((enum policy_rule)i, &verdict->rules[i])) <
             0) {
             json_decref(rules);

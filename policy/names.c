@@ -24,6 +24,7 @@ const char *policy_rule_name(enum policy_rule rule)
         [POLICY_RULE_CANDIDATE] = "candidate", [POLICY_RULE_SESSION] = "session",
         [POLICY_RULE_RIVAL] = "rival",         [POLICY_RULE_WITNESSES] = "witnesses",
         [POLICY_RULE_PROMOTION] = "promotion", [POLICY_RULE_BRAKE] = "brake",
+        [POLICY_RULE_ECHO] = "echo",
     };
 
     return name_of(names, ARRAY_LEN(names), rule);

@@ -55,6 +55,7 @@ static const struct config_field group_fields[] = {
     {"brake", CONFIG_INTEGER(GROUP, group.brake, 1, 1000), .fallback = "6"},
     {"on_restart", CONFIG_ENUM(GROUP, group.on_restart, policy_on_restarts),
      .fallback = "approval"},
+    {"echo", CONFIG_BOOLEAN(GROUP, group.wants_echo), .fallback = "false"},
     {"approvals", CONFIG_INTEGER(GROUP, group.approvals, 1, 9), .fallback = "2"},
     {"approval_expiry", CONFIG_DURATION(GROUP, group.approval_expiry_ms, SECOND, DAY),
      .fallback = "1h"},

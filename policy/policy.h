@@ -65,6 +65,7 @@ struct policy_group {
     int64_t retries; /* repeats of a grant beyond the first */
     int64_t brake;   /* releases within an hour */
     enum policy_on_restart on_restart;
+    bool wants_echo;            /* rule 7 */
     int64_t approvals;          /* how many different admins must approve what asks for it */
     int64_t approval_expiry_ms; /* of such a request */
 };

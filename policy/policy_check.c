@@ -170,6 +170,26 @@ static void warn_witnesses(const struct policy *policy, struct config_report *re
                         group->name);
 }
 
+static void warn_echo(const struct policy *policy, struct config_report *report, size_t index)
+{
+    const struct policy_group *group = &policy->groups[index];
+    const bool *place = &policy->file->groups[index].group.wants_echo;
+
+    if (!group->wants_echo)
+        return;
+    config_complain(policy->config, report, place,
+                    "group %s: echo asks for a secondary that can be read: set ALLOW_CONNECTIONS "
+                    "of SECONDARY_ROLE to READ_ONLY or ALL on at least two replicas, and run the "
+                    "script of escrowctl sql-grants on every one; while none answers, each release "
+                    "needs an approval",
+                    group->name);
+    if (group->witnesses == POLICY_WITNESSES_SILENCE)
+        config_complain(policy->config, report, place,
+                        "group %s: with echo, candidate+silence leads to an approval: the replica "
+                        "that is silent is the only one that could be read",
+                        group->name);
+}
+
 static void warn_numbers(const struct policy *policy, struct config_report *report, size_t index)
 {
     const struct policy_group *group = &policy->file->groups[index].group;
@@ -224,6 +244,7 @@ void policy_warnings(const struct policy *policy, struct config_report *report)
 {
     for (size_t i = 0; i < policy->file->group_count; i++) {
         warn_witnesses(policy, report, i);
+        warn_echo(policy, report, i);
         warn_numbers(policy, report, i);
         warn_approvals(policy, report, i);
     }

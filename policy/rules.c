@@ -7,6 +7,7 @@
 /* SQL Server's numbers (sys.dm_hadr_availability_replica_states, sys.databases, ...). */
 enum {
     ROLE_PRIMARY = 1,
+    ROLE_SECONDARY = 2,
     OPERATIONAL_ONLINE = 2,
     RECOVERY_ONLINE = 1,
     DATABASE_ONLINE = 0,
@@ -318,4 +319,33 @@ struct policy_step policy_rule_rival(struct policy_proof *proof)
         return policy_step_passed();
     wait_until(proof, proof->sufficed_ms + rules->rival_wait_ms);
     return policy_step_waiting(REASON_RIVAL_PRIMARY);
+}
+
+static bool says_secondary(const struct policy_replica_facts *known,
+                           const struct policy_replica *replica)
+{
+    return has_spoken(known) && bears_name(known, replica) && known->state.role == ROLE_SECONDARY;
+}
+
+/* Only who says SECONDARY has what the candidate wrote by way of the group's own log. */
+struct policy_step policy_rule_echo(const struct policy_proof *proof)
+{
+    bool may_come = false;
+
+    if (!proof->rules->wants_echo)
+        return policy_step_passed();
+    for (size_t i = 0; i < proof->rules->replica_count; i++) {
+        const struct policy_replica *replica = &proof->rules->replicas[i];
+        const struct policy_replica_facts *known = policy_facts_of(proof->facts, replica);
+        bool is_secondary = says_secondary(known, replica);
+
+        if (replica == proof->candidate)
+            continue;
+        if (is_secondary && known->echo == POLICY_ECHO_FOUND)
+            return policy_step_passed();
+        may_come |= is_secondary && known->echo == POLICY_ECHO_PENDING;
+        may_come |= known->status == POLICY_PENDING && !is_dead(known);
+    }
+    return may_come ? policy_step_waiting(REASON_ECHO_MISSING)
+                    : policy_step_approval(REASON_ECHO_MISSING);
 }

@@ -5,8 +5,8 @@
 
 /*
  * Rules 1, 3 and 4 of the promotion proof, which the decision (decide.c) and the watch (observe.c)
- * share, so that the watch cannot be fooled more easily than a request. Pure, like both; nobody
- * else includes this.
+ * share, so that the watch cannot be fooled more easily than a request; and rule 7, which only the
+ * decision has. Pure, like both; nobody else includes this.
  */
 
 /* What was found on the way through the rules about one candidate. */
@@ -41,3 +41,5 @@ struct policy_step policy_rule_cluster(const struct policy_proof *proof);
 struct policy_step policy_rule_witnesses(struct policy_proof *proof);
 /* Rule 3. */
 struct policy_step policy_rule_rival(struct policy_proof *proof);
+/* Rule 7; passes where the group does not have it. */
+struct policy_step policy_rule_echo(const struct policy_proof *proof);

@@ -22,6 +22,19 @@ static const struct policy_replica_facts *find(const struct policy_facts *facts,
     return found;
 }
 
+static bool is_echoed(const struct policy_evidence *evidence)
+{
+    for (size_t i = 0; i < evidence->rules.replica_count; i++) {
+        const char *instance = evidence->rules.replicas[i].instance;
+        const struct policy_replica_facts *known = find(&evidence->facts, instance);
+
+        if (known && strcmp(instance, evidence->replica) != 0 && known->status == POLICY_ANSWERED &&
+            known->state.role == 2 && known->echo == POLICY_ECHO_FOUND)
+            return true;
+    }
+    return false;
+}
+
 static void check_allowed(const struct policy_evidence *evidence)
 {
     const struct policy_replica_facts *candidate = find(&evidence->facts, evidence->replica);
@@ -29,14 +42,18 @@ static void check_allowed(const struct policy_evidence *evidence)
 
     FUZZ_CHECK(policy_has_database(&evidence->rules, evidence->database));
     FUZZ_CHECK(policy_find_replica(&evidence->rules, evidence->replica));
-    FUZZ_CHECK(purpose == PURPOSE_PROMOTE ||
+    FUZZ_CHECK(purpose == PURPOSE_PROMOTE || purpose == PURPOSE_REBASELINE ||
                ((purpose == PURPOSE_ROTATE || purpose == PURPOSE_DRILL) &&
                 evidence->request.is_order_valid));
     FUZZ_CHECK(candidate && candidate->status == POLICY_ANSWERED &&
                candidate->state.outcome == PROBE_ANSWERED && candidate->state.role == 1 &&
                candidate->state.database_state == 0 && candidate->state.is_read_write &&
                !candidate->state.is_forwarder);
+    if (purpose == PURPOSE_REBASELINE)
+        return;
     FUZZ_CHECK(evidence->facts.session == POLICY_SESSION_FOUND);
+    FUZZ_CHECK(!evidence->rules.wants_echo || evidence->request.approval.count > 0 ||
+               is_echoed(evidence));
 }
 
 /* The verdict as a document; decided without failures, since it calls nothing. */

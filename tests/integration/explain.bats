@@ -149,7 +149,7 @@ unwrapped() {
             ;;
         esac
     done
-    assert_equal "$policies $refused $warned" "4 2 1"
+    assert_equal "$policies $refused $warned" "5 2 2"
 }
 
 @test "everything that is wrong in a policy is said at once, with line and column" {

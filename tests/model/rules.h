@@ -25,7 +25,8 @@
 
 /*
  * What the replicas said: says (the candidate says PRIMARY), found (the requester's session is
- * there), names (replicas that name the candidate, itself counted), rival (another says PRIMARY).
+ * there), names (replicas that name the candidate, itself counted), rival (another says PRIMARY),
+ * echoed (a secondary has read what was committed on the candidate, or nobody asks for that).
  */
 #define IS_RECORDED(l, who) (l.known && l.primary == (who))
 #define IS_REPEAT(l, who) (IS_RECORDED(l, who) && l.grant == GRANT_UNSETTLED)
@@ -37,8 +38,9 @@
     (!(says) || !(found) || (names) < (needed) ||                                                  \
      (IS_RECORDED(l, who) && l.grant != GRANT_NONE && l.holder != (who)))
 /* Of what is not denied. */
-#define IS_FOR_ADMINS(l, who, rival, retries)                                                      \
-    ((rival) || !l.known || IS_RESTART(l, who) || (IS_REPEAT(l, who) && l.requests > (retries)))
+#define IS_FOR_ADMINS(l, who, rival, echoed, retries)                                              \
+    ((rival) || !(echoed) || !l.known || IS_RESTART(l, who) ||                                     \
+     (IS_REPEAT(l, who) && l.requests > (retries)))
 /* Of what is allowed, or will be by an approval. */
 #define IS_MINTING(l, who) (!IS_RECORDED(l, who) || IS_RESTART(l, who))
 

@@ -104,6 +104,7 @@ static json_t *limits(void)
         {"Grant/properties/objects/maxItems", ACT_OBJECTS_MAX},
         {"AuditRecord/properties/objects/maxItems", ACT_OBJECTS_MAX},
         {"Evidence/properties/facts/properties/replicas/maxItems", POLICY_REPLICAS_MAX},
+        {"Verdict/properties/rules/minItems", POLICY_RULE_COUNT - 1},
         {"Verdict/properties/rules/maxItems", POLICY_RULE_COUNT},
     };
     json_t *object = json_object();

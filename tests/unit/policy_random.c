@@ -66,6 +66,8 @@ static void disturb_replica(struct random *random, struct policy_replica_facts *
     known->answered_ms = PICK(random, 0, 5, 50, 299, 300);
     if (rarely(random, 5))
         known->status = rarely(random, 2) ? POLICY_PENDING : POLICY_SILENT;
+    known->echo = (enum policy_echo)PICK(random, POLICY_ECHO_UNASKED, POLICY_ECHO_PENDING,
+                                         POLICY_ECHO_FOUND, POLICY_ECHO_FOUND, POLICY_ECHO_MISSING);
     known->history.is_known = !rarely(random, 6);
     known->history.dead_for_ms = PICK(random, 0, 0, 999, 1000, 60000);
     known->history.primary_ago_ms = PICK(random, POLICY_NEVER, 0, 4999, 5000, 60000);
@@ -107,6 +109,7 @@ void random_scene(struct random *random, struct scene *ret_scene)
         scene->rules.witness_count = 1 + random_below(random, replicas);
     if (replicas == 2 && !rarely(random, 3))
         scene->rules.witnesses = POLICY_WITNESSES_SILENCE;
+    scene->rules.wants_echo = rarely(random, 3);
     scene->rules.on_restart = rarely(random, 2) ? POLICY_RESTART_ALLOW : POLICY_RESTART_APPROVAL;
     scene->request.purpose =
         (enum act_purpose)PICK(random, PURPOSE_PROMOTE, PURPOSE_PROMOTE, PURPOSE_ROTATE);

@@ -41,7 +41,7 @@ static struct scene scene;
 
 /* What the replicas say, in the model's words. */
 struct answers {
-    bool says, found, rival;
+    bool says, found, rival, echoed;
     size_t names;
 };
 
@@ -87,20 +87,28 @@ static struct model_ledger ledger_of(unsigned *number)
     return ledger;
 }
 
-#define ANSWERS (2 * 2 * 5 * 5 * 3)
+#define OTHERS 6
+#define ANSWERS (2 * 2 * 2 * OTHERS * OTHERS * 3)
 /* One of ANSWERS: every other replica is silent, or says PRIMARY or not and names the candidate or
- * not. The time for rivals is over. */
+ * not, and one that names the candidate as a secondary has found the echo or not. The group asks
+ * for it or not. The time for rivals is over. */
 static struct answers answers_of(unsigned *number)
 {
-    struct answers answers = {.says = digit(number, 2), .found = digit(number, 2)};
+    struct answers answers = {
+        .says = digit(number, 2), .found = digit(number, 2), .echoed = digit(number, 2)};
     static const char *const names[] = {"SQLB", "SQLA", NULL};
     unsigned named = 0;
 
     scene.facts.elapsed_ms = 1000;
+    scene.rules.wants_echo = !answers.echoed;
     scene.facts.session = answers.found ? POLICY_SESSION_FOUND : POLICY_SESSION_MISSING;
     for (size_t i = 0; i < REPLICAS; i++) {
-        unsigned how = i == CANDIDATE ? 0 : digit(number, 5);
+        unsigned how = i == CANDIDATE ? 0 : digit(number, OTHERS);
+        bool is_echo = how == OTHERS - 1;
 
+        scene_of(&scene, i)->echo = is_echo ? POLICY_ECHO_FOUND : POLICY_ECHO_MISSING;
+        answers.echoed |= is_echo;
+        how = is_echo ? 0 : how;
         if (how == 4) {
             scene_silent(&scene, i);
         } else if (i != CANDIDATE) {
@@ -120,7 +128,7 @@ static enum policy_outcome outcome_of(struct model_ledger l, const struct answer
 {
     if (IS_DENIED(l, CANDIDATE, answers->says, answers->found, answers->names, NEEDED))
         return POLICY_DENY;
-    return IS_FOR_ADMINS(l, CANDIDATE, answers->rival, RETRIES) && !is_approved
+    return IS_FOR_ADMINS(l, CANDIDATE, answers->rival, answers->echoed, RETRIES) && !is_approved
                ? POLICY_NEEDS_APPROVAL
                : POLICY_ALLOW;
 }

@@ -55,6 +55,7 @@ static void test_defaults(void **state)
     assert_int_equal(group->retries, 5);
     assert_int_equal(group->brake, 6);
     assert_int_equal(group->on_restart, POLICY_RESTART_APPROVAL);
+    assert_false(group->wants_echo);
     assert_int_equal(group->approvals, 2);
     assert_int_equal(group->approval_expiry_ms, 3600000);
     assert_string_equal(policy_find_replica(group, "b")->server_name, "B");
@@ -75,6 +76,7 @@ static void test_settings(void **state)
                                    "    retries: 0\n"
                                    "    brake: 1\n"
                                    "    on_restart: allow\n"
+                                   "    echo: true\n"
                                    "    approvals: 3\n"
                                    "    approval_expiry: 10m\n";
     CLEANUP(policy_free_p) struct policy *policy = NULL;
@@ -93,6 +95,7 @@ static void test_settings(void **state)
     assert_int_equal(group->retries, 0);
     assert_int_equal(group->brake, 1);
     assert_int_equal(group->on_restart, POLICY_RESTART_ALLOW);
+    assert_true(group->wants_echo);
     assert_int_equal(group->approvals, 3);
     assert_int_equal(group->approval_expiry_ms, 600000);
 }
@@ -146,6 +149,7 @@ static const struct {
      "p.yaml:6:16: approvals: found '10', expected an integer from 1 to 9"},
     {TWO "    brake: 0\n", "p.yaml:6:12: brake: found '0', expected an integer from 1 to 1000"},
     {TWO "    on_restart: yes\n", "p.yaml:6:17: on_restart: found 'yes', expected one of approval"},
+    {TWO "    echo: yes\n", "p.yaml:6:11: echo: found 'yes', expected true or false"},
     {TWO "    cluster_type: WSFC\n", "p.yaml:6:19: cluster_type: found 'WSFC', expected one of"},
     {"groups:\n- name: g\n  availability_group: AG\n  databases: [x]\n"
      "  replicas: [{instance: a, server_name: A}]\n",
@@ -208,6 +212,9 @@ static const struct {
      "p.yaml:10:12: group g: 7 releases within an hour need no approval"},
     {THREE "    cluster_type: wsfc\n    on_restart: allow\n",
      "p.yaml:10:17: group g: a primary gets the secret without a promotion"},
+    {THREE "    cluster_type: wsfc\n    echo: false\n", NULL},
+    {THREE "    cluster_type: wsfc\n    echo: true\n",
+     "p.yaml:10:11: group g: echo asks for a secondary that can be read"},
     {THREE "    cluster_type: wsfc\n    approvals: 1\n",
      "p.yaml:10:16: group g: one admin alone can approve a release"},
     {THREE "    cluster_type: wsfc\n    approvals: 3\n    approval_expiry: 1m\n", NULL},
@@ -249,6 +256,22 @@ static void test_short_dead_for_warns_only_where_it_counts(void **state)
         if (i)
             assert_non_null(strstr(report.lines[1], "an old primary that hangs for 2000 ms"));
     }
+}
+
+/* Both need the other replica; a release by silence is one without it. */
+static void test_echo_with_silence(void **state)
+{
+    static const char text[] = TWO "    cluster_type: wsfc\n    witnesses: candidate+silence\n"
+                                   "    echo: true\n";
+    CLEANUP(config_report_deinit) struct config_report report = {0};
+    CLEANUP(policy_free_p) struct policy *policy = NULL;
+
+    (void)state;
+    assert_int_equal(load(text, &report, &policy), ESCROW_OK);
+    policy_warnings(policy, &report);
+    assert_int_equal(report.count, 3);
+    assert_non_null(strstr(report.lines[2], "p.yaml:8:11: group g: with echo, candidate+silence "
+                                            "leads to an approval"));
 }
 
 static void test_examples(void **state)
@@ -345,7 +368,7 @@ static void test_manual_has_every_key(void **state)
     size_t count = list_keys(keys);
 
     (void)state;
-    assert_int_equal(count, 1 + 14 + 2);
+    assert_int_equal(count, 1 + 15 + 2);
     assert_non_null(strstr(manual, "*groups* is a list"));
     for (size_t i = 1; i < count; i++) {
         if (!find_term(manual, keys[i]))
@@ -394,7 +417,7 @@ static void test_every_term_of_the_manual_is_known(void **state)
             fail_msg("%s is in the manual page only", word + 1);
         terms++;
     }
-    assert_int_equal(terms, 14 + 2 + 2);
+    assert_int_equal(terms, 15 + 2 + 2);
 }
 
 /* What the parser expects of this key: "a duration from 1s to 10m". False: no number. */
@@ -496,6 +519,7 @@ static void test_manual_example(void **state)
     assert_int_equal(written->retries, defaults->retries);
     assert_int_equal(written->brake, defaults->brake);
     assert_int_equal(written->on_restart, defaults->on_restart);
+    assert_int_equal(written->wants_echo, defaults->wants_echo);
     assert_int_equal(written->approvals, defaults->approvals);
     assert_int_equal(written->approval_expiry_ms, defaults->approval_expiry_ms);
     policy_warnings(policy, &report);
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_warnings),
         cmocka_unit_test(test_short_dead_for_warns_only_where_it_counts),
+        cmocka_unit_test(test_echo_with_silence),
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_manual_has_every_key),
         cmocka_unit_test(test_every_term_of_the_manual_is_known),

@@ -206,12 +206,65 @@ static void test_every_member_is_needed_and_typed(void **state)
     expect_refused(object, "facts", "an unknown member");
 }
 
+/* With rule 7 the group says so, and each replica what it found; else the form is that of before.
+ */
+static void test_echo_form(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = NULL, *verdict = NULL;
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+    json_t *facts, *rules;
+
+    (void)state;
+    scene.rules.wants_echo = true;
+    scene_of(&scene, A)->echo = POLICY_ECHO_PENDING;
+    scene_of(&scene, C)->echo = POLICY_ECHO_FOUND;
+    object = write_scene();
+    rules = json_object_get(object, "rules");
+    facts = json_object_get(object, "facts");
+    assert_true(json_is_true(json_object_get(rules, "echo")));
+    assert_string_equal(json_string_value(json_object_get(
+                            json_array_get(json_object_get(facts, "replicas"), C), "echo")),
+                        "found");
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_true(evidence->rules.wants_echo);
+    assert_int_equal(evidence->facts.replicas[A].echo, POLICY_ECHO_PENDING);
+    assert_int_equal(evidence->facts.replicas[B].echo, POLICY_ECHO_UNASKED);
+    assert_int_equal(evidence->facts.replicas[C].echo, POLICY_ECHO_FOUND);
+    json_object_set_new(rules, "echo", json_false());
+    expect_refused(object, "echo", "false");
+    json_object_set_new(rules, "echo", json_true());
+    assert_true(spoil(object, object) > 150);
+
+    scene_decide(&scene);
+    verdict = policy_verdict_to_json(&scene.verdict);
+    assert_int_equal(json_array_size(json_object_get(verdict, "rules")), POLICY_RULE_COUNT);
+}
+
+/* The record of a decision from before there was rule 7: the same verdict, word for word. */
+static void test_from_before_echo(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = write_scene(), *verdict = NULL;
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+    struct policy_verdict again;
+
+    (void)state;
+    assert_null(json_object_get(json_object_get(object, "rules"), "echo"));
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_false(evidence->rules.wants_echo);
+    policy_decide(&evidence->rules, &evidence->request, &evidence->facts, &evidence->ledger,
+                  &again);
+    verdict = policy_verdict_to_json(&again);
+    assert_int_equal(json_array_size(json_object_get(verdict, "rules")), POLICY_RULE_ECHO);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_form, set_up),
         cmocka_unit_test_setup(test_verdict_form, set_up),
         cmocka_unit_test_setup(test_back_again, set_up),
+        cmocka_unit_test_setup(test_echo_form, set_up),
+        cmocka_unit_test_setup(test_from_before_echo, set_up),
         cmocka_unit_test_setup(test_hostile_texts, set_up),
         cmocka_unit_test_setup(test_values_without_a_word, set_up),
         cmocka_unit_test_setup(test_every_member_is_needed_and_typed, set_up),

@@ -105,11 +105,61 @@ static void test_all_but_one_of_nine(void **state)
     pose_all(9, EXTERNAL);
 }
 
+/* What a choice of the others comes to with rule 7: a liar also says that it found the nonce, which
+ * no honest replica gets from a candidate that is not its primary. */
+static enum policy_outcome decide_with_echo(size_t replicas, int32_t cluster, unsigned choice)
+{
+    scene_init(&scene, replicas, cluster);
+    scene.rules.wants_echo = true;
+    scene.rules.witness_count = 1;
+    scene_asks(&scene, CANDIDATE);
+    scene_records(&scene, A, POLICY_ORIGIN_BASELINE);
+    scene.facts.elapsed_ms = 1000;
+    scene_dead(&scene, A);
+    set_others(replicas, choice);
+    scene_of(&scene, CANDIDATE)->echo = POLICY_ECHO_FOUND;
+    for (size_t i = CANDIDATE + 1; i < replicas; i++, choice /= HONESTIES)
+        scene_of(&scene, i)->echo =
+            choice % HONESTIES == LIAR ? POLICY_ECHO_FOUND : POLICY_ECHO_MISSING;
+    return scene_decide(&scene);
+}
+
+static bool has_liar(unsigned choice)
+{
+    for (; choice > 0; choice /= HONESTIES) {
+        if (choice % HONESTIES == LIAR)
+            return true;
+    }
+    return false;
+}
+
+/* Where one witness is enough, a liar that cuts off the others needs another one for the echo. */
+static void test_liar_alone_has_no_echo(void **state)
+{
+    size_t allowed = 0, alone = 0;
+
+    (void)state;
+    for (unsigned choice = 0; choice < HONESTIES * HONESTIES * HONESTIES; choice++) {
+        enum policy_outcome with = decide_with_echo(5, WSFC, choice), without;
+
+        scene.rules.wants_echo = false;
+        without = scene_decide(&scene);
+        assert_int_equal(with, without == POLICY_ALLOW && !has_liar(choice) ? POLICY_NEEDS_APPROVAL
+                                                                            : without);
+        allowed += with == POLICY_ALLOW;
+        alone += with == POLICY_NEEDS_APPROVAL;
+    }
+    /* SECURITY.md: one secondary that lies as well is enough, and a liar that is alone is not. */
+    assert_true(allowed > 0);
+    assert_true(alone > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_but_one_of_five),
         cmocka_unit_test(test_all_but_one_of_nine),
+        cmocka_unit_test(test_liar_alone_has_no_echo),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,20 @@ static void check_approval(void)
         assert_true(scene.verdict.rules[i].result == POLICY_PASSED || approval->rules & 1U << i);
 }
 
+/* Another member of the group has what the candidate wrote. */
+static void check_echo(const struct policy_replica_facts *candidate)
+{
+    bool is_found = false;
+
+    for (size_t i = 0; i < scene.rules.replica_count; i++) {
+        const struct policy_replica_facts *known = scene_of(&scene, i);
+
+        is_found |= known != candidate && has_spoken(known) && known->state.role == SECONDARY &&
+                    known->echo == POLICY_ECHO_FOUND;
+    }
+    assert_true(is_found || !scene.rules.wants_echo);
+}
+
 /* Never a release unless all of this is so, whatever else is. */
 static void check_release(void)
 {
@@ -76,6 +90,7 @@ static void check_release(void)
 
         assert_true(!has_spoken(known) || known == candidate || known->state.role != PRIMARY);
     }
+    check_echo(candidate);
     assert_true(scene.ledger.releases_last_hour < scene.rules.brake);
     assert_true(scene.request.purpose == PURPOSE_PROMOTE ? scene.ledger.has_record
                                                          : scene.request.is_order_valid);
@@ -133,6 +148,10 @@ static bool take_away(size_t number)
     case 3:
         for (size_t i = 0; i < scene.rules.replica_count; i++)
             scene_of(&scene, i)->state.has_quorum_row = false;
+        return true;
+    case 4:
+        for (size_t i = 0; i < scene.rules.replica_count; i++)
+            scene_of(&scene, i)->echo = POLICY_ECHO_UNASKED;
         return true;
     default:
         return false;
