@@ -59,6 +59,19 @@ assert_violated() {
     assert_violated 'assertion violated.*seen'
 }
 
+@test "model: with echo one witness is enough against one liar" {
+    local bounds="-DFAILOVERS=1"
+
+    [ "${ESCROW_TEST_ALL:-}" != 1 ] || bounds="-DFAILOVERS=2"
+    search "-DNEEDED=1 -DRETRIES=0 -DECHO $bounds" -DSAFETY
+    assert_holds
+}
+
+@test "model: with echo, too, a promotion that stays is served or waits for the admins" {
+    search "-DLIVE -DECHO" "" -a -f
+    assert_holds
+}
+
 @test "model: without the admins not every promotion would be served" {
     search "-DLIVE -DALONE -DRETRIES=0" "" -a -f
     assert_violated 'acceptance cycle'

@@ -11,6 +11,7 @@
  *   no thief       nobody is granted who has no session on the instance, unless that one lies
  *   recorded       what an agent holds is in the ledger
  * Checked with -DLIVE: a promotion that stays is served or waits for the admins.
+ * With -DECHO the group has rule 7, and the admins approve nothing.
  */
 #include "rules.h"
 
@@ -40,9 +41,14 @@
 #define OPEN(is) is_open = is
 #define PEND(who) pending = who
 #else
-/* Once more beyond the retries: else the count has no end. */
 #define IS_LYING_AGENT true
+#ifdef ECHO
+/* What the rule itself holds. */
+#define IS_APPROVABLE false
+#else
+/* Once more beyond the retries: else the count has no end. */
 #define IS_APPROVABLE (ledger.requests <= RETRIES + 1)
+#endif
 #define IS_TROUBLE true
 #define TROUBLE skip
 #define OPEN(is) skip
@@ -74,7 +80,8 @@ typedef Question {
 typedef Answers {
     byte names;
     bit says;
-    bit rival
+    bit rival;
+    bit echoed
 };
 
 Ledger ledger;
@@ -106,12 +113,40 @@ inline ask(slot, candidate, by)
 
 #define Q questions[me]
 #define WAS_PRIMARY(slot, replica) (questions[slot].seen & (1 << (replica)))
+/* Rule 7 guards what is released; watch and admin go by the witnesses alone, many or few. */
+#ifdef ECHO
+#define IS_TRUE_RECORD true
+#else
+#define IS_TRUE_RECORD WAS_PRIMARY(me, Q.who)
+#endif
 /* A liar finds any session. */
 #define HAS_SESSION(slot) (questions[slot].actor == AGENT || questions[slot].who == liar)
+
+#ifdef ECHO
+#define ECHOED answers.echoed
+/*
+ * What the agent committed on the candidate has come to a secondary, if the candidate was primary
+ * since the question began, which is with the challenge here. It may also be late, or not be
+ * readable there; and a liar says what it likes.
+ */
+inline hear_echo(slot, replica, is_primary)
+{
+    if
+    :: replica != questions[slot].who && !(is_primary) &&
+       (replica == liar || WAS_PRIMARY(slot, questions[slot].who)) ->
+        answers.echoed = 1
+    :: skip
+    fi
+}
+#else
+#define ECHOED true
+#define hear_echo(slot, replica, is_primary) skip
+#endif
 
 /* A replica says PRIMARY (or not) and names the candidate (or not). */
 inline hear(slot, replica, is_primary, is_naming)
 {
+    hear_echo(slot, replica, is_primary);
     if
     :: replica == questions[slot].who -> answers.says = is_primary
     :: replica != questions[slot].who -> answers.rival = (answers.rival || is_primary)
@@ -150,7 +185,8 @@ inline forget_answers()
 {
     answers.names = 0;
     answers.says = 0;
-    answers.rival = 0
+    answers.rival = 0;
+    answers.echoed = 0
 }
 
 #define IS_GRANTED(slot)                                                                           \
@@ -196,10 +232,11 @@ inline decide(me)
     :: IS_DENIED(ledger, Q.who, answers.says, HAS_SESSION(me), answers.names, NEEDED) -> forget(me)
     :: else ->
         if
-        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, RETRIES) ->
+        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, ECHOED, RETRIES) ->
             PEND(Q.who);
             forget(me)
-        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, RETRIES) && IS_APPROVABLE -> give(me)
+        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, ECHOED, RETRIES) && IS_APPROVABLE ->
+            give(me)
         :: else -> give(me)
         fi
     fi
@@ -248,7 +285,7 @@ inline observe(me)
 {
     if
     :: IS_OBSERVED(ledger, Q.who, answers.says, answers.names, NEEDED, answers.rival) ->
-        assert(WAS_PRIMARY(me, Q.who));
+        assert(IS_TRUE_RECORD);
         if
         :: ledger.known -> begin_epoch(Q.who, ORIGIN_OBSERVED)
         :: else -> begin_epoch(Q.who, ORIGIN_BASELINE)
@@ -263,7 +300,7 @@ inline rebaseline(me)
 {
     if
     :: IS_REBASELINED(answers.says, answers.names, NEEDED, answers.rival) ->
-        assert(WAS_PRIMARY(me, Q.who));
+        assert(IS_TRUE_RECORD);
         begin_epoch(Q.who, ORIGIN_BASELINE)
     :: else -> skip
     fi;
