@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -24,26 +23,6 @@ enum { RESOLVING, PRIMARY, SECONDARY };
 enum { QUORUM_FORCED = 2 };
 
 #define HOUR_MS ((int64_t)3600 * 1000)
-
-/* ---- the wall clock of the keeper, which is a child of this process ---- */
-
-static _Atomic int64_t *clock_off_ms;
-
-/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
- */
-int __real_clock_gettime(clockid_t clock, struct timespec *ret_time);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
-{
-    int result = __real_clock_gettime(clock, ret_time);
-
-    if (clock == CLOCK_REALTIME && clock_off_ms)
-        ret_time->tv_sec += *clock_off_ms / 1000;
-    return result;
-}
-/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
- */
 
 /* ---- who asks, and what comes of it ---- */
 
@@ -323,7 +302,7 @@ static void test_promotion_older_than_the_window(void **state)
 
     fx_set_primary(fx, B);
     fx_wait_primary(fx, "node-b");
-    *clock_off_ms = 25 * HOUR_MS;
+    wall_clock_move(25 * HOUR_MS);
     needs_approval(fx, FX_AGENT_B, REASON_WINDOW_PASSED);
 }
 
@@ -331,16 +310,16 @@ static void test_clock_jumps_ahead_and_back(void **state)
 {
     struct keeper_fixture *fx = *state;
 
-    *clock_off_ms = 5 * HOUR_MS;
+    wall_clock_move(5 * HOUR_MS);
     fx_set_primary(fx, B);
     granted(fx, FX_AGENT_B, REASON_PROMOTION, 2);
-    *clock_off_ms = -5 * HOUR_MS;
+    wall_clock_move(-5 * HOUR_MS);
     unavailable(fx, REASON_CLOCK_BACKWARDS);
     assert_true(fx_lacks(fx, REASON_CLOCK_BACKWARDS));
-    *clock_off_ms = 0;
+    wall_clock_move(0);
     unavailable(fx, REASON_CLOCK_BACKWARDS);
     /* Beyond its last record it is believed again; what was granted is not forgotten. */
-    *clock_off_ms = 6 * HOUR_MS;
+    wall_clock_move(6 * HOUR_MS);
     fx_wait_lacks(fx, REASON_CLOCK_BACKWARDS, false);
     granted(fx, FX_AGENT_B, REASON_PROMOTION_REPEAT, 2);
 }
@@ -354,13 +333,13 @@ static void test_clock_jumps_during_a_release(void **state)
     fx_set_primary(fx, B);
     fx_wait_primary(fx, "node-b");
     begin(fx, FX_AGENT_B, recipient);
-    *clock_off_ms = 25 * HOUR_MS;
+    wall_clock_move(25 * HOUR_MS);
     fx_wait_count(fx, "release", "window_passed", 1);
     begin(fx, FX_AGENT_B, recipient);
-    *clock_off_ms = 0;
+    wall_clock_move(0);
     fx_wait_lacks(fx, REASON_CLOCK_BACKWARDS, true);
     unavailable(fx, REASON_CLOCK_BACKWARDS);
-    *clock_off_ms = 26 * HOUR_MS;
+    wall_clock_move(26 * HOUR_MS);
     fx_wait_lacks(fx, REASON_CLOCK_BACKWARDS, false);
     assert_int_equal(fx_count(fx, "release", "promotion"), 0);
 }
@@ -409,7 +388,7 @@ static void test_log_of_yesterday(void **state)
 
 static int set_up(void **state)
 {
-    *clock_off_ms = 0;
+    wall_clock_move(0);
     return fx_setup_ready(state);
 }
 
@@ -436,9 +415,6 @@ int main(void)
         READY(test_log_of_yesterday),
     };
 
-    clock_off_ms = mmap(NULL, sizeof(*clock_off_ms), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (clock_off_ms == MAP_FAILED)
-        fx_fail("mmap", "no memory");
+    wall_clock_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,14 +2,13 @@
 #include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -18,26 +17,6 @@
 enum { A, B, C }; /* fx->replicas */
 
 #define MINUTE_MS ((int64_t)60 * 1000)
-
-/* ---- the wall clock of the keeper, which is a child of this process ---- */
-
-static _Atomic int64_t *clock_off_ms;
-
-/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
- */
-int __real_clock_gettime(clockid_t clock, struct timespec *ret_time);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
-{
-    int result = __real_clock_gettime(clock, ret_time);
-
-    if (clock == CLOCK_REALTIME && clock_off_ms)
-        ret_time->tv_sec += *clock_off_ms / 1000;
-    return result;
-}
-/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
- */
 
 /* ---- grants and receipts ---- */
 
@@ -232,10 +211,10 @@ static void test_no_receipt(void **state)
 
     fx_set_primary(fx, B);
     grant = release_to_b(fx);
-    *clock_off_ms = 9 * MINUTE_MS;
+    wall_clock_move(9 * MINUTE_MS);
     fx_wait_primary(fx, "node-b");
     assert_int_equal(fx_count(fx, "settle", NULL), 0);
-    *clock_off_ms = 11 * MINUTE_MS;
+    wall_clock_move(11 * MINUTE_MS);
     assert_settle(fx, grant->sequence, "receipt_missing", "");
     /* Once; and a receipt that comes after all still counts. */
     fx_shut_down(fx);
@@ -248,7 +227,7 @@ static void test_no_receipt(void **state)
 
 static int set_up(void **state)
 {
-    *clock_off_ms = 0;
+    wall_clock_move(0);
     return fx_setup_ready(state);
 }
 
@@ -267,9 +246,6 @@ int main(void)
         READY(test_no_receipt),
     };
 
-    clock_off_ms = mmap(NULL, sizeof(*clock_off_ms), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (clock_off_ms == MAP_FAILED)
-        fx_fail("mmap", "no memory");
+    wall_clock_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/wall_clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+static _Atomic int64_t *shared_off_ms;
+
+/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+int __real_clock_gettime(clockid_t clock, struct timespec *ret_time);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+    int result = __real_clock_gettime(clock, ret_time);
+
+    if (clock == CLOCK_REALTIME && shared_off_ms)
+        ret_time->tv_sec += *shared_off_ms / 1000;
+    return result;
+}
+/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+
+void wall_clock_share(void)
+{
+    shared_off_ms = mmap(NULL, sizeof(*shared_off_ms), PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared_off_ms == MAP_FAILED) {
+        perror("mmap");
+        abort();
+    }
+}
+
+void wall_clock_move(int64_t off_ms)
+{
+    *shared_off_ms = off_ms;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+#include <stdint.h>
+
+/*
+ * The wall clock of a test and of the processes that it has forked: as far off as a test says, at
+ * once and for all of them. For programs that are linked with --wrap=clock_gettime.
+ */
+
+/* Before anything is forked. */
+void wall_clock_share(void);
+/* From now on; 0: right again. */
+void wall_clock_move(int64_t off_ms);
