@@ -246,12 +246,17 @@ static void watch(struct front_exchange *exchange)
 static enum reason send_request(struct front_exchanges *exchanges,
                                 const struct ipc_request *request)
 {
+    enum escrow_err err;
+
     if (!exchanges->keeper)
         return REASON_ROLE_DOWN;
-    if (exchanges->count >= exchanges->config.limit ||
-        ipc_send_request(exchanges->keeper, exchanges->last_id + 1, request) != ESCROW_OK)
+    if (exchanges->count >= exchanges->config.limit)
         return REASON_OVERLOADED;
-    return REASON_NONE;
+    err = ipc_send_request(exchanges->keeper, exchanges->last_id + 1, request);
+    /* Nothing waits before it: the keeper has died, and on_close comes next. */
+    if (err == ESCROW_ERR_UNAVAILABLE && ipc_channel_queued(exchanges->keeper) == 0)
+        return REASON_ROLE_DOWN;
+    return err ? REASON_OVERLOADED : REASON_NONE;
 }
 
 bool front_exchanges_have_keeper(const struct front_exchanges *exchanges)
