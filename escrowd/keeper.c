@@ -291,6 +291,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     watch_tick(keeper->watch);
     approve_expire(keeper);
     settle_tick(keeper->settle);
+    moot_tick(keeper->moot);
     keeper_alerts_tick(keeper->alerts, ROLE_OVERDUE_MS);
     survey_tick(keeper->survey);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
@@ -362,6 +363,8 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
         err = settle_new(keeper, &keeper->settle);
     if (!err)
         err = survey_new(keeper, &keeper->survey);
+    if (!err)
+        err = moot_new(keeper, &keeper->moot);
     if (err)
         return err;
     keeper->tick = event_new(keeper->base, -1, EV_PERSIST, on_tick, keeper);

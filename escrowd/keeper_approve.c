@@ -182,7 +182,8 @@ void approve_finish(struct request *request)
     requests_news(request->keeper);
 }
 
-static enum escrow_err record_expired(struct keeper *keeper, const struct store_request *pending)
+enum escrow_err approve_end(struct keeper *keeper, const struct store_request *pending,
+                            enum reason reason)
 {
     CLEANUP(json_free_p) json_t *detail = ledger_request_detail(pending->sequence);
     struct audit_record record;
@@ -195,7 +196,7 @@ static enum escrow_err record_expired(struct keeper *keeper, const struct store_
     record.replica = pending->replica;
     record.purpose = act_purpose_word(pending->purpose);
     record.epoch = pending->epoch;
-    record.reason = reason_code(REASON_REQUEST_EXPIRED);
+    record.reason = reason_code(reason);
     record.detail = detail;
     return keeper_append(keeper, &record, NULL, NULL);
 }
@@ -211,7 +212,7 @@ void approve_expire(struct keeper *keeper)
     while (!err) {
         err = store_next_expired(keeper->store, clock_wall_ms(), pending.sequence, &pending);
         if (!err)
-            err = record_expired(keeper, &pending);
+            err = approve_end(keeper, &pending, REASON_REQUEST_EXPIRED);
         has_ended |= !err;
     }
     if (err != ESCROW_ERR_NOT_FOUND)

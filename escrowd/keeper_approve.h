@@ -30,6 +30,9 @@ MUST_CHECK enum escrow_err approve_find(const struct request *request,
 
 /* The end of each request whose time is over goes into the log, once. */
 void approve_expire(struct keeper *keeper);
+/* Queues the record that a request has ended without an answer, and why. */
+MUST_CHECK enum escrow_err approve_end(struct keeper *keeper, const struct store_request *pending,
+                                       enum reason reason);
 
 /* A request as GET /v1/status lists it, owned by the caller; NULL without memory or store. */
 json_t *approve_json(const struct keeper *keeper, const struct store_request *pending);

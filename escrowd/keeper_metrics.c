@@ -36,7 +36,8 @@ void keeper_count(struct keeper_counts *counts, const struct audit_record *recor
     enum keeper_outcome outcome = outcome_of(record);
 
     counts->events[record->event]++;
-    if (record->event == AUDIT_SETTLE || record->event == AUDIT_ALERT)
+    if (record->event == AUDIT_SETTLE || record->event == AUDIT_ALERT ||
+        record->event == AUDIT_EXPIRED)
         counts->findings[reason_from_code(record->reason ? record->reason : "")]++;
     if (record->event != AUDIT_RELEASE && record->event != AUDIT_UNFINISHED)
         return;
@@ -107,7 +108,7 @@ static void write_findings(FILE *out, const struct keeper_counts *counts)
     metric_family(
         out, "findings_total", METRIC_COUNTER,
         "What escrowd found out by itself, of grants, master keys and groups, by reason.");
-    for (int reason = REASON_GRANT_PROVED; reason <= REASON_MEMBERSHIP_DIFFERS; reason++) {
+    for (int reason = REASON_GRANT_PROVED; reason <= REASON_MASTER_KEY_OPENS; reason++) {
         snprintf(labels, sizeof(labels), "reason=\"%s\"", reason_code((enum reason)reason));
         metric_number(out, "findings_total", labels, (int64_t)counts->findings[reason]);
     }

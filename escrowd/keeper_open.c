@@ -127,6 +127,7 @@ void keeper_close(struct keeper *keeper)
     keeper_tpm_deinit(keeper);
     usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);
+    moot_free(keeper->moot);
     if (keeper->survey)
         survey_free(keeper->survey);
     if (keeper->settle)

@@ -7,6 +7,7 @@
 #include "escrowd/keeper_alerts.h"
 #include "escrowd/keeper_member.h"
 #include "escrowd/keeper_metrics.h"
+#include "escrowd/keeper_moot.h"
 #include "escrowd/keeper_probers.h"
 #include "escrowd/keeper_request.h"
 #include "escrowd/keeper_settle.h"
@@ -66,6 +67,7 @@ struct keeper {
     struct probers *probers;
     struct watch *watch;
     struct settle *settle;
+    struct moot *moot;
     struct keeper_alerts *alerts;
     struct survey *survey;
     struct ipc_channel *front;

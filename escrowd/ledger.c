@@ -208,7 +208,11 @@ static enum escrow_err fold_expired(struct ledger *ledger, const struct audit_re
     uint64_t request;
     enum escrow_err err = ledger_request_read(record->detail, &request);
 
-    return err ? err : store_expire_request(ledger->store, request);
+    if (err)
+        return err;
+    if (record->reason && reason_from_code(record->reason) == REASON_MASTER_KEY_OPENS)
+        return store_close_request(ledger->store, request);
+    return store_expire_request(ledger->store, request);
 }
 
 static enum escrow_err fold_release(struct ledger *ledger, const struct audit_record *record)

@@ -165,21 +165,48 @@ enum escrow_err store_expire_request(struct store *store, uint64_t sequence)
     return query_run(&query);
 }
 
-enum escrow_err store_next_expired(struct store *store, int64_t now_ms, uint64_t after,
-                                   struct store_request *ret_request)
+enum escrow_err store_close_request(struct store *store, uint64_t sequence)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "UPDATE requests SET is_open = 0, act = NULL WHERE sequence = ?");
+    query_put_number(&query, sequence);
+    return query_run(&query);
+}
+
+/* The next one after a sequence; text compares its time with now. */
+static enum escrow_err next_request(struct store *store, const char *text, int64_t now_ms,
+                                    uint64_t after, struct store_request *ret_request)
 {
     CLEANUP(query_close) struct query query;
     bool is_found;
 
-    query_open(&query, store,
-               "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1 AND act IS NOT NULL"
-               " AND expires_ms <= ? AND sequence > ? ORDER BY sequence LIMIT 1");
+    query_open(&query, store, text);
     query_put_number(&query, (uint64_t)now_ms);
     query_put_number(&query, after);
     is_found = query_row(&query);
     if (is_found)
         read_request(&query, ret_request);
     return query_found(&query, is_found);
+}
+
+enum escrow_err store_next_open(struct store *store, int64_t now_ms, uint64_t after,
+                                struct store_request *ret_request)
+{
+    return next_request(store,
+                        "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1"
+                        " AND expires_ms > ? AND sequence > ? ORDER BY sequence LIMIT 1",
+                        now_ms, after, ret_request);
+}
+
+enum escrow_err store_next_expired(struct store *store, int64_t now_ms, uint64_t after,
+                                   struct store_request *ret_request)
+{
+    return next_request(store,
+                        "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1"
+                        " AND act IS NOT NULL AND expires_ms <= ? AND sequence > ?"
+                        " ORDER BY sequence LIMIT 1",
+                        now_ms, after, ret_request);
 }
 
 enum escrow_err store_list_requests(struct store *store, int64_t now_ms,

@@ -55,6 +55,11 @@ MUST_CHECK enum escrow_err store_close_requests(struct store *store,
                                                 const struct act_subject *subject);
 /* Its time is over, and that is on record: its act is not kept any more. */
 MUST_CHECK enum escrow_err store_expire_request(struct store *store, uint64_t sequence);
+/* Nobody needs it any more, and that is on record. */
+MUST_CHECK enum escrow_err store_close_request(struct store *store, uint64_t sequence);
+/* The oldest open one after this sequence that has not expired. ESCROW_ERR_NOT_FOUND. */
+MUST_CHECK enum escrow_err store_next_open(struct store *store, int64_t now_ms, uint64_t after,
+                                           struct store_request *ret_request);
 /*
  * The oldest open one after this sequence whose time is over, and whose end is not on record yet.
  * ESCROW_ERR_NOT_FOUND.

@@ -217,6 +217,9 @@ static const struct {
                                   "there was no promotion."},
     [REASON_MEMBERSHIP_DIFFERS] = {"membership_differs", 500,
                                    "The availability group has other replicas than the policy."},
+    [REASON_MASTER_KEY_OPENS] = {"master_key_opens", 500,
+                                 "The master key opens by itself: the request needs no approval "
+                                 "any more."},
 };
 
 const char *reason_code(enum reason reason)

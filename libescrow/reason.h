@@ -120,6 +120,7 @@ enum reason {
     REASON_RECEIPT_MISSING,    /* no receipt came for a grant */
     REASON_MASTER_KEY_CLOSED,  /* a primary's master key has stopped opening by itself */
     REASON_MEMBERSHIP_DIFFERS, /* the group has other replicas than the policy */
+    REASON_MASTER_KEY_OPENS,   /* what was asked for is not needed any more */
     REASON_COUNT,
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -418,6 +420,68 @@ static void test_expired(void **state)
     assert_int_equal(fx_count(fx, "expired", NULL), 2);
 }
 
+#define SECOND_MS 1000
+
+static int set_up_clock(void **state)
+{
+    wall_clock_move(0);
+    return fx_setup_ready(state);
+}
+
+/* Another escrowd has served the agent, or a person has opened the key: there is nothing to do. */
+static void test_key_opens_meanwhile(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    wall_clock_move(16 * SECOND_MS);
+    fx_wait_count(fx, "expired", "master_key_opens", 1);
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    assert_string_equal(member(fx, asked.number, "act"), "-");
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_REQUEST_UNKNOWN);
+    fx_kill(fx);
+    fx_run(fx);
+    fx_wait_primary(fx, "node-a");
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    /* Whoever still wants it asks anew, and what was approved is gone. */
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    assert_int_not_equal(number_of(&fx->reply), asked.number);
+    assert_string_equal(member(fx, number_of(&fx->reply), "approvals"), "0");
+    assert_int_equal(fx_count(fx, "expired", NULL), 1);
+}
+
+static unsigned opens_awaited;
+
+static bool is_asked_whether_it_opens(struct keeper_fixture *fx)
+{
+    return fx->replicas[0].opens_asked >= opens_awaited;
+}
+
+static void still_waits(struct keeper_fixture *fx, uint64_t number, enum probe_opens opens)
+{
+    fx->replicas[0].opens = opens;
+    opens_awaited = fx->replicas[0].opens_asked + 3; /* others ask too, but not so often */
+    fx_until(fx, is_asked_whether_it_opens);
+    assert_string_equal(member(fx, number, "state"), "pending");
+}
+
+/* No answer but a yes ends a request. */
+static void test_key_that_does_not_open(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    fx->replicas[0].opens = PROBE_OPENS_NO;
+    wall_clock_move(16 * SECOND_MS);
+    still_waits(fx, asked.number, PROBE_OPENS_NO);
+    still_waits(fx, asked.number, PROBE_OPENS_NO_CERTIFICATE);
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    assert_int_equal(again(fx, &asked), REASON_APPROVED);
+    assert_int_equal(fx_count(fx, "expired", NULL), 0);
+}
+
 /* Who waits asks again and again: the log has one record of it, and one of each change. */
 static void test_asked_again(void **state)
 {
@@ -499,7 +563,10 @@ int main(void)
         READY(test_asked_again),
         READY(test_hostile_front),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_key_opens_meanwhile, set_up_clock, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_key_that_does_not_open, set_up_clock, fx_teardown),
     };
 
+    wall_clock_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
