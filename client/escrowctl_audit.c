@@ -155,9 +155,9 @@ static void print_end(enum ctl_output output, const struct ctl_audit *audit)
         return;
     }
     hex_encode(audit->end.hash, AUDIT_HASH_BYTES, hash);
+    ctl_print_line(output, "%s", "");
     ctl_print_line(output,
-                   "\nrecords %" PRIu64 " to %" PRIu64
-                   ": each follows the one before it; SHA-256 of "
+                   "records %" PRIu64 " to %" PRIu64 ": each follows the one before it; SHA-256 of "
                    "the last: %s",
                    audit->from, audit->end.sequence, hash);
     if (audit->from > 1)

@@ -72,10 +72,11 @@ static void print_decision(const struct decision *decision)
 {
     const json_t *record = decision->record;
 
-    printf("record %" JSON_INTEGER_FORMAT ", %s: %s %s of %s for %s: %s (%s)\n",
-           json_integer_value(json_object_get(record, "sequence")), text_of(record, "time"),
-           text_of(record, "purpose"), text_of(record, "database"), text_of(record, "group"),
-           text_of(record, "replica"), text_of(record, "decision"), text_of(record, "reason"));
+    ctl_print_line(
+        CTL_OUTPUT_TABLE, "record %" JSON_INTEGER_FORMAT ", %s: %s %s of %s for %s: %s (%s)",
+        json_integer_value(json_object_get(record, "sequence")), text_of(record, "time"),
+        text_of(record, "purpose"), text_of(record, "database"), text_of(record, "group"),
+        text_of(record, "replica"), text_of(record, "decision"), text_of(record, "reason"));
     ctl_print_ledger(&decision->evidence->ledger);
     putchar('\n');
     ctl_print_replicas(&decision->evidence->facts, decision->facts);

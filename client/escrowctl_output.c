@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/escrowctl_output.h"
 
+#include "libescrow/cleanup.h"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,6 +18,18 @@ static bool is_control(const char *text)
     unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
 
     return c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next <= 0x9f);
+}
+
+/* In place; the two bytes of a control character of UTF-8 become two. */
+static void hide_controls(char *text)
+{
+    for (; *text; text++) {
+        if (!is_control(text))
+            continue;
+        if ((unsigned char)text[0] == 0xc2)
+            *text++ = '?';
+        *text = '?';
+    }
 }
 
 static void append(char *cell, size_t *used, const char *text)
@@ -163,12 +177,19 @@ void ctl_print_object(enum ctl_output output, json_t *object)
 
 void ctl_print_line(enum ctl_output output, const char *format, ...)
 {
+    CLEANUP(cleanup_free) char *line = NULL;
     va_list args;
+    int len;
 
     if (output == CTL_OUTPUT_JSON)
         return;
     va_start(args, format);
-    vprintf(format, args);
+    len = vasprintf(&line, format, args);
     va_end(args);
-    putchar('\n');
+    if (len < 0) {
+        line = NULL;
+        return;
+    }
+    hide_controls(line);
+    puts(line);
 }

@@ -3,6 +3,8 @@
  * pending: what waits for admins. approve: approves one request, of which nothing is believed but
  * what its requester, an agent of the roster, has signed.
  */
+#include "client/escrowctl_pending.h"
+
 #include "client/escrowctl_peer.h"
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
@@ -20,8 +22,12 @@ static const char *text_of(const json_t *object, const char *name)
     return text ? text : "-";
 }
 
-/* What a person wants to know of a request, beside what escrowd says. */
-static bool add_row(json_t *rows, const char *address, const json_t *request)
+const struct ctl_column ctl_pending_columns[CTL_PENDING_COLUMNS] = {
+    {"REQUEST", "request"}, {"GROUP", "group"}, {"DATABASE", "database"}, {"REPLICA", "replica"},
+    {"PURPOSE", "purpose"}, {"SINCE", "time"},  {"EXPIRES", "expires"},   {"APPROVED", "approved"},
+    {"WHY", "why"},         {"NEXT", "command"}};
+
+bool ctl_add_pending(json_t *rows, const char *address, const json_t *request)
 {
     json_t *row = json_copy_whole(request);
     char approvals[48], command[128];
@@ -51,7 +57,7 @@ static enum escrow_err pending_one(struct ctl_peer *peer, void *rows)
         return err;
     json_array_foreach(json_object_get(status, "requests"), i, request)
     {
-        if (!add_row(rows, peer->escrowd->address, request))
+        if (!ctl_add_pending(rows, peer->escrowd->address, request))
             return ESCROW_ERR_MALFORMED;
     }
     return ESCROW_OK;
@@ -59,13 +65,7 @@ static enum escrow_err pending_one(struct ctl_peer *peer, void *rows)
 
 static enum escrow_err run_pending(struct ctl *ctl)
 {
-    static const struct ctl_column columns[] = {{"REQUEST", "request"},   {"GROUP", "group"},
-                                                {"DATABASE", "database"}, {"REPLICA", "replica"},
-                                                {"PURPOSE", "purpose"},   {"SINCE", "time"},
-                                                {"EXPIRES", "expires"},   {"APPROVED", "approved"},
-                                                {"WHY", "why"},           {"NEXT", "command"}};
-
-    return ctl_show_rows(ctl, pending_one, "requests", columns, ARRAY_LEN(columns));
+    return ctl_show_rows(ctl, pending_one, "requests", ctl_pending_columns, CTL_PENDING_COLUMNS);
 }
 
 /* The requester's act, verified by the roster: an agent's, and one for a release. */
@@ -162,6 +162,22 @@ static enum escrow_err send_approval(struct ctl_peer *peer, uint64_t number,
     return err ? ctl_peer_fail(peer, err) : ESCROW_OK;
 }
 
+/* Whoever approves at one escrowd and his colleague at another wait for each other for ever. */
+static void say_what_is_missing(enum ctl_output output, const struct ctl_peer *peer,
+                                uint64_t number, const json_t *now)
+{
+    if (strcmp(text_of(now, "state"), "pending") != 0)
+        return;
+    ctl_print_line(
+        output,
+        "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+        " admins have approved here; what is approved at another escrowd does not count. "
+        "The next admin runs: escrowctl approve %llu --escrowd %s",
+        json_integer_value(json_object_get(now, "approvals")),
+        json_integer_value(json_object_get(now, "approvals_needed")), (unsigned long long)number,
+        peer->escrowd->address);
+}
+
 static enum escrow_err approve_at(struct ctl *ctl, struct ctl_peer *peer, uint64_t number,
                                   bool is_yes)
 {
@@ -181,11 +197,12 @@ static enum escrow_err approve_at(struct ctl *ctl, struct ctl_peer *peer, uint64
         return err;
     snprintf(path, sizeof(path), "/v1/requests?number=%llu", (unsigned long long)number);
     err = ctl_peer_get(peer, path, &now);
-    if (!err) {
-        json_object_del(now, "act");
-        ctl_print_object(ctl->output, now);
-    }
-    return err;
+    if (err)
+        return err;
+    json_object_del(now, "act");
+    ctl_print_object(ctl->output, now);
+    say_what_is_missing(ctl->output, peer, number, now);
+    return ESCROW_OK;
 }
 
 static enum escrow_err run_approve(struct ctl *ctl)

@@ -107,14 +107,15 @@ static void print_readiness(const json_t *explained)
     size_t i;
 
     if (json_is_true(json_object_get(explained, "ready"))) {
-        printf("escrowd %s is ready\n", text_of(explained, "escrowd"));
+        ctl_print_line(CTL_OUTPUT_TABLE, "escrowd %s is ready", text_of(explained, "escrowd"));
         return;
     }
-    printf("escrowd %s is not ready and releases nothing:\n", text_of(explained, "escrowd"));
+    ctl_print_line(CTL_OUTPUT_TABLE,
+                   "escrowd %s is not ready and releases nothing:", text_of(explained, "escrowd"));
     json_array_foreach(json_object_get(explained, "reasons"), i, reason)
     {
-        printf("  %s: %s\n", json_string_value(reason),
-               reason_text(reason_from_code(json_string_value(reason))));
+        ctl_print_line(CTL_OUTPUT_TABLE, "  %s: %s", json_string_value(reason),
+                       reason_text(reason_from_code(json_string_value(reason))));
     }
 }
 
@@ -160,8 +161,9 @@ static void print_rules(const json_t *decisions)
         const json_t *request = json_object_get(decision, "request");
         const json_t *verdict = json_object_get(decision, "verdict");
 
-        printf("\n%s for %s: %s\n", text_of(request, "purpose"), text_of(request, "replica"),
-               text_of(verdict, "outcome"));
+        ctl_print_line(CTL_OUTPUT_TABLE, "%s", "");
+        ctl_print_line(CTL_OUTPUT_TABLE, "%s for %s: %s", text_of(request, "purpose"),
+                       text_of(request, "replica"), text_of(verdict, "outcome"));
         ctl_print_rules(verdict);
     }
 }
@@ -177,13 +179,14 @@ static void print_requests(const json_t *explained, const json_t *target)
         if (!is_wanted(text_of(target, "group"), request, "group") ||
             !is_wanted(text_of(target, "database"), request, "database"))
             continue;
-        printf("waits for admins: %s for %s (%s), %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-               " approved: escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s\n",
-               text_of(request, "purpose"), text_of(request, "replica"), text_of(request, "reason"),
-               json_integer_value(json_object_get(request, "approvals")),
-               json_integer_value(json_object_get(request, "approvals_needed")),
-               json_integer_value(json_object_get(request, "request")),
-               text_of(explained, "escrowd"));
+        ctl_print_line(
+            CTL_OUTPUT_TABLE,
+            "waits for admins: %s for %s (%s), %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+            " approved: escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s",
+            text_of(request, "purpose"), text_of(request, "replica"), text_of(request, "reason"),
+            json_integer_value(json_object_get(request, "approvals")),
+            json_integer_value(json_object_get(request, "approvals_needed")),
+            json_integer_value(json_object_get(request, "request")), text_of(explained, "escrowd"));
     }
 }
 
@@ -198,9 +201,11 @@ static enum escrow_err print_target(const json_t *explained, const json_t *targe
 
     if (err)
         return err;
-    printf("\n%s of %s, by what the replicas said when escrowd asked them %.1f s ago:\n",
-           text_of(target, "database"), text_of(target, "group"),
-           (double)evidence->facts.elapsed_ms / 1000);
+    ctl_print_line(CTL_OUTPUT_TABLE, "%s", "");
+    ctl_print_line(CTL_OUTPUT_TABLE,
+                   "%s of %s, by what the replicas said when escrowd asked them %.1f s ago:",
+                   text_of(target, "database"), text_of(target, "group"),
+                   (double)evidence->facts.elapsed_ms / 1000);
     ctl_print_ledger(&evidence->ledger);
     putchar('\n');
     ctl_print_replicas(&evidence->facts, written);

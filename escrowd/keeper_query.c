@@ -131,29 +131,51 @@ static json_t *log_json(const struct keeper *keeper)
                      time_json(end->time_ms));
 }
 
+/* What a person should look at although escrowd serves. */
+static json_t *warnings_json(const struct keeper *keeper)
+{
+    struct check checks[CHECK_OF_KEEPER];
+    CLEANUP(json_free_p) json_t *array = json_array();
+
+    keeper_checks(keeper, checks);
+    for (int i = 0; i < CHECK_OF_KEEPER; i++) {
+        json_t *warning =
+            json_pack("{s:s, s:s, s:s}", "check", check_word((enum check_name)i), "reason",
+                      reason_code(checks[i].reason), "detail", checks[i].detail);
+
+        if (checks[i].status != CHECK_WARN)
+            json_decref(warning);
+        else if (json_array_append_new(array, warning))
+            return NULL;
+    }
+    return TAKE(array);
+}
+
 static json_t *status_json(const struct keeper *keeper)
 {
     const struct roster *roster = ledger_roster(keeper->ledger);
     const char *trouble = keeper->audit ? audit_trouble(keeper->audit) : NULL;
     CLEANUP(json_free_p) json_t *requests = json_array();
+    CLEANUP(json_free_p) json_t *groups = watch_json(keeper->watch);
     struct pending_list pending = {keeper, requests};
     uint64_t versions, unimported, unsettled;
     json_t *reasons;
     size_t count;
 
-    if (!requests || store_count_versions(keeper->store, &versions, &unimported) ||
+    if (!requests || !groups || !survey_describe(keeper->survey, groups) ||
+        store_count_versions(keeper->store, &versions, &unimported) ||
         store_count_unsettled(keeper->store, &unsettled) ||
         store_list_requests(keeper->store, clock_wall_ms(), list_request, &pending))
         return NULL;
     reasons = reasons_json(keeper, &count);
     return json_pack(
-        "{s:s, s:o, s:b, s:o, s:s?, s:I, s:s, s:o, s:o, s:I, s:I, s:I, s:O, s:o}", "member",
+        "{s:s, s:o, s:b, s:o, s:s?, s:I, s:s, s:o, s:o, s:I, s:I, s:I, s:O, s:O, s:o}", "member",
         keeper->config->member, "key", json_tpm_name(&keeper->member->names.storage), "ready",
         (int)(count == 0), "reasons", reasons, "trouble", trouble, "roster",
         (json_int_t)(roster ? roster_version(roster) : 0), "rules", keeper->rules, "log",
         log_json(keeper), "tls", served_json(keeper->served), "versions", (json_int_t)versions,
         "unimported", (json_int_t)unimported, "unsettled", (json_int_t)unsettled, "requests",
-        requests, "groups", watch_json(keeper->watch));
+        requests, "groups", groups, "warnings", warnings_json(keeper));
 }
 
 void query_status(struct request *request)

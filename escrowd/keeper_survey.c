@@ -298,6 +298,40 @@ void survey_check(const struct survey *survey, struct check *check)
         check_set(check, CHECK_OK, REASON_NONE, "as they should be, as far as is known");
 }
 
+/* Whether the primary's master key opens by itself; null: unknown, or a release is due. */
+static json_t *key_json(const struct surveyed *surveyed)
+{
+    if (surveyed->key.is_closed)
+        return json_string("closed");
+    return surveyed->key.has_opened && surveyed->key.noes == 0 ? json_string("open") : json_null();
+}
+
+/* Of a group, which all its databases share; null: no difference is known. */
+static json_t *membership_json(const struct survey *survey, const char *group)
+{
+    for (size_t i = 0; i < survey->count; i++) {
+        const struct surveyed *surveyed = &survey->items[i];
+
+        if (surveyed->members.told && strcmp(surveyed->subject.group, group) == 0)
+            return json_incref(surveyed->members.told);
+    }
+    return json_null();
+}
+
+bool survey_describe(const struct survey *survey, json_t *groups)
+{
+    for (size_t i = 0; i < survey->count; i++) {
+        const struct surveyed *surveyed = &survey->items[i];
+        json_t *entry = json_array_get(groups, i);
+
+        if (json_object_set_new(entry, "master_key", key_json(surveyed)) ||
+            json_object_set_new(entry, "membership",
+                                membership_json(survey, surveyed->subject.group)))
+            return false;
+    }
+    return true;
+}
+
 static void add(struct survey *survey, const struct policy_group *group, const char *database)
 {
     struct surveyed *surveyed = &survey->items[survey->count++];

@@ -23,5 +23,11 @@ CLEANUP_FUNCTION(survey_free_p, struct survey, survey_free)
 /* Once a second. */
 void survey_tick(struct survey *survey);
 
+/*
+ * Adds to the entries of watch_json what is known here: "master_key" and "membership". False
+ * without memory.
+ */
+bool survey_describe(const struct survey *survey, json_t *groups);
+
 /* CHECK_GROUPS: warns while something differs. NULL: nothing is known yet. */
 void survey_check(const struct survey *survey, struct check *check);

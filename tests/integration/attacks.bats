@@ -194,10 +194,22 @@ sql3 allow promotion"
     sim wait statement SQL1 SIGNBYCERT 1 >/dev/null
     sim replica remove SQL3
     wait_log escrowd 'alert record=.* reason=membership_differs group=ssis replica=sql1 epoch=1' 1 60
+    run -0 ctl status
+    assert_line --index 0 'escrowd 127.0.0.1 (e1) is ready'
+    assert_line '  warns: membership_differs: The availability group has other replicas than the policy. (1 groups)'
+    assert_line --regexp '^ssis +SSISDB +sql1 +1 +open +sql1 primary, sql2 secondary, sql3 '
+    assert_line '  ssis: replicas in SQL Server that the policy lacks: none; in the policy that SQL Server lacks: SQL3'
     sim replica add SQL3
     wait_log escrowd 'ssis has the replicas of the policy again' 1 60
     sim dmk drop-service-key
     wait_log escrowd 'alert record=.* reason=master_key_closed group=ssis database=SSISDB replica=sql1' 1 60
+    run -0 ctl status
+    assert_line '  warns: master_key_closed: The primary'"'"'s master key has stopped opening by itself, and there was no promotion. (1 databases)'
+    assert_line --regexp '^ssis +SSISDB +sql1 +1 +closed +sql1 primary, sql2 secondary, sql3 secondary$'
+    assert_line '  ssis/SSISDB: the master key on sql1 has stopped opening by itself; what its agent gets: escrowctl policy explain --group ssis --database SSISDB'
+    refute_output --partial 'policy lacks'
+    run -0 ctl policy explain --group ssis --database SSISDB
+    assert_line --regexp '^sql1 +promote +needs_approval +restart '
     # Its agent opens the key; to escrowd's prober the replica says that it does not open.
     sim trouble SQL2 error 15581 16 --login escrow_prober --statement SIGNBYCERT
     chain_agent sql2

@@ -264,7 +264,8 @@ def records():
         detail={"origin": "baseline", "hints": {"SSISDB": hints}},
         **who,
     )
-    yield record("expired", reason="request_expired", replica="SQL1", detail={"request": 9}, **who)
+    for reason in ("request_expired", "master_key_opens"):
+        yield record("expired", reason=reason, replica="SQL1", detail={"request": 9}, **who)
     yield record(
         "release",
         act=signed["release"],
@@ -335,6 +336,8 @@ def status():
                 SUBJECT,
                 primary="SQL1",
                 epoch=2,
+                master_key="closed",
+                membership={"added": ["SQLD"], "missing": []},
                 replicas=[
                     {
                         "instance": "SQL1",
@@ -352,6 +355,9 @@ def status():
                     },
                 ],
             )
+        ],
+        "warnings": [
+            {"check": "groups", "reason": "master_key_closed", "detail": "1 databases"},
         ],
     }
 
