@@ -19,8 +19,10 @@
 # CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_GROUPS (names of more groups
 # on the same instances; the availability group and its database have that name), CHAIN_ADMINS (names
 # of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's),
-# CHAIN_PCAP (sqlsim's capture file), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab),
-# CHAIN_NETWORK (network.bash: a network of escrowd and the nodes; each is on a host of its own).
+# CHAIN_PCAP (sqlsim's capture file), CHAIN_ALERT (a command, of escrowd's alert:), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab),
+# CHAIN_NETWORK (network.bash: a network of escrowd and the nodes; each is on a host of its own),
+# CHAIN_SECOND (a second escrowd, e2, with a TPM of its own; not in a network): second COMMAND... does
+# with it what COMMAND does with the first.
 
 # shellcheck source=tests/integration/lib/processes.bash
 . "$(dirname "${BASH_SOURCE[0]}")/processes.bash"
@@ -34,7 +36,15 @@ CHAIN_AGENT=${CHAIN_AGENT:-$BUILD/client/escrow-agent}
 CHAIN_GROUP=ssis
 CHAIN_AG=AG1
 # The users of escrowd's roles, where root starts it: numbers that no account has.
-CHAIN_KEEPER=64801 CHAIN_FRONT=64802 CHAIN_PROBER=64803
+CHAIN_KEEPER=64801 CHAIN_FRONT=64802 CHAIN_PROBER=64803 CHAIN_ALERTER=64804
+
+# second COMMAND...: a function of this file, about the second escrowd. Its files and its log have -2
+# behind their names.
+second() {
+    local CHAIN_E=-2 CHAIN_LABEL=e2 CHAIN_HOST=127.0.0.2 CHAIN_PORT=${CHAIN_PORT_2:-}
+    "$@" || return
+    CHAIN_PORT_2=$CHAIN_PORT
+}
 
 # chain_address PARTY [NUMBER]: of escrowd, or of a node. NUMBER: no name, where there is no network.
 chain_address() {
@@ -74,10 +84,11 @@ chain_prepare() {
     for ((i = 1; i <= $1; i++)); do
         CHAIN_NODES+=("sql$i")
     done
-    mkdir -p "$CHAIN"/{pki,keys,tpm,log,run,docs}
+    mkdir -p "$CHAIN"/{pki,keys,tpm,log,run,docs} ${CHAIN_SECOND:+"$CHAIN/tpm-2"}
     chmod 0755 "$CHAIN" "$CHAIN"/*
     chain_certificates
     chain_swtpm
+    [ -z "${CHAIN_SECOND:-}" ] || second chain_swtpm
     chain_policy
     chain_sql_passwords
 }
@@ -88,6 +99,8 @@ chain_certificates() {
     "$CHAIN_CERTS" init-ca "$CHAIN/sqlca"
     "$CHAIN_CERTS" server --id spiffe://test/escrowd/e1 --ip "$(chain_address escrowd 127.0.0.1)" \
         --out "$CHAIN/pki" "$CHAIN/ca"
+    [ -z "${CHAIN_SECOND:-}" ] || "$CHAIN_CERTS" server --id spiffe://test/escrowd/e2 \
+        --ip 127.0.0.2 --out "$CHAIN/pki" "$CHAIN/ca"
     "$CHAIN_CERTS" admin --id spiffe://test/admin --out "$CHAIN/pki" "$CHAIN/ca"
     "$CHAIN_CERTS" auditor --id spiffe://test/auditor --out "$CHAIN/pki" "$CHAIN/ca"
     for person in ${CHAIN_ADMINS:-}; do
@@ -109,21 +122,22 @@ chain_certificates() {
 
 # The TPM survives its kill: chain_swtpm starts it again with the same state.
 chain_swtpm() {
-    swtpm socket --tpm2 --tpmstate "dir=$CHAIN/tpm" --flags not-need-init,startup-clear \
-        --server "type=unixio,path=$CHAIN/tpm/sock" --ctrl "type=unixio,path=$CHAIN/tpm/sock.ctrl" \
-        --daemon --pid "file=$CHAIN/tpm/pid" 3>&-
-    chmod 0666 "$CHAIN"/tpm/sock*
+    local folder=$CHAIN/tpm${CHAIN_E:-}
+    swtpm socket --tpm2 --tpmstate "dir=$folder" --flags not-need-init,startup-clear \
+        --server "type=unixio,path=$folder/sock" --ctrl "type=unixio,path=$folder/sock.ctrl" \
+        --daemon --pid "file=$folder/pid" 3>&-
+    chmod 0666 "$folder"/sock*
 }
 
 # chain_swtpm_end [SIGNAL]
 # shellcheck disable=SC2120 # tests name KILL
 chain_swtpm_end() {
-    local pid
-    [ -s "$CHAIN/tpm/pid" ] || return 0
-    pid=$(cat "$CHAIN/tpm/pid")
+    local pid folder=$CHAIN/tpm${CHAIN_E:-}
+    [ -s "$folder/pid" ] || return 0
+    pid=$(cat "$folder/pid")
     kill -s "${1:-TERM}" "$pid" 2>/dev/null || true
     timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null
-    rm -f "$CHAIN"/tpm/{pid,sock,sock.ctrl}
+    rm -f "$folder"/{pid,sock,sock.ctrl}
 }
 
 chain_policy() {
@@ -237,36 +251,43 @@ chain_configuration() {
     local node limits=${CHAIN_LIMITS:-"{}"}
     {
         cat <<TEXT
-member: e1
-listen: {address: $(chain_address escrowd 127.0.0.1), port: ${CHAIN_PORT:-0}}
+member: ${CHAIN_LABEL:-e1}
+listen: {address: $(chain_address escrowd "${CHAIN_HOST:-127.0.0.1}"), port: ${CHAIN_PORT:-0}}
 tls:
   ca_file: $CHAIN/ca/ca.pem
   crl_file: $CHAIN/ca/crl.pem
-  certificate_file: $CHAIN/pki/escrowd-e1.pem
-  key_file: $CHAIN/pki/escrowd-e1.key
-tpm: {tcti: "swtpm:path=${CHAIN_TPM:-$CHAIN/tpm/sock}", pcrs: ["7"]}
+  certificate_file: $CHAIN/pki/escrowd-${CHAIN_LABEL:-e1}.pem
+  key_file: $CHAIN/pki/escrowd-${CHAIN_LABEL:-e1}.key
+tpm: {tcti: "swtpm:path=${CHAIN_TPM:-$CHAIN/tpm${CHAIN_E:-}/sock}", pcrs: ["7"]}
 limits: $limits
-state_folder: $CHAIN/escrowd
-audit_folder: $CHAIN/audit
+state_folder: $CHAIN/escrowd${CHAIN_E:-}
+audit_folder: $CHAIN/audit${CHAIN_E:-}
 policy_file: $CHAIN/policy.yaml
 authority_file: $CHAIN/keys/authority.pub
 recovery_file: $CHAIN/keys/recovery.pub
 TEXT
         [ "$(id -u)" -ne 0 ] ||
-            echo "users: {keeper: '$CHAIN_KEEPER', front: '$CHAIN_FRONT', prober: '$CHAIN_PROBER'}"
+            printf "users: {keeper: '%s', front: '%s', prober: '%s', alerter: '%s'}\n" \
+                "$CHAIN_KEEPER" "$CHAIN_FRONT" "$CHAIN_PROBER" "$CHAIN_ALERTER"
+        [ -z "${CHAIN_ALERT:-}" ] || echo "alert: {command: $CHAIN_ALERT}"
         echo 'instances:'
         for node in "${CHAIN_NODES[@]}"; do
             chain_instance "$node" prober
             [ -z "${CHAIN_REALM:-}" ] || printf '    agent_login: %s\n' 'ESCROW\escrow_agent'
         done
-    } >"$CHAIN/escrowd.yaml"
+    } >"$CHAIN/escrowd${CHAIN_E:-}.yaml"
+}
+
+chain_init() {
+    chain_configuration
+    "$CHAIN_ESCROWD" init --config "$CHAIN/escrowd${CHAIN_E:-}.yaml"
 }
 
 # chain_member: `escrowd init`, then what enrollment and the offline authority do for it.
 chain_member() {
     local node person
-    chain_configuration
-    "$CHAIN_ESCROWD" init --config "$CHAIN/escrowd.yaml" || return
+    chain_init || return
+    [ -z "${CHAIN_SECOND:-}" ] || second chain_init || return
     for person in admin auditor; do
         ctl_offline enroll --identity "spiffe://test/$person" --role "$person" --group '*' \
             --act-key "$CHAIN/keys/$person.act" --out "$CHAIN/docs/$person.enroll" || return
@@ -285,36 +306,57 @@ chain_member() {
 
 # chain_authority: signs roster and approvals for everybody who is enrolled.
 chain_authority() {
-    local key="$CHAIN/keys/authority" roster="$CHAIN/docs/roster" member="$CHAIN/escrowd/member.json"
+    local key="$CHAIN/keys/authority" roster="$CHAIN/docs/roster"
     ctl_offline roster new --key "$key" --recovery "$CHAIN/keys/recovery.pub" --roster "$roster" &&
-        ctl_offline roster add-member --key "$key" --roster "$roster" "$member" &&
         ctl_offline roster add-key --key "$key" --roster "$roster" "$CHAIN"/docs/*.enroll &&
+        chain_approve &&
+        if [ -n "${CHAIN_SECOND:-}" ]; then second chain_approve; fi
+}
+
+# chain_approve: the escrowd in the roster, and the approvals that its TPM wants.
+chain_approve() {
+    local key="$CHAIN/keys/authority" roster="$CHAIN/docs/roster"
+    local member="$CHAIN/escrowd${CHAIN_E:-}/member.json"
+    ctl_offline roster add-member --key "$key" --roster "$roster" "$member" &&
         ctl_offline authority approve-host --key "$key" --member "$member" \
-            --group "$CHAIN_GROUP" --out "$CHAIN/docs/host" &&
+            --group "$CHAIN_GROUP" --out "$CHAIN/docs/host${CHAIN_E:-}" &&
         ctl_offline authority approve-node --key "$key" --member "$member" --roster "$roster" \
-            --out "$CHAIN/docs/node"
+            --out "$CHAIN/docs/node${CHAIN_E:-}"
 }
 
 # chain_escrowd: starts it and waits until it listens.
 chain_escrowd() {
-    local before
+    local before name=escrowd${CHAIN_E:-}
     chain_configuration
-    before=$(count_log escrowd '"ready": true')
+    before=$(count_log "$name" '"ready": true')
     chain_at escrowd
-    spawn escrowd "${CHAIN_AT[@]}" "$CHAIN_ESCROWD" run --config "$CHAIN/escrowd.yaml"
-    wait_log escrowd '"ready": true' $((before + 1))
-    CHAIN_PORT=$(grep '"ready": true' "$CHAIN/log/escrowd" | tail -n 1 | jq .port)
+    spawn "$name" "${CHAIN_AT[@]}" "$CHAIN_ESCROWD" run --config "$CHAIN/$name.yaml"
+    wait_log "$name" '"ready": true' $((before + 1))
+    CHAIN_PORT=$(grep '"ready": true' "$CHAIN/log/$name" | tail -n 1 | jq .port)
+}
+
+# chain_named LABEL ADDRESS PORT: an escrowd as agents and escrowctl name it.
+chain_named() {
+    cat <<TEXT
+  - address: $2
+    port: $3
+    server_id: spiffe://test/escrowd/$1
+    ca_file: $CHAIN/ca/ca.pem
+    crl_file: $CHAIN/ca/crl.pem
+TEXT
+}
+
+# chain_escrowds ADDRESS: all of them; the first has this address.
+chain_escrowds() {
+    echo escrowds:
+    chain_named e1 "$1" "$CHAIN_PORT"
+    [ -z "${CHAIN_SECOND:-}" ] || chain_named e2 127.0.0.2 "$CHAIN_PORT_2"
 }
 
 # chain_person NAME: the configuration of escrowctl for admin or auditor.
 chain_person() {
     cat >"$CHAIN/$1.yaml" <<TEXT
-escrowds:
-  - address: $(chain_address escrowd 127.0.0.1)
-    port: $CHAIN_PORT
-    server_id: spiffe://test/escrowd/e1
-    ca_file: $CHAIN/ca/ca.pem
-    crl_file: $CHAIN/ca/crl.pem
+$(chain_escrowds "$(chain_address escrowd 127.0.0.1)")
 certificate_file: $CHAIN/pki/$1.pem
 key_file: $CHAIN/pki/$1.key
 act_key_file: $CHAIN/keys/$1.act
@@ -327,13 +369,16 @@ TEXT
 chain_hand_over() {
     chain_person admin
     chain_person auditor
-    ctl publish "$CHAIN/docs/roster" "$CHAIN/docs/host" "$CHAIN/docs/node" \
+    ctl publish "$CHAIN/docs/roster" "$CHAIN"/docs/host* "$CHAIN"/docs/node* \
         >>"$CHAIN/log/publish" 2>&1
 }
 
 # chain_publish: the same, until the watch has seen who is primary now.
 chain_publish() {
-    chain_hand_over && wait_log escrowd "epoch record=.* group=$CHAIN_GROUP"
+    chain_hand_over && wait_log escrowd "epoch record=.* group=$CHAIN_GROUP" &&
+        if [ -n "${CHAIN_SECOND:-}" ]; then
+            wait_log escrowd-2 "epoch record=.* group=$CHAIN_GROUP"
+        fi
 }
 
 # chain_serve COUNT <PASSWORDS: as chain_sqlsim; until escrowd knows its roster and who is primary.
@@ -345,6 +390,7 @@ chain_serve() {
         return 1
     }
     chain_escrowd
+    [ -z "${CHAIN_SECOND:-}" ] || second chain_escrowd
     chain_publish
 }
 
@@ -368,20 +414,8 @@ chain_agents() {
 chain_agent() {
     mkdir -p "$CHAIN/run/$1"
     {
-        cat <<TEXT
-escrowds:
-  - address: $(chain_address escrowd)
-    port: $CHAIN_PORT
-    server_id: spiffe://test/escrowd/e1
-    ca_file: $CHAIN/ca/ca.pem
-    crl_file: $CHAIN/ca/crl.pem
-TEXT
-        [ -z "${CHAIN_AWAY:-}" ] || cat <<TEXT
-  - address: ${CHAIN_ADDRESS:-127.0.0.1}
-    port: $CHAIN_AWAY
-    server_id: spiffe://test/escrowd/e2
-    ca_file: $CHAIN/ca/ca.pem
-TEXT
+        chain_escrowds "$(chain_address escrowd)"
+        [ -z "${CHAIN_AWAY:-}" ] || chain_named e2 "$(chain_address escrowd)" "$CHAIN_AWAY"
         cat <<TEXT
 authority_file: $CHAIN/keys/authority.pub
 state_file: $CHAIN/run/$1/roster
@@ -439,6 +473,7 @@ chain_end() {
     fi
     end_all || status=1
     chain_swtpm_end || status=1
+    second chain_swtpm_end || status=1
     return "$status"
 }
 

@@ -1,0 +1,165 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Releases that wait for admins, in the whole chain with two escrowds: where approvals count, which
+# escrowd lets go, and what becomes of the request at the other.
+
+bats_require_minimum_version 1.5.0
+bats_load_library bats-support
+bats_load_library bats-assert
+
+PASSWORD=approved-master-key-password
+WAITS='waits for an approval: request [0-9]* .rival_primary.; an admin runs: escrowctl approve [0-9]* --escrowd'
+OPENED='the master key opens by itself again'
+
+setup() {
+    load lib/chain
+    chain_folder "$BATS_TEST_TMPDIR"
+}
+
+teardown() {
+    chain_teardown
+}
+
+boss() {
+    "$BUILD/client/escrowctl" --config "$CHAIN/boss.yaml" "$@"
+}
+
+# begin [RULES]: two escrowds and three replicas; SQL2 is promoted beside SQL3, which says that it is
+# primary too. Its agent waits at both.
+begin() {
+    # shellcheck disable=SC2034 # of lib/chain.bash
+    CHAIN_SECOND=1 CHAIN_ADMINS=boss CHAIN_RULES=${1:-}
+    chain_serve 3 <<<"$PASSWORD"
+    chain_person boss
+    chain_deposit <<<"$PASSWORD"
+    sim set SQL3.role PRIMARY >/dev/null
+    sim failover SQL2 >/dev/null
+    sim wait primary SQL2 >/dev/null
+    chain_agent sql2
+    wait_log agent-sql2 "$WAITS 127.0.0.1\$" 1 60
+    wait_log agent-sql2 "$WAITS 127.0.0.2\$" 1 60
+}
+
+# request ESCROWD: the number that waits there.
+request() {
+    ctl --output json pending |
+        jq -r --arg escrowd "$1" '.requests[] | select(.escrowd == $escrowd) | .request'
+}
+
+# records FOLDER EVENT: decision and reason of such records of that log, in order.
+records() {
+    cat "$CHAIN/$1"/*.jsonl | jq -r --arg event "$2" 'select(.event == $event)
+        | "\(.replica) \(.decision) \(.reason)"'
+}
+
+# next_command ESCROWD [COLUMN]: what `escrowctl pending` says to run there, as a person copies it.
+next_command() {
+    ctl pending | sed -n -E "s/.* (escrowctl approve [0-9]+ --escrowd $1)\$/\\1/p"
+}
+
+# as_printed WHO COMMAND...: runs it as printed; WHO has escrowctl in his path and his configuration.
+as_printed() {
+    [ "$2" = escrowctl ]
+    "$BUILD/client/escrowctl" --config "$CHAIN/$1.yaml" "${@:3}" --yes
+}
+
+@test "approvals count where they are given: one at each escrowd is not two, and it is said" {
+    local command_1 command_2
+    begin
+    read -ra command_1 <<<"$(next_command 127.0.0.1)"
+    read -ra command_2 <<<"$(next_command 127.0.0.2)"
+    run -0 as_printed admin "${command_1[@]}"
+    assert_line --regexp '^1 of 2 admins have approved here; what is approved at another escrowd does not count[.] The next admin runs: escrowctl approve [0-9]+ --escrowd 127[.]0[.]0[.]1$'
+    run -0 as_printed boss "${command_2[@]}"
+    assert_line --regexp '^1 of 2 admins have approved here; .* --escrowd 127[.]0[.]0[.]2$'
+    run -0 ctl pending
+    assert_equal "$(grep -c ' 1 of 2 ' <<<"$output")" 2
+    # The worker asks again, and still gets nothing at either.
+    "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql2/notify"
+    run -0 records audit release
+    refute_output --partial allow
+    run -0 records audit-2 release
+    refute_output --partial allow
+
+    # The second admin at one of them: that one lets go, and it alone.
+    run -0 as_printed boss "${command_1[@]}"
+    refute_line --partial 'admins have approved here'
+    sim wait opens SQL2 --timeout 60000
+    wait_log agent-sql2 "$OPENED" 1 60
+    run -0 records audit release
+    assert_output 'sql2 needs_approval rival_primary
+sql2 allow approved'
+    run -0 records audit-2 release
+    assert_output 'sql2 needs_approval rival_primary'
+    # At the other the request ends, and its record says how; an admin who comes late is told.
+    wait_log escrowd-2 'expired record=[0-9]* reason=master_key_opens purpose=promote group=ssis database=SSISDB replica=sql2' 1 90
+    run -0 records audit-2 expired
+    assert_output 'sql2 null master_key_opens'
+    run -0 ctl pending
+    refute_output --partial sql2
+    run -6 as_printed admin "${command_2[@]}"
+    assert_output --partial 'is closed: there is nothing to approve'
+    run -0 records audit expired
+    assert_output ''
+}
+
+@test "one escrowd is down: the other one's admins are enough, and the one that comes back has nothing to do" {
+    local number
+    begin
+    number=$(request 127.0.0.2)
+    end escrowd
+    run ! ctl pending
+    assert_output --partial "escrowctl approve $number --escrowd 127.0.0.2"
+    run -0 ctl approve "$number" --escrowd 127.0.0.2 --yes
+    run -0 boss approve "$number" --escrowd spiffe://test/escrowd/e2 --yes
+    sim wait opens SQL2 --timeout 60000
+    wait_log agent-sql2 "$OPENED" 1 60
+    chain_escrowd
+    run -0 records audit release
+    assert_output 'sql2 needs_approval rival_primary'
+    run -0 records audit-2 release
+    assert_line --index 1 'sql2 allow approved'
+}
+
+@test "a request of a worker that died is void: what was approved lets nothing out, and the next one asks anew" {
+    local number worker
+    begin
+    number=$(request 127.0.0.1)
+    worker=$(pgrep -P "${CHAIN_PIDS[agent-sql2]}" -f -- '--role worker')
+    kill -KILL "$worker"
+    timeout 10 tail --pid="$worker" -s 0.05 -f /dev/null
+    ctl approve "$number" --escrowd 127.0.0.1 --yes
+    boss approve "$number" --escrowd 127.0.0.1 --yes || true # the next worker may be there already
+    wait_log agent-sql2 "$WAITS 127.0.0.1\$" 2 60
+    run -0 request 127.0.0.1
+    refute_output "$number"
+    run -6 ctl approve "$number" --escrowd 127.0.0.1 --yes
+    assert_output --partial 'is closed'
+    number=$(request 127.0.0.1)
+    run -0 records audit release
+    refute_output --partial allow
+    run -0 ctl approve "$number" --escrowd 127.0.0.1 --yes
+    run -0 boss approve "$number" --escrowd 127.0.0.1 --yes
+    sim wait opens SQL2 --timeout 60000
+}
+
+@test "approvals that expire count no more: the worker ends, says so, and the next one is served" {
+    local number
+    begin 'approval_expiry: 5s'
+    number=$(request 127.0.0.1)
+    run -0 ctl approve "$number" --escrowd 127.0.0.1 --yes
+    wait_log escrowd 'expired record=[0-9]* reason=request_expired .*replica=sql2'
+    wait_log escrowd-2 'expired record=[0-9]* reason=request_expired .*replica=sql2'
+    run -6 boss approve "$number" --escrowd 127.0.0.1 --yes
+    assert_output --partial expired
+    wait_log agent-sql2 'has expired: not enough admins have approved it in its time; next attempt in'
+    run -0 records audit release
+    refute_output --partial allow
+    # What needed admins is over: no old approval is used for it, and none is needed.
+    sim set SQL3.role '' >/dev/null
+    "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql2/notify"
+    sim wait opens SQL2 --timeout 60000
+    wait_log agent-sql2 "$OPENED" 1 60
+    run bash -c "cat '$CHAIN'/audit/*.jsonl '$CHAIN'/audit-2/*.jsonl | jq -r 'select(.event == \"release\" and .decision == \"allow\") | .reason'"
+    assert_output promotion
+}
