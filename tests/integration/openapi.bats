@@ -266,6 +266,9 @@ hold() {
         "$release | .objects[0].name = \"000b\" + \"00\" * 32")")" "409 object_mismatch"
     is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote \
         "$release | .replica = \"sql2\"")")" "403 replica_unknown"
+    # Nobody has a session there with the nonce; whether that is known before is the prober's affair.
+    sim trouble SQL1 slow 1000 --at answer --login escrow_prober --statement dm_exec_sessions \
+        --count 1 >/dev/null
     is "$(post agent-sql1 /v1/release "$(act agent-sql1 release drill \
         "$release | .order = \"none\"")")" "403 order_unknown"
     is "$(post agent-sql1 /v1/release "$(act agent-sql1 release promote "$release")")" \
