@@ -122,7 +122,7 @@ static enum reason check(const struct request *request, struct store_request *pe
         strcmp(pending->subject.group, act->subject.group) != 0 ||
         strcmp(pending->subject.database, act->subject.database) != 0)
         return REASON_REQUEST_UNKNOWN;
-    if (pending->expires_ms <= clock_wall_ms())
+    if (pending->is_expired || pending->expires_ms <= clock_wall_ms())
         return REASON_REQUEST_EXPIRED;
     if (strcmp(pending->actor, request->identity) == 0)
         return REASON_ROLE_NOT_ALLOWED;
@@ -259,7 +259,7 @@ static const char *state_word(const struct keeper *keeper, const struct store_re
 {
     if (!pending->is_open || needed(keeper, pending) == 0)
         return "closed";
-    if (pending->expires_ms <= clock_wall_ms())
+    if (pending->is_expired || pending->expires_ms <= clock_wall_ms())
         return "expired";
     return count >= needed(keeper, pending) ? "approved" : "pending";
 }

@@ -9,6 +9,8 @@
 #define REQUEST_COLUMNS                                                                            \
     "sequence, group_name, database_name, replica, actor, purpose, epoch, rules, reason,"          \
     " recipient, objects, time_ms, expires_ms, is_open"
+/* An open one has its act until its time is over. */
+#define REQUEST_ROW REQUEST_COLUMNS ", is_open AND act IS NULL"
 
 static void put_objects(struct query *query, const struct store_request *request)
 {
@@ -35,6 +37,7 @@ static void read_request(struct query *query, struct store_request *ret_request)
         .time_ms = (int64_t)query_number(query, 11),
         .expires_ms = (int64_t)query_number(query, 12),
         .is_open = query_number(query, 13) != 0,
+        .is_expired = query_number(query, 14) != 0,
     };
 
     query_text(query, 1, request.subject.group, sizeof(request.subject.group));
@@ -54,9 +57,9 @@ enum escrow_err store_find_request(struct store *store, const struct store_reque
     bool is_found;
 
     query_open(&query, store,
-               "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1 AND group_name = ?"
+               "SELECT " REQUEST_ROW " FROM requests WHERE is_open = 1 AND group_name = ?"
                " AND database_name = ? AND replica = ? AND purpose = ? AND recipient = ?"
-               " AND objects = ? AND expires_ms > ?");
+               " AND objects = ? AND act IS NOT NULL AND expires_ms > ?");
     put_place(&query, wanted);
     query_put_bytes(&query, &wanted->recipient, sizeof(wanted->recipient));
     put_objects(&query, wanted);
@@ -125,13 +128,13 @@ enum escrow_err store_request(struct store *store, uint64_t sequence,
     bool is_found;
     enum escrow_err err;
 
-    query_open(&query, store, "SELECT " REQUEST_COLUMNS ", act FROM requests WHERE sequence = ?");
+    query_open(&query, store, "SELECT " REQUEST_ROW ", act FROM requests WHERE sequence = ?");
     query_put_number(&query, sequence);
     is_found = query_row(&query);
     if (is_found) {
         read_request(&query, ret_request);
-        if (!query_is_null(&query, 14)) {
-            act = strdup(query_text_borrowed(&query, 14));
+        if (!query_is_null(&query, 15)) {
+            act = strdup(query_text_borrowed(&query, 15));
             if (!act)
                 return ESCROW_ERR_NO_MEMORY;
         }
@@ -194,8 +197,9 @@ enum escrow_err store_next_open(struct store *store, int64_t now_ms, uint64_t af
                                 struct store_request *ret_request)
 {
     return next_request(store,
-                        "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1"
-                        " AND expires_ms > ? AND sequence > ? ORDER BY sequence LIMIT 1",
+                        "SELECT " REQUEST_ROW " FROM requests WHERE is_open = 1"
+                        " AND act IS NOT NULL AND expires_ms > ? AND sequence > ?"
+                        " ORDER BY sequence LIMIT 1",
                         now_ms, after, ret_request);
 }
 
@@ -203,7 +207,7 @@ enum escrow_err store_next_expired(struct store *store, int64_t now_ms, uint64_t
                                    struct store_request *ret_request)
 {
     return next_request(store,
-                        "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1"
+                        "SELECT " REQUEST_ROW " FROM requests WHERE is_open = 1"
                         " AND act IS NOT NULL AND expires_ms <= ? AND sequence > ?"
                         " ORDER BY sequence LIMIT 1",
                         now_ms, after, ret_request);
@@ -216,8 +220,8 @@ enum escrow_err store_list_requests(struct store *store, int64_t now_ms,
     enum escrow_err err = ESCROW_OK;
 
     query_open(&query, store,
-               "SELECT " REQUEST_COLUMNS " FROM requests WHERE is_open = 1 AND expires_ms > ?"
-               " ORDER BY sequence LIMIT 100");
+               "SELECT " REQUEST_ROW " FROM requests WHERE is_open = 1 AND act IS NOT NULL"
+               " AND expires_ms > ? ORDER BY sequence LIMIT 100");
     query_put_number(&query, (uint64_t)now_ms);
     while (!err && query_row(&query)) {
         struct store_request request;

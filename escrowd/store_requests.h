@@ -28,6 +28,8 @@ struct store_request {
     int64_t time_ms;
     int64_t expires_ms;
     bool is_open;
+    bool
+        is_expired; /* that its time is over is on record: it stays over, whatever the clock says */
 };
 
 /*

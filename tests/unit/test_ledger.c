@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What records become in the store, and which are not taken. */
+#include "escrowd/ledger_detail.h"
 #include "escrowd/store_ledger.h"
 #include "escrowd/store_orders.h"
 #include "escrowd/store_secrets.h"
 #include "escrowd/store_trust.h"
+#include "libescrow/json.h"
 #include "tests/unit/ledger_scene.h"
 
 #include <setjmp.h>
@@ -306,6 +308,30 @@ static uint64_t find(struct ledger_scene *scene, const char *replica, uint8_t ob
     return err ? 0 : found.sequence;
 }
 
+/* That it is over is on record: no clock that is set back opens it again. */
+static void test_expired_request_stays_over(void **state)
+{
+    struct ledger_scene *scene = *state;
+    CLEANUP(json_free_p) json_t *detail = NULL;
+    CLEANUP(cleanup_free) char *act = NULL;
+    const int64_t expires_ms = NOW_MS, before_ms = 1;
+    struct store_request found = {0};
+    uint64_t request;
+
+    scene_ask_admins(scene, 1, "sql1", 7, expires_ms);
+    request = find(scene, "sql1", 7, before_ms);
+    assert_int_not_equal(request, 0);
+    detail = ledger_request_detail(request);
+    scene_record(scene, &(struct audit_record){.event = AUDIT_EXPIRED, .detail = detail});
+    assert_int_equal(find(scene, "sql1", 7, before_ms), 0);
+    assert_int_equal(store_next_expired(scene->store, expires_ms, 0, &found), ESCROW_ERR_NOT_FOUND);
+    assert_int_equal(store_request(scene->store, request, &found, &act), ESCROW_OK);
+    assert_true(found.is_open && found.is_expired);
+    assert_null(act);
+    scene_ask_admins(scene, 1, "sql1", 7, expires_ms);
+    assert_int_equal(find(scene, "sql1", 7, before_ms), request + 2);
+}
+
 static void test_requests(void **state)
 {
     struct ledger_scene *scene = *state;
@@ -452,6 +478,7 @@ int main(void)
         LEDGER_TEST(test_trust),
         LEDGER_TEST(test_orders),
         LEDGER_TEST(test_requests),
+        LEDGER_TEST(test_expired_request_stays_over),
         LEDGER_TEST(test_one_approval_an_identity),
         LEDGER_TEST(test_a_batch_is_folded_whole_or_not),
         LEDGER_TEST(test_forged_act_is_not_folded),
