@@ -177,6 +177,23 @@ bool fault_approve(struct fault_world *world)
     return true;
 }
 
+bool fault_rebaseline(struct fault_world *world)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_REBASELINE);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    act->purpose = PURPOSE_REBASELINE;
+    snprintf(act->rebaseline.replica, sizeof(act->rebaseline.replica), "%s",
+             world->fx.replicas[world->primary].instance);
+    noted = fx_act(&world->fx, FX_ADMIN, ROUTE_REBASELINE, act);
+    if (!noted)
+        return false;
+    acknowledge(world, noted, "rebaseline");
+    /* Nothing is owed for the promotion of before. */
+    world->is_granted = true;
+    return true;
+}
+
 bool fault_publish(struct fault_world *world)
 {
     struct keeper_fixture *fx = &world->fx;

@@ -27,6 +27,7 @@ bool fault_release(struct fault_world *world);
 bool fault_receipt(struct fault_world *world);
 bool fault_order(struct fault_world *world);
 bool fault_approve(struct fault_world *world);
+bool fault_rebaseline(struct fault_world *world);
 bool fault_publish(struct fault_world *world);
 bool fault_queries(struct fault_world *world);
 

@@ -32,10 +32,15 @@ static const struct place {
     fault_work work; /* NULL: the start of the keeper */
     unsigned sample;
 } places[] = {
-    {"deposit", fault_deposit, 15}, {"release", fault_release, 25},
-    {"receipt", fault_receipt, 15}, {"order", fault_order, 15},
-    {"approve", fault_approve, 15}, {"publish", fault_publish, 15},
-    {"queries", fault_queries, 15}, {"start", NULL, 15},
+    {"deposit", fault_deposit, 15},
+    {"release", fault_release, 25},
+    {"receipt", fault_receipt, 15},
+    {"order", fault_order, 15},
+    {"approve", fault_approve, 15},
+    {"rebaseline", fault_rebaseline, 15},
+    {"publish", fault_publish, 15},
+    {"queries", fault_queries, 15},
+    {"start", NULL, 15},
 };
 
 static uint64_t seed, first_seed;
