@@ -27,7 +27,7 @@ struct order {
 
 struct request {
     const json_t *record;
-    bool is_open;
+    bool is_open, is_over; /* over: its time */
 };
 
 /* The ledger, of one group with one database. */
@@ -67,6 +67,13 @@ static bool is_same(const json_t *one, const json_t *other, const char *key)
 }
 
 /* ---- the fold ---- */
+
+/* Of the watch, or of an admin. */
+static bool is_epoch(const json_t *record)
+{
+    return is_word(record, "event", "epoch") ||
+           (is_word(record, "event", "rebaseline") && is_word(record, "decision", "allow"));
+}
 
 static void begin_epoch(struct fold *fold, const json_t *record)
 {
@@ -108,11 +115,11 @@ static void fold_request(struct fold *fold, const json_t *record)
         if (!request->is_open || !is_same(request->record, record, "replica") ||
             !is_same(request->record, record, "purpose"))
             continue;
-        if (is_repeat(request->record, record))
+        if (!request->is_over && is_repeat(request->record, record))
             return;
         request->is_open = false;
     }
-    fold->requests[fold->request_count++] = (struct request){record, true};
+    fold->requests[fold->request_count++] = (struct request){record, true, false};
 }
 
 static void fold_release(struct fold *fold, const json_t *record)
@@ -170,10 +177,16 @@ static void fold_settle(struct fold *fold, const json_t *record)
 
 static void fold_expired(struct fold *fold, const json_t *record)
 {
+    const bool is_moot = is_word(record, "reason", "master_key_opens");
+
     for (size_t i = 0; i < fold->request_count; i++) {
-        if (number_of(fold->requests[i].record, "sequence") ==
-            number_of(json_object_get(record, "detail"), "request"))
-            fold->requests[i].is_open = false;
+        struct request *request = &fold->requests[i];
+
+        if (number_of(request->record, "sequence") ==
+            number_of(json_object_get(record, "detail"), "request")) {
+            request->is_over = true;
+            request->is_open = request->is_open && !is_moot;
+        }
     }
 }
 
@@ -198,8 +211,7 @@ static void fold_record(struct fold *fold, const json_t *record)
         fold_expired(fold, record);
     else if (is_word(record, "event", "order"))
         fold->orders[fold->order_count++] = (struct order){.record = record};
-    else if (is_word(record, "event", "epoch") ||
-             (is_word(record, "event", "rebaseline") && is_word(record, "decision", "allow")))
+    else if (is_epoch(record))
         begin_epoch(fold, record);
     else if (is_word(record, "event", "approve"))
         fold->approvals[fold->approval_count++] = record;
@@ -238,11 +250,12 @@ static void print_fold(FILE *out, const struct fold *fold)
         fprintf(out, "order %s %llu\n", text_of(fold->orders[i].record, "order"),
                 (unsigned long long)fold->orders[i].used_by);
     for (size_t i = 0; i < fold->request_count; i++)
-        fprintf(out, "request %llu %s %llu %s %d\n",
+        fprintf(out, "request %llu %s %llu %s open %d act %d\n",
                 (unsigned long long)number_of(fold->requests[i].record, "sequence"),
                 text_of(fold->requests[i].record, "replica"),
                 (unsigned long long)number_of(fold->requests[i].record, "epoch"),
-                text_of(fold->requests[i].record, "reason"), fold->requests[i].is_open);
+                text_of(fold->requests[i].record, "reason"), fold->requests[i].is_open,
+                fold->requests[i].is_open && !fold->requests[i].is_over);
     for (size_t i = 0; i < fold->approval_count; i++)
         fprintf(
             out, "approved %llu %s\n",
@@ -311,7 +324,7 @@ static char *store_text(const char *path)
         " FROM grants ORDER BY sequence;"
         "SELECT 'order ' || id || ' ' || coalesce(used_by, 0) FROM orders ORDER BY sequence;"
         "SELECT 'request ' || sequence || ' ' || replica || ' ' || epoch || ' ' || reason || ' ' ||"
-        " is_open FROM requests ORDER BY sequence;"
+        " 'open ' || is_open || ' act ' || (act IS NOT NULL) FROM requests ORDER BY sequence;"
         "SELECT 'approved ' || request || ' ' || identity FROM request_approvals"
         " ORDER BY request, identity;";
     sqlite3 *database;
@@ -402,9 +415,8 @@ static const char *judge_record(const struct oracle *oracle, const struct kill_r
     const bool is_grant =
         is_word(record, "event", "release") && is_word(record, "decision", "allow");
 
-    if (is_word(record, "event", "epoch") ||
-        (is_grant &&
-         json_is_true(json_object_get(json_object_get(record, "detail"), "mints_epoch")))) {
+    if (is_epoch(record) || (is_grant && json_is_true(json_object_get(
+                                             json_object_get(record, "detail"), "mints_epoch")))) {
         if (number_of(record, "epoch") != run->epoch + 1)
             return fault("an epoch that is not the next", record);
         *run = (struct run){run->epoch + 1, text_of(record, "replica"), 0};

@@ -2,21 +2,20 @@
 #include "tests/fault/kill_works.h"
 
 #include "escrowd/keeper_member.h"
-#include "libescrow/audit_reader.h"
 #include "libescrow/file.h"
 #include "libescrow/json.h"
-#include "tests/fault/kill_judge.h"
-#include "tests/fault/steps.h"
+#include "tests/fault/kill_world.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WELL_TRIES 200 /* of 50 ms */
-#define JUDGE_TRIES 5
+#define WAITED_MS ((int64_t)16 * 1000) /* longer than a requester is left alone */
+#define PASSING_MS                                                                                 \
+    ((int64_t)11 * 60 * 1000) /* longer than receipts and requests are waited for                  \
+                               */
 
 static bool acknowledge(struct kill_world *world, const struct answer *answer, const char *event)
 {
@@ -77,16 +76,21 @@ static bool run_deposit(struct kill_world *world, bool is_again)
     return acknowledge(world, durable, "deposit");
 }
 
-/* A failover. */
+/* Whose agent is to ask now. */
+static enum fx_who fail_over(struct kill_world *world)
+{
+    world->primary = 1 - world->primary;
+    fx_set_primary(&world->fx, world->primary);
+    return agent_of(world->primary);
+}
+
 static bool run_promotion(struct kill_world *world, bool is_again)
 {
     CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
     enum reason reason;
 
-    if (!is_again) {
-        world->primary = 1 - world->primary;
-        fx_set_primary(&world->fx, world->primary);
-    }
+    if (!is_again)
+        fail_over(world);
     reason = promote(world, recipient);
     return reason == REASON_PROMOTION || (is_again && reason == REASON_PROMOTION_REPEAT);
 }
@@ -115,31 +119,58 @@ static bool send_receipt(struct kill_world *world, enum act_purpose purpose, uin
     return acknowledge(world, noted, "receipt");
 }
 
-static bool is_settled(struct kill_world *world, uint64_t grant)
+/* Whether the record is the one that a piece of work waits for. */
+typedef bool (*is_awaited_fn)(const struct kill_world *world, const json_t *record);
+
+static bool has_record(struct kill_world *world, is_awaited_fn is_awaited)
 {
     const json_t *record;
 
     if (oracle_check(world->oracle))
         return false;
-    for (size_t i = grant; (record = oracle_record(world->oracle, i)) != NULL; i++) {
-        if (strcmp(json_string_value(json_object_get(record, "event")), "settle") == 0 &&
-            (uint64_t)json_integer_value(json_object_get(record, "grant")) == grant)
+    for (size_t i = 0; (record = oracle_record(world->oracle, i)) != NULL; i++) {
+        if (is_awaited(world, record))
             return true;
     }
     return false;
 }
 
+/* What the keeper records by itself; false: it is gone, or does not. */
+static bool wait_record(struct kill_world *world, is_awaited_fn is_awaited)
+{
+    for (int i = 0; i < KILL_TRIES && kill_settle(world); i++) {
+        if (has_record(world, is_awaited))
+            return true;
+        fx_serve(&world->fx, KILL_TRY_MS);
+    }
+    return false;
+}
+
+static bool is_word(const json_t *record, const char *key, const char *word)
+{
+    const char *text = json_string_value(json_object_get(record, key));
+
+    return text && strcmp(text, word) == 0;
+}
+
+static bool is_number(const json_t *record, const char *key, uint64_t number)
+{
+    return (uint64_t)json_integer_value(json_object_get(record, key)) == number;
+}
+
+static bool is_settled(const struct kill_world *world, const json_t *record)
+{
+    return is_word(record, "event", "settle") && is_number(record, "grant", world->proving);
+}
+
 /* The receipt, and the replica's word for it. */
 static bool succeed(struct kill_world *world, enum act_purpose purpose, uint64_t grant)
 {
+    world->fx.replicas[world->primary].opens = PROBE_OPENS_YES;
     if (!send_receipt(world, purpose, grant, OUTCOME_OPENED))
         return false;
-    for (int i = 0; i < WELL_TRIES && kill_settle(world); i++) {
-        if (is_settled(world, grant))
-            return true;
-        fx_serve(&world->fx, 50);
-    }
-    return false;
+    world->proving = grant;
+    return wait_record(world, is_settled);
 }
 
 static bool run_failure(struct kill_world *world, bool is_again)
@@ -164,6 +195,8 @@ static bool run_restart(struct kill_world *world, bool is_again)
     if (!is_again) {
         EVP_PKEY_free(world->recipient);
         world->recipient = key_generate();
+        world->request = 0;
+        fx->replicas[world->primary].opens = PROBE_OPENS_NO;
     }
     if (promote(world, world->recipient) != REASON_NONE)
         fx_fail("a settled grant", "was granted again without approval");
@@ -219,7 +252,6 @@ static bool run_approved(struct kill_world *world, bool is_again)
 {
     enum reason reason = promote(world, world->recipient);
 
-    world->request = 0;
     return reason == REASON_APPROVED || (is_again && reason == REASON_PROMOTION_REPEAT);
 }
 
@@ -347,11 +379,6 @@ static bool run_policy(struct kill_world *world, bool is_again)
     return start_again(world);
 }
 
-static void store_path(const struct kill_world *world, char ret_path[static 400])
-{
-    snprintf(ret_path, 400, "%s/%s", world->fx.config.state_folder, MEMBER_STORE);
-}
-
 static bool run_rebuild(struct kill_world *world, bool is_again)
 {
     static const char *const suffixes[] = {"", "-wal", "-journal"};
@@ -362,7 +389,7 @@ static bool run_rebuild(struct kill_world *world, bool is_again)
     if (!fx_try_shut_down(&world->fx))
         return false;
     disk_feed(world->disk);
-    store_path(world, store);
+    kill_store_path(world, store);
     for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
         snprintf(path, sizeof(path), "%s%s", store, suffixes[i]);
         disk_remove(world->disk, path);
@@ -370,78 +397,194 @@ static bool run_rebuild(struct kill_world *world, bool is_again)
     return start_again(world);
 }
 
+/* ---- the rarer work ---- */
+
+/* Else the TPM has something to do, and its loss is known before the decision. */
+static bool wait_imported(struct kill_world *world)
+{
+    struct keeper_fixture *fx = &world->fx;
+
+    for (int i = 0; i < KILL_TRIES && kill_settle(world); i++) {
+        fx_ask(fx, ROUTE_STATUS, fx->actors[FX_AUDITOR].identity, "");
+        if (fx->reply.status == 200 && strstr(fx->reply.body, "\"unimported\":0"))
+            return true;
+        fx_serve(fx, KILL_TRY_MS);
+    }
+    return false;
+}
+
+/* The TPM is lost when it is needed, after the decision is on disk. */
+static bool run_unfinished(struct kill_world *world, bool is_again)
+{
+    struct keeper_fixture *fx = &world->fx;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *challenge = NULL;
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
+    enum reason reason;
+
+    if (!is_again) {
+        const enum fx_who who = fail_over(world);
+
+        challenge = fx_challenge(fx, who, ACT_RELEASE, PURPOSE_PROMOTE);
+        if (!challenge || !wait_imported(world))
+            return false;
+        act = fx_release_act(fx, who, challenge, recipient);
+        body = fx_sign(fx, who, challenge, act);
+        swtpm_kill(&fx->swtpm);
+        grant = fx_finish(fx, who, ROUTE_RELEASE, body, act);
+        swtpm_restart(&fx->swtpm);
+        if (grant)
+            fx_fail("released", "without a TPM");
+        if (fx->reply.reason != REASON_TPM_UNAVAILABLE || !kill_is_well(world))
+            return false;
+    }
+    reason = promote(world, recipient);
+    return reason == REASON_PROMOTION_REPEAT || (is_again && reason == REASON_PROMOTION);
+}
+
+static struct answer *rebaseline(struct kill_world *world, int replica)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_REBASELINE);
+
+    act->purpose = PURPOSE_REBASELINE;
+    snprintf(act->rebaseline.replica, sizeof(act->rebaseline.replica), "%s",
+             world->fx.replicas[replica].instance);
+    return fx_act(&world->fx, FX_ADMIN, ROUTE_REBASELINE, act);
+}
+
+/* An admin names the secondary, and then the primary. */
+static bool run_rebaseline(struct kill_world *world, bool is_again)
+{
+    CLEANUP(answer_free_p) struct answer *wrong = rebaseline(world, 1 - world->primary);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    (void)is_again;
+    if (wrong)
+        fx_fail("an epoch", "of a replica that is not primary");
+    if (world->fx.reply.reason != REASON_CANDIDATE_NOT_PRIMARY)
+        return false;
+    noted = rebaseline(world, world->primary);
+    return acknowledge(world, noted, "rebaseline");
+}
+
+static bool is_expired(const struct kill_world *world, const json_t *record)
+{
+    return is_word(record, "event", "expired") &&
+           is_number(json_object_get(record, "detail"), "request", world->request);
+}
+
+static bool is_missed(const struct kill_world *world, const json_t *record)
+{
+    return is_settled(world, record) && is_word(record, "reason", "receipt_missing");
+}
+
+static bool is_moot(const struct kill_world *world, const json_t *record)
+{
+    return is_expired(world, record) && is_word(record, "reason", "master_key_opens");
+}
+
+/* Somebody opens the master key without it. */
+static bool run_moot(struct kill_world *world, bool is_again)
+{
+    if (!is_again)
+        kill_pass_time(world, WAITED_MS);
+    world->fx.replicas[world->primary].opens = PROBE_OPENS_YES;
+    return wait_record(world, is_moot);
+}
+
+/* Nobody approves, and nobody says what became of the grant before. */
+static bool run_passing(struct kill_world *world, bool is_again)
+{
+    if (!is_again)
+        kill_pass_time(world, PASSING_MS);
+    world->proving = world->grant;
+    return wait_record(world, is_expired) && wait_record(world, is_missed);
+}
+
+/* The last epoch that the log knows is the primary's. */
+static bool is_epoch_of_primary(const struct kill_world *world, const json_t *record)
+{
+    return is_word(record, "event", "epoch") &&
+           is_word(record, "replica", world->fx.replicas[world->primary].instance) &&
+           (uint64_t)json_integer_value(json_object_get(record, "sequence")) > world->grant;
+}
+
+/* A failover of which only the watch knows. */
+static bool run_observed(struct kill_world *world, bool is_again)
+{
+    if (!is_again)
+        fail_over(world);
+    return wait_record(world, is_epoch_of_primary);
+}
+
+static bool run_observed_promotion(struct kill_world *world, bool is_again)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    const enum reason reason = promote(world, recipient);
+
+    return reason == REASON_PROMOTION || (is_again && reason == REASON_PROMOTION_REPEAT);
+}
+
+/* The replica cannot say whether it opened. */
+static bool run_unproven(struct kill_world *world, bool is_again)
+{
+    (void)is_again;
+    world->fx.replicas[world->primary].opens = PROBE_OPENS_UNKNOWN;
+    return send_receipt(world, PURPOSE_PROMOTE, world->grant, OUTCOME_OPENED);
+}
+
+static bool is_unproven(const struct kill_world *world, const json_t *record)
+{
+    return is_settled(world, record) && is_word(record, "reason", "grant_unproven");
+}
+
+/* And then it is not primary any more. */
+static bool run_past(struct kill_world *world, bool is_again)
+{
+    if (!is_again)
+        world->proving = world->grant;
+    if (!run_promotion(world, is_again) || !wait_record(world, is_unproven))
+        return false;
+    world->fx.replicas[1 - world->primary].opens = PROBE_OPENS_YES;
+    return true;
+}
+
 static const struct kill_work works[] = {
-    {"deposit", run_deposit},
-    {"promotion", run_promotion},
-    {"repeat", run_repeat},
-    {"receipt of failure", run_failure},
-    {"receipt of success", run_success},
-    {"request for approval", run_restart},
-    {"first approval", run_approve},
-    {"second approval", run_approve_2},
-    {"approved release", run_approved},
-    {"order", run_order},
-    {"ordered release", run_ordered},
-    {"ordered receipt", run_ordered_success},
-    {"publish", run_publish},
-    {"refused release", run_refused},
-    {"service restart", run_service_restart},
-    {"policy change", run_policy},
-    {"store rebuilt", run_rebuild},
+    {"deposit", run_deposit, false},
+    {"promotion", run_promotion, false},
+    {"repeat", run_repeat, false},
+    {"receipt of failure", run_failure, false},
+    {"receipt of success", run_success, false},
+    {"request for approval", run_restart, false},
+    {"first approval", run_approve, false},
+    {"second approval", run_approve_2, false},
+    {"approved release", run_approved, false},
+    {"order", run_order, false},
+    {"ordered release", run_ordered, false},
+    {"ordered receipt", run_ordered_success, false},
+    {"publish", run_publish, false},
+    {"refused release", run_refused, false},
+    {"service restart", run_service_restart, false},
+    {"policy change", run_policy, false},
+    {"store rebuilt", run_rebuild, false},
+    {"release without a TPM", run_unfinished, true},
+    {"rebaseline", run_rebaseline, true},
+    {"request for nothing", run_restart, true},
+    {"key that opens", run_moot, true},
+    {"another request for nothing", run_restart, true},
+    {"time passes", run_passing, true},
+    {"failover that is seen", run_observed, true},
+    {"promotion that was seen", run_observed_promotion, true},
+    {"receipt without a proof", run_unproven, true},
+    {"failover before the proof", run_past, true},
 };
 
 const struct kill_work *kill_works(size_t *ret_count)
 {
     *ret_count = ARRAY_LEN(works);
     return works;
-}
-
-/* ---- the world ---- */
-
-void kill_world_start(struct kill_world *world, const struct keeper_fixture *sibling)
-{
-    const struct fx_options options = {.sibling = sibling,
-                                       .limits = "    brake: 1000\n    retries: 6\n",
-                                       .in_keeper = steps_here,
-                                       .may_lose = true,
-                                       .only_ends = true};
-
-    memset(world, 0, sizeof(*world));
-    steps_forget();
-    world->disk = disk_new();
-    world->rosters = 1;
-    fx_start_with(&world->fx, &options);
-    world->oracle = oracle_new(world->fx.config.audit_folder);
-    fx_publish(&world->fx);
-    fx_wait_primary(&world->fx, "node-a");
-}
-
-void kill_world_stop(struct kill_world *world)
-{
-    EVP_PKEY_free(world->recipient);
-    disk_free(world->disk);
-    oracle_free(world->oracle);
-    fx_stop(&world->fx);
-}
-
-bool kill_settle(struct kill_world *world)
-{
-    if (world->fx.pid)
-        fx_ask(&world->fx, ROUTE_HEALTH, world->fx.actors[FX_AUDITOR].identity, "");
-    return world->fx.pid != 0;
-}
-
-void kill_wait_well(struct kill_world *world)
-{
-    struct keeper_fixture *fx = &world->fx;
-
-    for (int i = 0; i < WELL_TRIES; i++) {
-        fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_AUDITOR].identity, "");
-        if (fx->reply.status == 200)
-            return;
-        fx_serve(fx, 50);
-    }
-    fx_fail("the keeper is not ready", fx->status);
 }
 
 void kill_exhaust(struct kill_world *world)
@@ -457,36 +600,4 @@ void kill_exhaust(struct kill_world *world)
     }
     if (world->fx.reply.status != 202 || asked != KILL_RETRIES)
         fx_fail("after its retries an agent gets", reason_code(world->fx.reply.reason));
-}
-
-static const char *judge_log(const struct kill_world *world)
-{
-    static const struct kill_rules rules = {.retries = KILL_RETRIES};
-    struct audit_reading reading = {0};
-    const char *wrong = oracle_check(world->oracle);
-
-    if (!wrong && audit_read(world->fx.config.audit_folder, 1, NULL, NULL, &reading))
-        wrong = "it does not verify";
-    return wrong ? wrong : judge_epochs(world->oracle, &rules);
-}
-
-void kill_judge(struct kill_world *world)
-{
-    const char *wrong, *differs = NULL;
-    char store[400], copy[400];
-
-    store_path(world, store);
-    snprintf(copy, sizeof(copy), "%s/judged.sqlite", world->fx.folder);
-    /* A record of the keeper's own may come while it is looked at. */
-    for (int i = 0; i < JUDGE_TRIES; i++) {
-        wrong = judge_log(world);
-        if (wrong)
-            fx_fail("the log", wrong);
-        differs = judge_ledger(world->oracle, store, copy);
-        if (!differs)
-            return;
-        if (!kill_settle(world))
-            fx_fail("while it was judged", "the keeper ended");
-    }
-    fx_fail("the ledger", differs);
 }

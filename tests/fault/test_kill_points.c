@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/audit_record.h"
 #include "libescrow/log.h"
 #include "tests/fault/draw.h"
 #include "tests/fault/kill_works.h"
 #include "tests/fault/steps.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,9 +74,7 @@ static void say_current(void)
 
 static void cut_power(struct kill_world *world, enum disk_loss of_log, enum disk_loss of_store)
 {
-    disk_cut(world->disk, world->fx.config.audit_folder, of_log, of_store, draw_number(&seed));
-    swtpm_kill(&world->fx.swtpm);
-    swtpm_restart(&world->fx.swtpm);
+    kill_cut_power(world, of_log, of_store, draw_number(&seed));
 }
 
 /* Starts, and is killed on the way or right after it. */
@@ -176,6 +176,85 @@ static void shuffle(struct points *points)
     }
 }
 
+/* ---- what the history holds ---- */
+
+/* What the fold makes a difference for; key NULL: there is but one kind of such a record. */
+static const struct kind {
+    enum audit_event event;
+    bool is_only_told; /* the fold does nothing with it */
+    const char *in, *key, *word;
+} kinds[] = {
+    {AUDIT_START, .is_only_told = true},
+    {AUDIT_SHUTDOWN, .is_only_told = true},
+    {AUDIT_PUBLISH},
+    {AUDIT_DEPOSIT},
+    {AUDIT_RELEASE, .key = "decision", .word = "deny"},
+    {AUDIT_RELEASE, .key = "decision", .word = "needs_approval"},
+    {AUDIT_RELEASE, .key = "decision", .word = "allow"},
+    {AUDIT_RELEASE, .key = "reason", .word = "promotion"},
+    {AUDIT_RELEASE, .key = "reason", .word = "promotion_repeat"},
+    {AUDIT_RELEASE, .key = "reason", .word = "approved"},
+    {AUDIT_RELEASE, .key = "reason", .word = "ordered"},
+    {AUDIT_UNFINISHED},
+    {AUDIT_RECEIPT, .in = "detail", .key = "outcome", .word = "opened"},
+    {AUDIT_RECEIPT, .in = "detail", .key = "outcome", .word = "failed"},
+    {AUDIT_ORDER},
+    {AUDIT_EPOCH, .in = "detail", .key = "origin", .word = "baseline"},
+    {AUDIT_EPOCH, .in = "detail", .key = "origin", .word = "observed"},
+    {AUDIT_REFUSAL, .is_only_told = true},
+    {AUDIT_UNPROVED, .is_only_told = true},
+    {AUDIT_ALERT, .is_only_told = true},
+    {AUDIT_LOG_TORN, .is_only_told = true},
+    {AUDIT_LOG_BACK, .is_only_told = true},
+    {AUDIT_APPROVE},
+    {AUDIT_EXPIRED, .key = "reason", .word = "request_expired"},
+    {AUDIT_EXPIRED, .key = "reason", .word = "master_key_opens"},
+    {AUDIT_SETTLE, .key = "reason", .word = "grant_proved"},
+    {AUDIT_SETTLE, .key = "reason", .word = "grant_unproven"},
+    {AUDIT_SETTLE, .key = "reason", .word = "receipt_missing"},
+    {AUDIT_REBASELINE, .key = "decision", .word = "deny"},
+    {AUDIT_REBASELINE, .key = "decision", .word = "allow"},
+};
+
+static bool is_of_kind(const json_t *record, const struct kind *kind)
+{
+    const json_t *in = kind->in ? json_object_get(record, kind->in) : record;
+    const char *event = json_string_value(json_object_get(record, "event"));
+    const char *word = kind->key ? json_string_value(json_object_get(in, kind->key)) : NULL;
+
+    return event && strcmp(event, audit_event_word(kind->event)) == 0 &&
+           (!kind->key || (word && strcmp(word, kind->word) == 0));
+}
+
+static bool is_made(const struct oracle *oracle, const struct kind *kind)
+{
+    const json_t *record;
+
+    for (size_t i = 0; (record = oracle_record(oracle, i)) != NULL; i++) {
+        if (is_of_kind(record, kind))
+            return true;
+    }
+    return false;
+}
+
+/* No event is forgotten, and what the fold does with each is in the history. */
+static void check_kinds(const struct kill_world *world)
+{
+    for (int event = 1; event < AUDIT_EVENT_COUNT; event++) {
+        size_t i = 0;
+
+        while (i < ARRAY_LEN(kinds) && (int)kinds[i].event != event)
+            i++;
+        if (i == ARRAY_LEN(kinds))
+            fx_fail(audit_event_word((enum audit_event)event), "is not in the table of kinds");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!kinds[i].is_only_told && !is_made(world->oracle, &kinds[i]))
+            fx_fail(audit_event_word(kinds[i].event),
+                    kinds[i].word ? kinds[i].word : "is not in the history");
+    }
+}
+
 /* Goes through the history without a kill, and counts. */
 static size_t count_points(struct kill_world *world, struct points *points)
 {
@@ -199,17 +278,34 @@ static size_t count_points(struct kill_world *world, struct points *points)
         sum += points[i].count;
     }
     free(report);
+    check_kinds(world);
     return sum;
+}
+
+/* Whether the rare works have to be gone through in this round. */
+static bool is_rare_due(const struct points *points, size_t round)
+{
+    size_t work_count;
+    const struct kill_work *works = kill_works(&work_count);
+
+    for (size_t i = 0; i < work_count; i++) {
+        if (works[i].is_rare && round < points[i].count)
+            return true;
+    }
+    return false;
 }
 
 /* Once more through the history, each work cut short at the next of its points, if it has one. */
 static size_t kill_round(struct kill_world *world, const struct points *points, size_t round)
 {
+    const bool with_rare = is_rare_due(points, round);
     size_t work_count, runs = 0;
     const struct kill_work *works = kill_works(&work_count);
 
     world->round++;
     for (size_t i = 0; i < work_count; i++) {
+        if (works[i].is_rare && !with_rare)
+            continue;
         if (round < points[i].count) {
             kill_in(world, &works[i], &points[i].items[round]);
             runs++;
@@ -270,6 +366,7 @@ int main(void)
 
     log_init("keeper", LOG_LEVEL_ERROR);
     steps_init();
+    wall_clock_share();
     main_pid = getpid();
     atexit(say_current);
     return cmocka_run_group_tests(tests, NULL, NULL);

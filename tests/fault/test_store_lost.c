@@ -3,6 +3,7 @@
 #include "libescrow/log.h"
 #include "tests/fault/kill_works.h"
 #include "tests/fault/steps.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -425,5 +426,6 @@ int main(void)
 
     log_init("keeper", LOG_LEVEL_ERROR);
     steps_init();
+    wall_clock_share();
     return cmocka_run_group_tests(tests, start, stop);
 }
