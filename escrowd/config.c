@@ -71,7 +71,7 @@ static const struct config_field limits_fields[] = {
      .fallback = "512"},
     {"connections_per_identity",
      CONFIG_INTEGER(struct escrowd_limits, connections_per_identity, 1, 64), .fallback = "16"},
-    {"requests", CONFIG_INTEGER(struct escrowd_limits, requests, 1, 4000), .fallback = "256"},
+    {"requests", CONFIG_INTEGER(struct escrowd_limits, requests, 1, 4000), .fallback = "512"},
     {"request", CONFIG_DURATION(struct escrowd_limits, request_ms, 50, 300 * SECOND_MS),
      .fallback = "10s"},
     {"shutdown", CONFIG_DURATION(struct escrowd_limits, shutdown_ms, 100, 60 * SECOND_MS),

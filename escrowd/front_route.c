@@ -195,7 +195,9 @@ static void fill_values(enum route route, const uint64_t values[static PARAMETER
                         struct ipc_request *ret_request)
 {
     ret_request->wait_ms = ret_request->from = ret_request->limit = 0;
-    if (route == ROUTE_ORDERS) {
+    if (route == ROUTE_RELEASE) {
+        ret_request->wait_ms = IPC_RELEASE_WAIT_MS;
+    } else if (route == ROUTE_ORDERS) {
         ret_request->wait_ms = values[0] * 1000;
     } else if (route == ROUTE_AUDIT) {
         ret_request->from = values[0];

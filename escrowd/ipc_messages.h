@@ -68,12 +68,16 @@ enum route {
 #define IPC_BODY_MAX ((size_t)192 * 1024)       /* in one message */
 #define IPC_LARGE_MAX ((size_t)4 * 1024 * 1024) /* in a message and a descriptor */
 
+/* A release may wait so long for its turn (keeper_admission.h): front waits so much longer for it.
+ */
+#define IPC_RELEASE_WAIT_MS 20000
+
 /* Everything that front knows of a request; identity and body are borrowed from the message. */
 struct ipc_request {
     enum route route;
     const char *identity; /* SAN URI of the client certificate, verified for this request */
     uint8_t fingerprint[IPC_FINGERPRINT_BYTES]; /* SHA-256 of the client certificate */
-    uint64_t wait_ms;    /* ROUTE_ORDERS, ROUTE_REQUEST: answer in this time */
+    uint64_t wait_ms;    /* ROUTE_ORDERS, ROUTE_REQUEST: answer in this time; IPC_RELEASE_WAIT_MS */
     uint64_t from;       /* ROUTE_AUDIT: first sequence number; ROUTE_REQUEST, EXPLAIN */
     uint64_t limit;      /* ROUTE_AUDIT: at most so many records */
     const uint8_t *body; /* JSON as sent, not looked at by front */

@@ -310,6 +310,7 @@ static void on_shutdown(void *argument)
     keeper->stop_by_ms = clock_boot_ms() + keeper->config->limits.shutdown_ms;
     /* Who waits for an order gets the empty list now. */
     requests_news(keeper);
+    admission_drain(keeper->admission);
     keeper_tpm_drain(keeper);
     event_active(keeper->flush, EV_TIMEOUT, 0);
 }
@@ -365,6 +366,8 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
         err = survey_new(keeper, &keeper->survey);
     if (!err)
         err = moot_new(keeper, &keeper->moot);
+    if (!err)
+        err = admission_new(keeper, &keeper->admission);
     if (err)
         return err;
     keeper->tick = event_new(keeper->base, -1, EV_PERSIST, on_tick, keeper);

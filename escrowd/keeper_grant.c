@@ -205,6 +205,8 @@ void release_back(struct request *request)
     enum reason reason = keeper_tpm_reason(job->job.err);
 
     keep_results(request, job);
+    if (!job->job.err)
+        admission_learn(request->keeper->admission, job->job.took_us);
     if (!reason && request->is_gone)
         reason = REASON_ROLE_DOWN;
     /* A key that was revoked while the TPM worked for it gets nothing of what came of that. */

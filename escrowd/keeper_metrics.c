@@ -150,6 +150,18 @@ static void write_tpm(FILE *out, const struct keeper *keeper)
     metric_times_write(out, "tpm_command_duration_seconds", "", &numbers.times);
 }
 
+static void write_admission(FILE *out, const struct keeper *keeper)
+{
+    struct admission_numbers numbers;
+
+    admission_numbers(keeper->admission, &numbers);
+    metric_single(out, "releases_waiting", METRIC_GAUGE,
+                  "Releases that wait until their replicas are asked.", (int64_t)numbers.waiting);
+    metric_single(out, "releases_under_way", METRIC_GAUGE,
+                  "Releases whose replicas are asked, or that are decided, or at the TPM.",
+                  (int64_t)numbers.under_way);
+}
+
 static enum escrow_err count_request(const struct store_request *request, void *argument)
 {
     int64_t *count = argument;
@@ -239,6 +251,7 @@ void keeper_metrics_write(FILE *out, struct keeper *keeper)
     write_findings(out, &keeper->counts);
     write_log(out, keeper);
     write_tpm(out, keeper);
+    write_admission(out, keeper);
     write_store(out, keeper);
     write_groups(out, keeper);
     metric_family(out, "prober_up", METRIC_GAUGE,

@@ -124,6 +124,7 @@ void keeper_close(struct keeper *keeper)
     keeper->is_stopping = true;
     keeper_tpm_stop(keeper);
     requests_drop(keeper);
+    admission_free(keeper->admission);
     keeper_tpm_deinit(keeper);
     usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);

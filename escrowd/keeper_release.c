@@ -123,6 +123,7 @@ static void ask(struct request *request)
     };
     enum escrow_err err;
 
+    admission_asks(request);
     round_free(release->round);
     release->round = NULL;
     err = round_new(&config, &release->round);
@@ -149,16 +150,29 @@ static enum reason check(struct request *request)
 
 void release_start(struct request *request)
 {
-    enum reason reason;
-
     if (!request_accept(request, ACT_RELEASE, ROSTER_AGENT))
         return;
     request->release = calloc(1, sizeof(*request->release));
-    reason = request->release ? check(request) : REASON_INTERNAL;
+    if (request->release)
+        admission_wait(request);
+    else
+        request_fail(request, REASON_INTERNAL);
+}
+
+void release_admit(struct request *request)
+{
+    enum reason reason = admission_refuses(request);
+
+    if (reason) {
+        request_fail(request, reason);
+        return;
+    }
+    reason = check(request);
     if (reason) {
         request_refuse(request, reason);
         return;
     }
+    admission_begin(request);
     request->release->deadline_ms =
         clock_boot_ms() + RELEASE_DEADLINE_MS + request->release->target.group->rival_wait_ms;
     ask(request);
@@ -328,6 +342,23 @@ void release_wait_on(struct request *request, int64_t elapsed_ms)
         request_set_timer(request, next_ms - elapsed_ms);
 }
 
+/*
+ * The TPM has more to do than these facts live: they are asked for again when it has done most of
+ * it, or the deadline ends the waiting.
+ */
+static void wait_for_tpm(struct request *request)
+{
+    int64_t after_ms = admission_tpm_ms(request->keeper->admission) - ADMISSION_TPM_MS;
+    int64_t left_ms = request->release->deadline_ms - clock_boot_ms();
+
+    if (after_ms < ADMISSION_QUICK_MS)
+        after_ms = ADMISSION_QUICK_MS;
+    if (left_ms <= 0)
+        release_ask_again(request);
+    else
+        request_set_timer(request, after_ms < left_ms ? after_ms : left_ms);
+}
+
 int64_t release_fresh_for_ms(const struct request *request)
 {
     const struct release *release = request->release;
@@ -358,6 +389,9 @@ void release_facts(struct request *request)
         release_wait_on(request, elapsed_ms);
     else if (release->verdict.outcome == POLICY_ALLOW && release_fresh_for_ms(request) < 0)
         release_ask_again(request);
+    else if (release->verdict.outcome == POLICY_ALLOW &&
+             release_fresh_for_ms(request) < admission_tpm_ms(request->keeper->admission))
+        wait_for_tpm(request);
     else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && is_asked_already(request))
         release_finish(request);
     else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/keeper_request.h"
 
+#include "escrowd/keeper_admission.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/keeper_tpm.h"
 #include "libescrow/encode.h"
@@ -20,20 +21,22 @@
 typedef void (*step_fn)(struct request *request);
 
 /* What each route does first, after its record is durable, about the TPM, with what the replicas
- * say, and while it waits. */
+ * say, when it may ask them, and while it waits. */
 static const struct handler {
     step_fn start;
     step_fn finish;
     step_fn turn;
     step_fn back;
     step_fn facts;
+    step_fn admit;
     void (*look)(struct request *request, bool is_last);
 } handlers[ROUTE_COUNT] = {
     [ROUTE_HEALTH] = {.start = query_health},
     [ROUTE_ROSTER] = {.start = query_roster},
     [ROUTE_CHALLENGE] = {.start = challenge_start},
     [ROUTE_DEPOSIT] = {deposit_start, deposit_finish, deposit_turn, deposit_back},
-    [ROUTE_RELEASE] = {release_start, release_finish, release_turn, release_back, release_facts},
+    [ROUTE_RELEASE] = {release_start, release_finish, release_turn, release_back, release_facts,
+                       release_admit},
     [ROUTE_RECEIPT] = {.start = receipt_start, .finish = receipt_finish},
     [ROUTE_ORDERS] = {.start = orders_start, .look = orders_look},
     [ROUTE_ORDER] = {.start = order_start, .finish = order_finish},
@@ -94,6 +97,7 @@ static void leave(struct request *request)
 static void request_free(struct request *request)
 {
     leave(request);
+    admission_end(request);
     /* A keeper that is to stop does so after its last request. */
     if (request->keeper->is_stopping)
         event_active(request->keeper->flush, EV_TIMEOUT, 0);
@@ -125,6 +129,11 @@ void request_advance(struct request *request, enum request_event event)
     switch (request->state) {
     case REQUEST_NEW:
         handlers[request->route].start(request);
+        break;
+    case REQUEST_HELD:
+        /* Its turn, or the end of its waiting: the step sees which. */
+        admission_leave(request);
+        handlers[request->route].admit(request);
         break;
     case REQUEST_ASKING:
         if (event == REQUEST_GONE)

@@ -24,6 +24,7 @@ struct tpm_job;
 
 enum request_state {
     REQUEST_NEW = 1,
+    REQUEST_HELD,      /* waits until its replicas may be asked (keeper_admission.h) */
     REQUEST_ASKING,    /* the replicas (release, rebaseline) */
     REQUEST_RECORDING, /* a record of it is on its way to the disk */
     REQUEST_QUEUED,    /* waits for its turn at the TPM */
@@ -36,7 +37,7 @@ enum request_event {
     REQUEST_START = 1,
     REQUEST_FACTS,    /* a replica answered */
     REQUEST_DURABLE,  /* the record is on disk and folded, or could not be: durable_err */
-    REQUEST_TURN,     /* the TPM is free for it */
+    REQUEST_TURN,     /* it may begin, or the TPM is free for it */
     REQUEST_BACK,     /* its job is done */
     REQUEST_NEWS,     /* a new order, or an approval */
     REQUEST_DEADLINE, /* its timer went off */
@@ -65,9 +66,14 @@ struct request {
     enum escrow_err durable_err;
     uint64_t sequence;
 
-    /* Of its use of the TPM (keeper_tpm.h). */
+    /* While it waits for its turn (keeper_admission.h, keeper_tpm.h). */
     struct turn turn;
-    int64_t turn_by_ms;  /* CLOCK_BOOTTIME */
+    int64_t turn_by_ms; /* CLOCK_BOOTTIME */
+    struct {
+        LIST_ENTRY(request) next;
+        int64_t asked_ms; /* CLOCK_BOOTTIME */
+        bool is_taken;
+    } place;             /* among the releases that are under way */
     struct tpm_job *job; /* the thread's while REQUEST_AT_TPM */
 
     struct release *release; /* ROUTE_RELEASE, ROUTE_REBASELINE */
@@ -145,9 +151,9 @@ MUST_CHECK bool request_has_role(struct request *request, unsigned roles);
 #define REQUEST_ROLE(role) (1U << (role))
 
 /*
- * The steps of each route: start, and what follows when the record is durable; where it needs the
- * TPM, what it does when its turn comes (or cannot come: keeper_tpm_refuses) and when its job is
- * back.
+ * The steps of each route: start, and what follows when the record is durable; where it waits to
+ * begin or needs the TPM, what it does when its turn comes (or cannot come: admission_refuses,
+ * keeper_tpm_refuses) and when its job is back.
  */
 void challenge_start(struct request *request);
 void deposit_start(struct request *request);
@@ -155,6 +161,7 @@ void deposit_turn(struct request *request);
 void deposit_back(struct request *request);
 void deposit_finish(struct request *request);
 void release_start(struct request *request);
+void release_admit(struct request *request);
 void release_facts(struct request *request);
 void release_finish(struct request *request);
 void release_turn(struct request *request);

@@ -4,6 +4,7 @@
 #include "escrowd/audit.h"
 #include "escrowd/check.h"
 #include "escrowd/keeper.h"
+#include "escrowd/keeper_admission.h"
 #include "escrowd/keeper_alerts.h"
 #include "escrowd/keeper_member.h"
 #include "escrowd/keeper_metrics.h"
@@ -55,6 +56,7 @@ struct keeper {
     struct tpm *tpm; /* from keeper_tpm_start on the thread's */
     struct keeper_tpm tpm_use;
     struct approval_cache *approvals;
+    struct admission *admission;
 
     struct store *store;
     struct ledger *ledger;

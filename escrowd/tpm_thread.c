@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/tpm_thread.h"
 
+#include "escrowd/clock.h"
 #include "libescrow/log.h"
 
 #include <errno.h>
@@ -65,7 +66,9 @@ static void *run(void *argument)
         STAILQ_REMOVE_HEAD(&thread->waiting, next);
         thread->is_busy = true;
         pthread_mutex_unlock(&thread->lock);
+        job->took_us = clock_boot_us();
         job->work(thread->tpm, job);
+        job->took_us = clock_boot_us() - job->took_us;
         pthread_mutex_lock(&thread->lock);
         thread->is_busy = false;
         tpm_numbers(thread->tpm, &thread->numbers);

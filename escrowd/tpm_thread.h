@@ -31,6 +31,7 @@ struct tpm_job {
     tpm_job_done_fn done;
     void *owner; /* for done */
     enum escrow_err err;
+    int64_t took_us; /* on the thread; filled by it */
 };
 
 /*

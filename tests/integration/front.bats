@@ -317,10 +317,10 @@ is_held() {
 @test "a keeper that does not answer costs the client 503 deadline, and the keeper is told" {
     config_new "request: 400ms"
     escrowd_start
-    post agent1 /v1/release '{"test": "silent"}'
+    post agent1 /v1/receipt '{"test": "silent"}'
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 deadline" ]
     grep -qi '^retry-after: 1$' <<<"$HEAD"
-    post agent1 /v1/release '{}'
+    post agent1 /v1/receipt '{}'
     [ "$(jq .gone <<<"$BODY")" = 1 ]
 }
 

@@ -166,6 +166,8 @@ static void test_every_route(void **state)
             if (method == (int)routes[i].method) {
                 assert_int_equal(reason, REASON_NONE);
                 assert_int_equal(request.route, routes[i].route);
+                assert_int_equal(request.wait_ms,
+                                 routes[i].route == ROUTE_RELEASE ? IPC_RELEASE_WAIT_MS : 0);
             } else if (method != EVHTTP_REQ_GET && method != EVHTTP_REQ_POST) {
                 assert_int_equal(reason, REASON_METHOD_NOT_ALLOWED);
                 assert_non_null(strstr(allow, is_post ? "POST" : "GET"));
