@@ -18,6 +18,12 @@ struct moot {
     uint64_t question;            /* 0: none is open */
 };
 
+/* What is ordered, to rotate or to drill, is for a master key that opens. */
+static bool is_for_closed_key(const struct store_request *pending)
+{
+    return pending->purpose == PURPOSE_PROMOTE;
+}
+
 /* It may have been answered meanwhile, or have made place for another. */
 static bool is_open(const struct moot *moot)
 {
@@ -69,7 +75,8 @@ void moot_tick(struct moot *moot)
     err = store_next_open(keeper->store, clock_wall_ms(), moot->pending.sequence, &moot->pending);
     if (err)
         moot->pending.sequence = 0; /* from the first one again */
-    else if (clock_wall_ms() - moot->pending.time_ms >= WAITED_MS)
+    else if (is_for_closed_key(&moot->pending) &&
+             clock_wall_ms() - moot->pending.time_ms >= WAITED_MS)
         ask(moot);
 }
 

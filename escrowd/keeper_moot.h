@@ -10,6 +10,7 @@
  * or a person has opened the master key by hand. The replica of each request that has waited for a
  * while is asked whether its master key opens by itself; if it does, the request ends, and a record
  * says so. It lets nothing out, and it approves nothing: who still wants a release asks anew.
+ * Releases that an admin ordered are not meant: their master key may well open.
  */
 struct keeper;
 struct moot;

@@ -451,6 +451,48 @@ static void test_key_opens_meanwhile(void **state)
     assert_int_equal(fx_count(fx, "expired", NULL), 1);
 }
 
+/* The number of an order to drill, which another replica that says PRIMARY makes admins approve. */
+static uint64_t ask_by_order(struct keeper_fixture *fx)
+{
+    CLEANUP(act_free_p) struct act *order = act_new(ACT_ORDER), *act = NULL;
+    CLEANUP(answer_free_p) struct answer *noted = NULL, *challenge = NULL, *grant = NULL;
+    CLEANUP(json_free_p) json_t *orders = NULL;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+
+    order->purpose = PURPOSE_DRILL;
+    order->order.expires_in_s = 600;
+    noted = fx_act(fx, FX_ADMIN, ROUTE_ORDER, order);
+    assert_non_null(noted);
+    fx_ask(fx, ROUTE_ORDERS, fx->actors[FX_AGENT_A].identity, "");
+    assert_int_equal(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &orders), ESCROW_OK);
+    fx->replicas[2].state.role = 1;
+    challenge = fx_challenge(fx, FX_AGENT_A, ACT_RELEASE, PURPOSE_DRILL);
+    act = fx_release_act(fx, FX_AGENT_A, challenge, recipient);
+    act->purpose = PURPOSE_DRILL;
+    snprintf(act->release.order, sizeof(act->release.order), "%s",
+             json_string_value(
+                 json_object_get(json_array_get(json_object_get(orders, "orders"), 0), "order")));
+    grant = fx_act(fx, FX_AGENT_A, ROUTE_RELEASE, act);
+    assert_null(grant);
+    fx->replicas[2].state.role = 2;
+    return number_of(&fx->reply);
+}
+
+/* To rotate or to drill the master key may well open: only the younger request ends. */
+static void test_key_opens_for_an_order(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t ordered = ask_by_order(fx);
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_not_equal(ordered, 0);
+    assert_true(ordered < asked.number);
+    wall_clock_move(16 * SECOND_MS);
+    fx_wait_count(fx, "expired", "master_key_opens", 1);
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    assert_string_equal(member(fx, ordered, "state"), "pending");
+}
+
 static unsigned opens_awaited;
 
 static bool is_asked_whether_it_opens(struct keeper_fixture *fx)
@@ -564,6 +606,7 @@ int main(void)
         READY(test_hostile_front),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
         cmocka_unit_test_setup_teardown(test_key_opens_meanwhile, set_up_clock, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_key_opens_for_an_order, set_up_clock, fx_teardown),
         cmocka_unit_test_setup_teardown(test_key_that_does_not_open, set_up_clock, fx_teardown),
     };
 
