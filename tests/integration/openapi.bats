@@ -312,6 +312,7 @@ TEXT
 }
 
 @test "what escrowd cannot do now, and who it does not know" {
+    local asking
     begin
     chain_publish
     chain_deposit <<<"$PASSWORD"
@@ -325,11 +326,13 @@ TEXT
     chain_swtpm
     wait_answer admin /v1/health "200"
 
-    # The keeper goes: front answers for it.
-    kill -STOP "$(role_pid keeper)"
-    ask admin GET /v1/health >"$CHAIN/run/answer" &
+    # The keeper goes, and has a question: front, which reads in order, answers for it.
+    ask agent-sql1 GET '/v1/orders?wait=60' >"$CHAIN/run/answer" &
+    asking=$!
+    wait_log recorder '"passed": "/v1/orders\?wait=60"'
+    is "$(ask admin GET /v1/health)" "200"
     kill -KILL "$(role_pid keeper)"
-    wait "$!"
+    wait "$asking"
     is "$(cat "$CHAIN/run/answer")" "503 role_down"
     wait_answer admin /v1/health "200"
     hold

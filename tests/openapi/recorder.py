@@ -5,7 +5,7 @@ request and its answer, in lines for check_answers.py.
 
 It has the keys of both sides: SERVER names escrowd's certificate in the folder PKI, and towards
 escrowd it uses the certificate there that the client has shown. Bytes pass unchanged. Says
-{"port": N} when it listens; ends by its signal."""
+{"port": N} when it listens, {"passed": TARGET} when escrowd has a request; ends by its signal."""
 import glob
 import json
 import os
@@ -120,6 +120,7 @@ class Recorder:
         while True:
             request = client.message()
             far.sendall(request[3])
+            print(json.dumps({"passed": request[0].split(" ")[1]}), flush=True)
             answer = escrowd.message(has_body=not request[0].startswith("HEAD "))
             self.write(request, answer)
             near.sendall(answer[3])
