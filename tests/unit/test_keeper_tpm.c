@@ -416,9 +416,11 @@ static uint64_t send_deposit(struct keeper_fixture *fx)
 static void test_flood_of_another_identity(void **state)
 {
     struct keeper_fixture *fx = *state;
-    struct asked asked[AT_WORK + 3];
+    struct asked asked[AT_WORK + 6];
     uint64_t deposit;
 
+    fx_run_with(fx, "    brake: 100\n");
+    fx_wait_primary(fx, "node-a");
     warm_up(fx);
     stop_tpm(fx);
     ask_releases(fx, asked, ARRAY_LEN(asked));
@@ -430,7 +432,8 @@ static void test_flood_of_another_identity(void **state)
     for (size_t i = 0; i < ARRAY_LEN(asked); i++)
         assert_granted(fx, &asked[i]);
     assert_int_equal(await_reply(fx, deposit)->status, 200);
-    assert_int_equal(find(deposit)->place, 1 + AT_WORK + 2);
+    /* The deposit is recorded after its turn, the releases were before: some may overtake there. */
+    assert_in_range(find(deposit)->place, 1 + AT_WORK + 2, 1 + AT_WORK + 5);
     end_releases(asked, ARRAY_LEN(asked));
 }
 
