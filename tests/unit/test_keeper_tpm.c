@@ -432,8 +432,9 @@ static void test_flood_of_another_identity(void **state)
     for (size_t i = 0; i < ARRAY_LEN(asked); i++)
         assert_granted(fx, &asked[i]);
     assert_int_equal(await_reply(fx, deposit)->status, 200);
-    /* The deposit is recorded after its turn, the releases were before: some may overtake there. */
-    assert_in_range(find(deposit)->place, 1 + AT_WORK + 2, 1 + AT_WORK + 5);
+    /* The deposit is recorded after its turn, the releases were before: some may overtake there. On
+     * a slow machine their facts have grown old, and it comes first. */
+    assert_true(find(deposit)->place <= 1 + AT_WORK + 5);
     end_releases(asked, ARRAY_LEN(asked));
 }
 
