@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/clock.h"
 #include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
@@ -147,6 +148,68 @@ static void test_prober_without_the_right(void **state)
     assert_unsettled(fx);
 }
 
+/* A prober that may not sign says that it is primary, but only after what it says of its key. */
+struct order {
+    uint64_t state;  /* a question that is not answered yet; 0: none */
+    int64_t told_ms; /* of the key, since that was asked; 0: not yet */
+};
+
+static bool answer_state_last(struct fx_replica *replica, const struct ipc_message *question,
+                              void *argument)
+{
+    static const struct ipc_probe_opens opens = {PROBE_OPENS_NO_CERTIFICATE, 0};
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct order *order = argument;
+
+    if (question->type == IPC_PROBE_ASK_OPENS) {
+        ipc_put_probe_opens(&writer, &opens);
+        assert_int_equal(
+            ipc_send(replica->fd, IPC_PROBE_OPENS, question->id, &writer, FX_DEADLINE_MS),
+            ESCROW_OK);
+        order->told_ms = clock_boot_ms();
+        return true;
+    }
+    if (question->type != IPC_PROBE_ASK_STATE || order->state)
+        return false;
+    order->state = question->id;
+    order->told_ms = 0;
+    return true;
+}
+
+/* In another millisecond, and long before the keeper's next tick. */
+static void tell_state(const struct fx_replica *replica, struct order *order)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    if (!order->state || !order->told_ms || clock_boot_ms() - order->told_ms < 3)
+        return;
+    ipc_put_probe_state(&writer, &replica->state);
+    assert_int_equal(ipc_send(replica->fd, IPC_PROBE_STATE, order->state, &writer, FX_DEADLINE_MS),
+                     ESCROW_OK);
+    *order = (struct order){0};
+}
+
+/* The same, when the replica has said since that it still is the primary. */
+static void test_primary_whose_prober_lacks_the_right(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    struct order order = {0};
+    int64_t deadline_ms;
+    uint64_t grant;
+
+    fx->replicas[B].opens = PROBE_OPENS_NO_CERTIFICATE;
+    grant = claim(fx);
+    fx->replicas[B].argument = &order;
+    fx->replicas[B].lie = answer_state_last;
+    deadline_ms = clock_boot_ms() + FX_DEADLINE_MS;
+    while (fx_count(fx, "settle", NULL) == 0 && clock_boot_ms() < deadline_ms) {
+        fx_serve(fx, 4);
+        tell_state(&fx->replicas[B], &order);
+    }
+    fx->replicas[B].lie = NULL;
+    assert_settle(fx, grant, "grant_unproven", "no_certificate");
+}
+
 /* Never answers whether the key opens. */
 static bool hide_key(struct fx_replica *replica, const struct ipc_message *question, void *argument)
 {
@@ -240,6 +303,7 @@ int main(void)
         READY(test_receipt_of_success_although_the_key_does_not_open),
         READY(test_liar_that_says_that_it_opens),
         READY(test_prober_without_the_right),
+        READY(test_primary_whose_prober_lacks_the_right),
         READY(test_prober_of_another_replica_that_says_yes),
         READY(test_failover_before_the_proof),
         READY(test_killed_before_the_proof),
