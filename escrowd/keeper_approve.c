@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* So much before the end of a request its timer may come: it counts from the loop's last turn. */
+#define EARLY_MS 200
+
 /* The approvals of one request, while they are counted. */
 struct count {
     const struct roster *roster;
@@ -284,8 +287,8 @@ void pending_look(struct request *request, bool is_last)
     struct store_request pending = {0};
     CLEANUP(cleanup_free) char *act = NULL;
     CLEANUP(json_free_p) json_t *document = NULL;
-    bool must_answer = is_last || request->keeper->is_stopping;
     int64_t wait_ms = (int64_t)request->wait_ms, left_ms;
+    bool is_early, must_answer;
     enum escrow_err err = store_request(request->keeper->store, request->from, &pending, &act);
 
     if (err) {
@@ -293,13 +296,15 @@ void pending_look(struct request *request, bool is_last)
                                                           : REASON_STORE_UNAVAILABLE);
         return;
     }
+    left_ms = pending.expires_ms - clock_wall_ms();
+    is_early = request->state == REQUEST_WAITING && left_ms > 0 && left_ms < EARLY_MS;
+    must_answer = (is_last && !is_early) || request->keeper->is_stopping;
     document = answer_json(request->keeper, &pending, act, must_answer);
     if (document) {
         request_reply_json(request, 200, document);
     } else if (must_answer) {
         request_fail(request, REASON_STORE_UNAVAILABLE);
-    } else if (request->state != REQUEST_WAITING) {
-        left_ms = pending.expires_ms - clock_wall_ms();
+    } else if (is_last || request->state != REQUEST_WAITING) {
         request->state = REQUEST_WAITING;
         request_set_timer(request, left_ms < wait_ms ? left_ms : wait_ms);
     }
