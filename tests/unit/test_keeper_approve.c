@@ -543,6 +543,59 @@ static void test_asked_again(void **state)
     assert_int_equal(fx_count(fx, "release", "rival_primary"), 1);
 }
 
+/* Both admins approve, and it is let out: the request is the one that is decided on. */
+static void served(struct keeper_fixture *fx, const struct asked *asked)
+{
+    assert_string_equal(member(fx, asked->number, "approvals"), "0");
+    assert_int_equal(approve(fx, FX_ADMIN, asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, asked), REASON_NONE);
+    assert_int_equal(again(fx, asked), REASON_APPROVED);
+}
+
+/* The first rule that needs admins is the same, and there is one more: they see that too. */
+static void test_more_to_approve(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = {0};
+    struct asked more;
+
+    fx->replicas[0].state.quorum_state = 2; /* forced */
+    asked = ask(fx);
+    assert_string_equal(member(fx, asked.number, "reason"), "forced_quorum");
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    fx->replicas[2].state.role = 1;
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    more = (struct asked){asked.recipient, asked.object, number_of(&fx->reply)};
+    assert_int_not_equal(more.number, asked.number);
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    assert_string_equal(member(fx, more.number, "reason"), "forced_quorum");
+    served(fx, &more);
+}
+
+/* What was approved was of another epoch: since then the group has a new baseline. */
+static void test_new_baseline(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_REBASELINE);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+    struct asked later;
+
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    act->purpose = PURPOSE_REBASELINE;
+    snprintf(act->rebaseline.replica, sizeof(act->rebaseline.replica), "node-a");
+    noted = fx_act(fx, FX_ADMIN, ROUTE_REBASELINE, act);
+    assert_non_null(noted);
+    assert_int_equal(again(fx, &asked), REASON_NONE);
+    later = (struct asked){asked.recipient, asked.object, number_of(&fx->reply)};
+    assert_int_not_equal(later.number, asked.number);
+    assert_string_equal(member(fx, asked.number, "state"), "closed");
+    assert_int_equal(fx_count(fx, "release", "approved"), 0);
+    served(fx, &later);
+}
+
 /* A front that was taken over has what admins and agents sent: nothing of it can be bent. */
 static void test_hostile_front(void **state)
 {
@@ -603,6 +656,8 @@ int main(void)
         READY(test_keeper_killed),
         READY(test_waiting),
         READY(test_asked_again),
+        READY(test_more_to_approve),
+        READY(test_new_baseline),
         READY(test_hostile_front),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
         cmocka_unit_test_setup_teardown(test_key_opens_meanwhile, set_up_clock, fx_teardown),
