@@ -140,6 +140,25 @@ static void test_one_hung_of_three(void **state)
     assert_verdict(&scene, POLICY_WAIT, REASON_RIVAL_PRIMARY);
 }
 
+/* The wait for rivals begins when enough have named the candidate, whoever else was named before.
+ */
+static void test_when_witnesses_sufficed(void **state)
+{
+    (void)state;
+    scene_init(&scene, 5, WSFC);
+    scene_says(&scene, A, SECONDARY, "SQLC");
+    scene_pending(&scene, D);
+    scene_of(&scene, 4)->answered_ms = 250;
+    scene.facts.elapsed_ms = 251;
+    assert_verdict(&scene, POLICY_WAIT, REASON_RIVAL_PRIMARY);
+    assert_int_equal(scene.verdict.witnesses, 3);
+    assert_int_equal(scene.verdict.wait_until_ms, 250 + 300);
+    scene.facts.elapsed_ms = 549;
+    assert_verdict(&scene, POLICY_WAIT, REASON_RIVAL_PRIMARY);
+    scene.facts.elapsed_ms = 550;
+    assert_verdict(&scene, POLICY_ALLOW, REASON_PROMOTION);
+}
+
 static void test_answers_arrive(void **state)
 {
     (void)state;
@@ -347,6 +366,7 @@ int main(void)
         cmocka_unit_test_setup(test_candidate_names_another, set_up),
         cmocka_unit_test_setup(test_one_liar_of_three, set_up),
         cmocka_unit_test_setup(test_one_hung_of_three, set_up),
+        cmocka_unit_test_setup(test_when_witnesses_sufficed, set_up),
         cmocka_unit_test_setup(test_answers_arrive, set_up),
         cmocka_unit_test_setup(test_hopeless_is_denied_early, set_up),
         cmocka_unit_test_setup(test_candidate_facts, set_up),
