@@ -73,6 +73,7 @@ static void test_straight_path(void **state)
     assert_null(late);
     assert_int_equal(fx->reply.status, 202);
     assert_non_null(strstr(fx->reply.body, "\"reason\":\"restart\""));
+    assert_int_equal(fx_count(fx, "alert", NULL), 0);
 }
 
 static void test_restart_keeps_everything(void **state)

@@ -166,6 +166,8 @@ static void test_release_of_what_is_not_yours(void **state)
                      ESCROW_OK);
     assert_int_equal(post(fx, FX_AGENT_B, ROUTE_RELEASE, challenge, object),
                      REASON_OBJECT_MISMATCH);
+    /* It is known before the replicas are asked: nothing was granted, or decided. */
+    assert_int_equal(fx_count(fx, "release", NULL), 0);
 
     answer_free(challenge);
     challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
