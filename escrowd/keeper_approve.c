@@ -14,6 +14,9 @@
 
 /* So much before the end of a request its timer may come: it counts from the loop's last turn. */
 #define EARLY_MS 200
+/* New requests within a minute; a worker makes one, and its successor the next. */
+#define FLOOD_MOST 10
+#define FLOOD_MS 60000
 
 /* The approvals of one request, while they are counted. */
 struct count {
@@ -90,6 +93,18 @@ enum escrow_err approve_find(const struct request *request, struct policy_approv
     }
     *ret_approval = approval;
     return ESCROW_OK;
+}
+
+bool approve_is_flood(const struct request *request)
+{
+    struct store_request like;
+    uint64_t count = 0;
+
+    approve_wanted(request, &like);
+    memcpy(like.actor, request->identity, sizeof(like.actor));
+    return store_count_requests(request->keeper->store, &like, clock_wall_ms() - FLOOD_MS,
+                                FLOOD_MOST, &count) != ESCROW_OK ||
+           count >= FLOOD_MOST;
 }
 
 /* What is signed must be this request's: its objects, in its order, and its requester's key. */

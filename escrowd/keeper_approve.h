@@ -28,6 +28,13 @@ void approve_wanted(const struct request *request, struct store_request *ret_wan
 MUST_CHECK enum escrow_err approve_find(const struct request *request,
                                         struct policy_approval *ret_approval);
 
+/*
+ * Whether this requester has had so many requests recorded within a minute, for the same replica,
+ * database and purpose, that another one has to wait: nobody fills the log, or keeps what another
+ * asks for from being recorded. True also where that cannot be told.
+ */
+bool approve_is_flood(const struct request *request);
+
 /* The end of each request whose time is over goes into the log, once. */
 void approve_expire(struct keeper *keeper);
 /* Queues the record that a request has ended without an answer, and why. */

@@ -313,7 +313,8 @@ static void record_decision(struct request *request)
 
 /*
  * Admins are asked for exactly this already, and the log says so: who waits for them asks again and
- * again, and a record each time would say nothing.
+ * again, and a record each time would say nothing. What they approve is rules; which of a rule's
+ * reasons it was when they were asked changes nothing.
  */
 static bool is_asked_already(const struct request *request)
 {
@@ -325,7 +326,7 @@ static bool is_asked_already(const struct request *request)
     return store_find_request(request->keeper->store, &wanted, clock_wall_ms(), &pending) ==
                ESCROW_OK &&
            pending.epoch == release->ledger.epoch + (verdict->mints_epoch ? 1 : 0) &&
-           pending.rules == policy_rules_to_approve(verdict) && pending.reason == verdict->reason;
+           pending.rules == policy_rules_to_approve(verdict);
 }
 
 void release_wait_on(struct request *request, int64_t elapsed_ms)
@@ -394,6 +395,8 @@ void release_facts(struct request *request)
         wait_for_tpm(request);
     else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && is_asked_already(request))
         release_finish(request);
+    else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && approve_is_flood(request))
+        request_refuse(request, REASON_OVERLOADED);
     else
         record_decision(request);
 }

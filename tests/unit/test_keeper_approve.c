@@ -596,6 +596,66 @@ static void test_new_baseline(void **state)
     served(fx, &later);
 }
 
+/* Refused or counted with this reason, and nothing of it is among what admins see. */
+static void refused(struct keeper_fixture *fx, enum reason reason)
+{
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    assert_int_equal(asked.number, 0);
+    assert_int_equal(fx->reply.reason, reason);
+}
+
+/* A stolen act key makes requests without end: ten a minute are recorded, the first among them. */
+static void test_flood_of_requests(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked last = {0};
+
+    for (int i = 0; i < 10; i++) {
+        asked_deinit(&last);
+        last = ask(fx);
+        assert_int_not_equal(last.number, 0);
+    }
+    for (int i = 0; i < 40; i++)
+        refused(fx, REASON_OVERLOADED);
+    assert_int_equal(fx_count(fx, "release", "restart"), 10);
+    assert_true(fx_count(fx, "refusal", "overloaded") <= 30);
+    /* The next keeper knows of them too; a minute later one is heard again. */
+    fx_kill(fx);
+    fx_run(fx);
+    fx_wait_primary(fx, "node-a");
+    refused(fx, REASON_OVERLOADED);
+    assert_string_equal(member(fx, last.number, "state"), "pending");
+    wall_clock_move(62 * SECOND_MS);
+    asked_deinit(&last);
+    last = ask(fx);
+    assert_int_not_equal(last.number, 0);
+    assert_int_equal(approve(fx, FX_ADMIN, &last), REASON_NONE);
+    assert_int_equal(approve(fx, FX_ADMIN_2, &last), REASON_NONE);
+    assert_int_equal(again(fx, &last), REASON_APPROVED);
+}
+
+/* Nor does a flood keep from being recorded what somebody else asks for. */
+static void test_flood_beside_another(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    for (int i = 0; i < 10; i++) {
+        CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+        assert_int_not_equal(asked.number, 0);
+    }
+    refused(fx, REASON_OVERLOADED);
+    fx_set_primary(fx, 1);
+    fx->replicas[2].state.role = 1;
+    grant = fx_release(fx, FX_AGENT_B, recipient);
+    assert_null(grant);
+    assert_int_not_equal(number_of(&fx->reply), 0);
+    assert_int_equal(fx_count(fx, "release", "rival_primary"), 1);
+}
+
 /* A front that was taken over has what admins and agents sent: nothing of it can be bent. */
 static void test_hostile_front(void **state)
 {
@@ -660,6 +720,8 @@ int main(void)
         READY(test_new_baseline),
         READY(test_hostile_front),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_flood_of_requests, set_up_clock, fx_teardown),
+        READY(test_flood_beside_another),
         cmocka_unit_test_setup_teardown(test_key_opens_meanwhile, set_up_clock, fx_teardown),
         cmocka_unit_test_setup_teardown(test_key_opens_for_an_order, set_up_clock, fx_teardown),
         cmocka_unit_test_setup_teardown(test_key_that_does_not_open, set_up_clock, fx_teardown),
