@@ -40,12 +40,14 @@ struct surveyed {
         unsigned noes;   /* in a row */
         int64_t no_ms;   /* the last */
         int32_t sql_error;
+        bool is_mute; /* and it was said that the question fails */
         uint64_t question;
     } key;
     struct {
         uint64_t question;
         json_t *told; /* the difference that was recorded last; NULL: none is there */
         int64_t told_ms;
+        bool is_mute;
     } members;
 };
 
@@ -65,6 +67,7 @@ static void forget_members(struct surveyed *surveyed)
 {
     probers_forget(surveyed->survey->keeper->probers, surveyed->members.question);
     surveyed->members.question = 0;
+    surveyed->members.is_mute = false;
 }
 
 /* False: it could not be queued. */
@@ -83,7 +86,31 @@ static bool record(const struct surveyed *surveyed, enum reason reason, json_t *
     return detail && keeper_append(keeper, &record, NULL, NULL) == ESCROW_OK;
 }
 
+/* Only changes are said. why: NULL, the question was answered. */
+static void tell(const struct surveyed *surveyed, const char *what, const char *why, bool *is_mute)
+{
+    if (why && !*is_mute)
+        log_warning("survey: %s cannot be asked %s (%s/%s): %s; asked again every %d s",
+                    surveyed->primary, what, surveyed->subject.group, surveyed->subject.database,
+                    why, ASK_MS / 1000);
+    else if (!why && *is_mute)
+        log_notice("survey: %s can be asked %s again (%s/%s)", surveyed->primary, what,
+                   surveyed->subject.group, surveyed->subject.database);
+    *is_mute = why != NULL;
+}
+
 /* ---- master keys ---- */
+
+/* NULL: it was answered. */
+static const char *why_not_opens(const struct prober_answer *answer)
+{
+    if (!answer->opens || answer->opens->opens == PROBE_OPENS_UNKNOWN)
+        return "no answer";
+    return answer->opens->opens == PROBE_OPENS_NO_CERTIFICATE
+               ? "there is no certificate escrowd_probe, or no right on it: run the script of "
+                 "escrowctl sql-grants"
+               : NULL;
+}
 
 static void on_opens(const struct prober_answer *answer, void *argument)
 {
@@ -91,8 +118,8 @@ static void on_opens(const struct prober_answer *answer, void *argument)
     int64_t now_ms = clock_boot_ms();
 
     surveyed->key.question = 0;
-    if (!answer->opens ||
-        (answer->opens->opens != PROBE_OPENS_YES && answer->opens->opens != PROBE_OPENS_NO)) {
+    tell(surveyed, "whether the master key opens", why_not_opens(answer), &surveyed->key.is_mute);
+    if (why_not_opens(answer)) {
         surveyed->key.noes = 0;
         return;
     }
@@ -168,6 +195,16 @@ static json_t *compare(const struct policy_group *group, const struct probe_memb
     return json_pack("{s:O, s:O}", "added", added, "missing", missing);
 }
 
+/* NULL: it was answered. */
+static const char *why_not_members(const struct prober_answer *answer)
+{
+    if (!answer->members)
+        return "no answer";
+    return answer->members->outcome == PROBE_ANSWERED
+               ? NULL
+               : policy_outcome_word(answer->members->outcome);
+}
+
 static void on_members(const struct prober_answer *answer, void *argument)
 {
     struct surveyed *surveyed = argument;
@@ -175,7 +212,8 @@ static void on_members(const struct prober_answer *answer, void *argument)
     int64_t now_ms = clock_boot_ms();
 
     surveyed->members.question = 0;
-    if (!answer->members || answer->members->outcome != PROBE_ANSWERED)
+    tell(surveyed, "for the group's replicas", why_not_members(answer), &surveyed->members.is_mute);
+    if (why_not_members(answer))
         return;
     difference = compare(surveyed->target.group, answer->members);
     if (!difference || json_equal(difference, surveyed->members.told))
