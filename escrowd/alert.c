@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/alert.h"
 
+#include "libescrow/identity.h"
 #include "libescrow/json.h"
 #include "libescrow/reason.h"
 
@@ -186,6 +187,7 @@ static void write_next(struct alert *alert, const struct row *row,
         snprintf(alert->next, sizeof(alert->next), "%s", row->next);
     else
         snprintf(alert->next, sizeof(alert->next), "%s %" PRIu64, row->next, number);
+    alert->is_of_log = row->next_of != NEXT_ALONE;
 }
 
 bool alert_of_record(const struct audit_record *record, struct alert *ret_alert)
@@ -248,16 +250,19 @@ static json_t *number_or_null(uint64_t number)
     return number ? json_integer((json_int_t)number) : json_null();
 }
 
-json_t *alert_json(const struct alert *alert, const char *member)
+json_t *alert_json(const struct alert *alert, const char *member, const char *identity)
 {
-    char time[AUDIT_TIME_TEXT];
+    bool is_named = alert->is_of_log && identity[0];
+    char time[AUDIT_TIME_TEXT], next[ALERT_NEXT_MAX + IDENTITY_MAX + 16];
 
+    snprintf(next, sizeof(next), "%s%s%s", alert->next, is_named ? " --escrowd " : "",
+             is_named ? identity : "");
     audit_time_format(alert->time_ms, time);
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:s?, s:o, s:o}", "v", 1,
         "event", alert->event, "time", time, "member", member, "text", alert->text, "next",
-        alert->next[0] ? alert->next : NULL, "reason", alert->reason, "group", alert->group,
-        "database", alert->database, "replica", alert->replica, "identity", alert->identity,
-        "purpose", alert->purpose, "epoch", number_or_null(alert->epoch), "record",
+        next[0] ? next : NULL, "reason", alert->reason, "group", alert->group, "database",
+        alert->database, "replica", alert->replica, "identity", alert->identity, "purpose",
+        alert->purpose, "epoch", number_or_null(alert->epoch), "record",
         number_or_null(alert->record));
 }

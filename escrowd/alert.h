@@ -20,6 +20,7 @@ struct alert {
     const char *reason;
     char text[ALERT_TEXT_MAX]; /* for a person */
     char next[ALERT_NEXT_MAX]; /* a command, or "" */
+    bool is_of_log;            /* which is about the log of this escrowd alone */
     const char *group, *database, *replica, *purpose;
     const char *identity;
     uint64_t epoch;
@@ -37,7 +38,8 @@ void alert_of_test(int64_t time_ms, struct alert *ret_alert);
 
 /*
  * As the command gets it, but for what the queue adds (alert_queue.h): an object of escrowd(8),
- * owned by the caller; member is whose alert it is. NULL without memory, or where a text is not
- * UTF-8.
+ * owned by the caller; member is whose alert it is, identity that of its certificate ("": not
+ * known), which the next command names, so that it can be run as it is. NULL without memory, or
+ * where a text is not UTF-8.
  */
-json_t *alert_json(const struct alert *alert, const char *member);
+json_t *alert_json(const struct alert *alert, const char *member, const char *identity);

@@ -294,7 +294,7 @@ enum escrow_err alerter_test(const struct escrowd_config *config)
         return ESCROW_ERR_CONFIG;
     }
     alert_of_test(clock_wall_ms(), &alert);
-    document = alert_json(&alert, config->member);
+    document = alert_json(&alert, config->member, "");
     if (document && json_object_set_new(document, "suppressed", json_integer(0)) == 0 &&
         json_object_set_new(document, "undelivered", json_integer(0)) == 0)
         text = json_text(document);

@@ -96,9 +96,11 @@ static enum escrow_err on_served(struct ipc_channel *channel, const struct ipc_m
     enum escrow_err err = ipc_get_served(message, &served);
 
     (void)channel;
-    if (!err)
-        served_set(keeper->served, &served);
-    return err;
+    if (err)
+        return err;
+    served_set(keeper->served, &served);
+    keeper_alerts_serve_as(keeper->alerts, served.items[0].name);
+    return ESCROW_OK;
 }
 
 static const struct ipc_permit front_permits[] = {

@@ -5,6 +5,7 @@
 #include "escrowd/clock.h"
 #include "escrowd/ipc_messages.h"
 #include "escrowd/metric.h"
+#include "libescrow/identity.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/log.h"
 
@@ -33,8 +34,9 @@ struct keeper_alerts {
     uint64_t outcomes[IPC_ALERT_DELIVERED + 1];
     uint64_t lost; /* with an alerter that died */
     uint64_t connections;
-    struct ipc_alert_done last; /* outcome 0: none yet */
-    unsigned failures;          /* in a row */
+    struct ipc_alert_done last;      /* outcome 0: none yet */
+    char identity[IDENTITY_MAX + 1]; /* of this escrowd, as clients know it; "": not known yet */
+    unsigned failures;               /* in a row */
     struct log_limit log;
 };
 
@@ -123,8 +125,15 @@ static void add(struct keeper_alerts *alerts, const struct alert *alert)
 {
     if (!is_on(alerts))
         return;
-    alert_queue_add(alerts->queue, alert_json(alert, alerts->config.member), clock_boot_ms());
+    alert_queue_add(alerts->queue, alert_json(alert, alerts->config.member, alerts->identity),
+                    clock_boot_ms());
     send_next(alerts);
+}
+
+void keeper_alerts_serve_as(struct keeper_alerts *alerts, const char *identity)
+{
+    if (identity_is_valid(identity))
+        memcpy(alerts->identity, identity, strlen(identity) + 1);
 }
 
 void keeper_alerts_record(struct keeper_alerts *alerts, const struct audit_record *record)

@@ -34,6 +34,9 @@ CLEANUP_FUNCTION(keeper_alerts_free_p, struct keeper_alerts, keeper_alerts_free)
 /* The channel to the alerter (taken); it replaces an earlier one. */
 void keeper_alerts_attach(struct keeper_alerts *alerts, int fd);
 
+/* The identity of the certificate that front serves with; one that is none is not taken. */
+void keeper_alerts_serve_as(struct keeper_alerts *alerts, const char *identity);
+
 /* A record is durable: an alert, if it is one. */
 void keeper_alerts_record(struct keeper_alerts *alerts, const struct audit_record *record);
 /* What the keeper can do now: an alert for each trouble that was not there the last time. */

@@ -210,13 +210,14 @@ static void test_document(void **state)
 
     (void)state;
     assert_true(alert_of_record(&record, &alert));
-    document = alert_json(&alert, "e1");
+    document = alert_json(&alert, "e1", "spiffe://test/escrowd/e1");
     text = json_text(document);
     /* Names, a reason and a number: not the act, the key, or the certificate. */
     assert_string_equal(
         text, "{\"database\":\"SSISDB\",\"epoch\":4,\"event\":\"refused\",\"group\":\"ssis\","
               "\"identity\":\"spiffe://test/agent/a\",\"member\":\"e1\","
-              "\"next\":\"escrowctl audit explain 77\",\"purpose\":\"promote\","
+              "\"next\":\"escrowctl audit explain 77 --escrowd spiffe://test/escrowd/e1\","
+              "\"purpose\":\"promote\","
               "\"reason\":\"session_not_found\",\"record\":77,\"replica\":\"node-a\","
               "\"text\":\"A release was refused. The agent has no session with this nonce on the "
               "replica.\",\"time\":\"2026-01-01T00:00:00.123Z\",\"v\":1}");
@@ -229,11 +230,12 @@ static void test_nothing_is_null(void **state)
 
     (void)state;
     alert_of_test(TIME_MS, &alert);
-    document = alert_json(&alert, "e1");
+    document = alert_json(&alert, "e1", "spiffe://test/escrowd/e1");
     assert_int_equal(json_object_size(document), 14);
     assert_true(json_is_null(json_object_get(document, "group")));
     assert_true(json_is_null(json_object_get(document, "record")));
     assert_string_equal(json_string_value(json_object_get(document, "event")), "test");
+    assert_string_equal(json_string_value(json_object_get(document, "next")), "escrowctl status");
 }
 
 /* The longest names that a record can have: with every byte of the database escaped. */
@@ -254,7 +256,7 @@ static void test_the_longest_fits(void **state)
     record.actor = identity;
     record.sequence = record.epoch = INT64_MAX;
     assert_true(alert_of_record(&record, &alert));
-    alert_queue_add(queue, alert_json(&alert, name), 0);
+    alert_queue_add(queue, alert_json(&alert, name, identity), 0);
     text = alert_queue_take(queue, 0, false);
     assert_non_null(text);
     assert_true(strlen(text) <= ALERT_BYTES_MAX);
@@ -267,7 +269,7 @@ static json_t *alert_named(const char *event, const char *group, const char *rea
     struct alert alert = {
         .event = event, .group = group, .reason = reason, .record = (uint64_t)record, .text = "x"};
 
-    return alert_json(&alert, "e1");
+    return alert_json(&alert, "e1", "spiffe://test/escrowd/e1");
 }
 
 /* The next is this record, which says how many were suppressed and not delivered; -1: none. */
