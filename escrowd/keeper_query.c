@@ -131,6 +131,18 @@ static json_t *log_json(const struct keeper *keeper)
                      time_json(end->time_ms));
 }
 
+static bool add_warning(json_t *array, enum check_name name, enum reason reason, const char *detail)
+{
+    return json_array_append_new(array,
+                                 json_pack("{s:s, s:s, s:s}", "check", check_word(name), "reason",
+                                           reason_code(reason), "detail", detail)) == 0;
+}
+
+static bool add_due(const struct served_alert *alert, void *argument)
+{
+    return add_warning(argument, CHECK_CERTIFICATE, alert->reason, alert->item->name);
+}
+
 /* What a person should look at although escrowd serves. */
 static json_t *warnings_json(const struct keeper *keeper)
 {
@@ -139,15 +151,11 @@ static json_t *warnings_json(const struct keeper *keeper)
 
     keeper_checks(keeper, checks);
     for (int i = 0; i < CHECK_OF_KEEPER; i++) {
-        json_t *warning =
-            json_pack("{s:s, s:s, s:s}", "check", check_word((enum check_name)i), "reason",
-                      reason_code(checks[i].reason), "detail", checks[i].detail);
-
-        if (checks[i].status != CHECK_WARN)
-            json_decref(warning);
-        else if (json_array_append_new(array, warning))
+        if (checks[i].status == CHECK_WARN &&
+            !add_warning(array, (enum check_name)i, checks[i].reason, checks[i].detail))
             return NULL;
     }
+    served_each_due(keeper->served, clock_wall_ms() / 1000, add_due, array);
     return TAKE(array);
 }
 

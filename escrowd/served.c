@@ -109,6 +109,18 @@ json_t *served_json(const struct served *served)
 
 /* ---- alerts ---- */
 
+void served_each_due(const struct served *served, int64_t now_s, served_alert_fn on_due,
+                     void *argument)
+{
+    for (size_t i = 0; i < served->count; i++) {
+        const struct tls_item *item = &served->entries[i].item;
+        const struct served_alert alert = {item, tls_item_check(item, now_s)};
+
+        if (alert.reason != REASON_NONE && !on_due(&alert, argument))
+            return;
+    }
+}
+
 void served_look(struct served *served, int64_t now_s, served_alert_fn on_alert, void *argument)
 {
     int64_t day = now_s / DAY_S;

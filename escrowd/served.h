@@ -41,6 +41,10 @@ typedef bool (*served_alert_fn)(const struct served_alert *alert, void *argument
  */
 void served_look(struct served *served, int64_t now_s, served_alert_fn on_alert, void *argument);
 
+/* Calls on_due for each of them now, whether it was told or not, until one returns false. */
+void served_each_due(const struct served *served, int64_t now_s, served_alert_fn on_due,
+                     void *argument);
+
 /* {"what", "name", "serial", "until"}: the detail of the record of an alert; NULL without memory.
  */
 json_t *served_alert_json(const struct served_alert *alert);
