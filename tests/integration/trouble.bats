@@ -11,7 +11,7 @@ bats_load_library bats-support
 bats_load_library bats-assert
 load lib/chain
 
-PARTS=6 PAIRS=10 PAIRS_ALL=200
+PARTS=8 PAIRS=10 PAIRS_ALL=200
 
 setup() {
     chain_folder "$BATS_TEST_TMPDIR"

@@ -24,6 +24,7 @@ import time
 
 NODES = ["SQL1", "SQL2", "SQL3"]
 HIT_S = 4  # a trouble is met by then, if it is met at all
+SURVEY_S = 9  # and by then, where escrowd's survey of the primaries meets it
 LINE_S = 14  # and somebody has said so by then: a prober that hangs is killed after 8 s
 OPEN_S = 30  # the master key opens again so long after the instance is healthy
 REFUSED_S = 100  # the same after a refused login, which holds back agent and prober
@@ -67,6 +68,14 @@ STEPS += [
     )
 ]
 STEPS += [("new", "escrowd: session question", "statement", "dm_exec_sessions", PROBER)]
+# What a primary is asked when all is well, after its promotion.
+STEPS += [
+    ("new", f"escrowd: {what}", "statement", text, PROBER)
+    for what, text in (
+        ("the survey asks if the key opens", "SIGNBYCERT"),
+        ("the survey asks for the members", "SELECT ar.replica_server_name FROM"),
+    )
+]
 
 # What happens there. The SQL error number that a DBA must be told, where there is one.
 CUTS = [["hang"], ["close"], ["reset"]]
@@ -104,6 +113,10 @@ class Rule:
         self.node, self.step, self.kind, where, self.whose = step
         words, self.error = trouble
         self.lasts = lasts
+        # Asked when all is well, perhaps seconds after the master key was opened.
+        self.is_late = "survey" in self.step
+        if self.step.endswith("for the members"):
+            self.error = None  # the keeper is told that it failed, not by which number
         # What a worker was about must be in the line; a prober's questions have no name of theirs.
         self.word = next((w for w in WORDS if w in self.step), None)
         self.words = list(words)
@@ -298,10 +311,11 @@ class Case:
 
     def suffer(self):
         """Until each trouble has struck and somebody has said so, or it is clear that none will."""
-        end = time.monotonic() + HIT_S
+        is_late = any(rule.is_late for rule in self.rules)
+        end = time.monotonic() + (SURVEY_S if is_late else HIT_S)
         state = self.chain.sim("state")
         while not all(self.hits(state)) and time.monotonic() < end:
-            if self.nodes["new"] in state["opens_on"] and self.settled():
+            if not is_late and self.nodes["new"] in state["opens_on"] and self.settled():
                 break
             select.select([], [], [], 0.1)
             state = self.chain.sim("state")
@@ -318,11 +332,14 @@ class Case:
         return any(t(lines) for t in tell) or any(t(facts) for facts in [self.facts()] for t in tell)
 
     def facts(self):
-        """What replicas answered when a release was decided on, as the audit log has it."""
+        """What replicas answered when a release was decided on, or settled, by the audit log."""
         records = self.chain.audit()[self.chain.audited :]
         facts = [r["facts"]["evidence"]["facts"]["replicas"] for r in records if r["event"] == "release"]
         failed = [f for f in itertools.chain(*facts) if '"outcome": "answered"' not in json.dumps(f)]
-        return [f"{f['instance']} {json.dumps(f)}, asked again" for f in failed]
+        settled = [r for r in records if r["event"] == "settle" and r["reason"] != "grant_proved"]
+        return [f"{f['instance']} {json.dumps(f)}, asked again" for f in failed] + [
+            f"{r['replica']} {json.dumps(r['detail'])}, asked again" for r in settled
+        ]
 
     def settled(self):
         name = f"{self.nodes['new'].lower()}/SSISDB: the master key opens by itself"
