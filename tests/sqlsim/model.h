@@ -6,6 +6,7 @@
 #include "tests/sqlsim/key_file.h"
 #include "tests/sqlsim/master_key.h"
 #include "tests/sqlsim/principal.h"
+#include "tests/sqlsim/property.h"
 #include "tests/sqlsim/ssisdb.h"
 #include "tests/sqlsim/switches.h"
 #include "tests/sqlsim/version.h"
@@ -115,6 +116,7 @@ struct model_group {
 struct model_content {
     struct master_key key;
     struct users users;
+    struct properties properties;
     struct logins logins;         /* of the master of a contained group */
     uint64_t log_file, log_block; /* where its log ends: with each promotion in another file */
 };

@@ -13,6 +13,7 @@ struct model_content *model_content_copy(const struct model_content *from)
     content->log_block = from->log_block;
     master_key_copy(&from->key, &content->key);
     users_copy(&from->users, &content->users);
+    properties_copy(&from->properties, &content->properties);
     logins_copy(&from->logins, &content->logins);
     return content;
 }
@@ -21,6 +22,7 @@ void model_content_deinit(struct model_content *content)
 {
     master_key_deinit(&content->key);
     users_deinit(&content->users);
+    properties_deinit(&content->properties);
     logins_deinit(&content->logins);
 }
 

@@ -35,5 +35,7 @@ const struct view *view_find(const char **text, char **ret_database);
 const struct view *views_hadr(size_t index);
 /* views_server.c: of an instance, the same. */
 const struct view *views_server(size_t index);
+/* statements_property.c: extended properties, the same. */
+const struct view *views_property(size_t index);
 /* views_ssisdb.c: its rows, or NULL behind the last. */
 const struct view *views_ssisdb(size_t index);

@@ -59,6 +59,8 @@ static const struct server_error errors[] = {
         "again later."},
     {988, 14, 1, "Unable to access database '%1' because it lacks a quorum of nodes for high "
         "availability. Try the operation again later."},
+    {1088, 16, 1, "Cannot find the object \"%1\" because it does not exist or you do not have "
+        "permissions."},
     {3906, 16, 1, "Failed to update database \"%1\" because the database is read-only."},
     /* The texts of 41113 and 41122 are cut where sqlserver-facts cuts them; no T-SQL raises them here. */
     {41113, 16, 1, "Cannot failover availability group '%1' because a failover command is already "
@@ -88,6 +90,8 @@ static const struct server_error errors[] = {
         "policy requirements because it is not complex enough."},
     {15156, 16, 1, "The password that you specified is too long. The password should have no more "
         "than %1 characters."},
+    {15217, 16, 1, "Property cannot be updated or deleted. Property '%1' does not exist for '%2'."},
+    {15233, 16, 1, "Property cannot be added. Property '%1' already exists for '%2'."},
     {15240, 16, 1, "Cannot write into file '%1'. Verify that you have write permissions, that the "
         "file path is valid, and that the file does not already exist."},
     {15247, 16, 1, "User does not have permission to perform this action."},

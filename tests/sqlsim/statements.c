@@ -67,6 +67,14 @@ static const struct statement statements[] = {
     {"SELECT session_id FROM sys.dm_exec_sessions"
      " WHERE SUBSTRING(context_info, 1, 32) = $binary AND original_login_name = $text",
      statement_find_session, "4.4"},
+    /* tsql_commit_echo is a script of two of these. */
+    {"EXEC sys.sp_addextendedproperty @name = $text, @value = $binary", statement_add_property,
+     "4.6"},
+    {"EXEC sys.sp_updateextendedproperty @name = $text, @value = $binary",
+     statement_update_property, "4.6"},
+    {"EXEC sys.sp_dropextendedproperty @name = $text", statement_update_property, "4.6"},
+    {"SELECT 1 AS is_found FROM $name.sys.extended_properties WHERE class = 0 AND name = $text"
+     " AND CONVERT(varbinary(32), value) = $binary", statement_find_property, "4.6, 10.16"},
     {"USE $name", statement_use, "2.3"},
     {"SELECT DATALENGTH(SIGNBYCERT(CERT_ID(N'escrowd_probe'), N'escrowd')) AS signature_bytes",
      statement_opens, "3"},

@@ -129,6 +129,14 @@ void statement_force_regenerate_service_key(struct session *session,
                                             const struct lexer_parameters *parameters,
                                             struct reply *reply);
 
+/* statements_property.c: extended properties of a database */
+void statement_add_property(struct session *session, const struct lexer_parameters *parameters,
+                            struct reply *reply);
+void statement_update_property(struct session *session, const struct lexer_parameters *parameters,
+                               struct reply *reply);
+void statement_find_property(struct session *session, const struct lexer_parameters *parameters,
+                             struct reply *reply);
+
 /* statements_ssisdb.c: procedures of the catalog */
 void statement_refresh_replica(struct session *session, const struct lexer_parameters *parameters,
                                struct reply *reply);

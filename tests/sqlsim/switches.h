@@ -34,8 +34,10 @@ enum { SWITCH_LANGUAGE_ENGLISH, SWITCH_LANGUAGE_OTHER };        /* language */
 enum { SWITCH_COLUMNS_ABSENT, SWITCH_COLUMNS_PRESENT };         /* columns_2016 */
 enum { SWITCH_CONTAINED_USE_USER, SWITCH_CONTAINED_USE_916 };   /* contained_use */
 enum { SWITCH_CONTAINED_LOGIN_INSTANCE, SWITCH_CONTAINED_LOGIN_18456 };
-enum { SWITCH_DISTRIBUTED_PRIMARY, SWITCH_DISTRIBUTED_ALL }; /* distributed_rows */
-enum { SWITCH_DISTRIBUTED_NONE, SWITCH_DISTRIBUTED_WSFC };   /* distributed_cluster_type */
+enum { SWITCH_DISTRIBUTED_PRIMARY, SWITCH_DISTRIBUTED_ALL };  /* distributed_rows */
+enum { SWITCH_DISTRIBUTED_NONE, SWITCH_DISTRIBUTED_WSFC };    /* distributed_cluster_type */
+enum { SWITCH_PROPERTY_DEFINITION, SWITCH_PROPERTY_CONNECT }; /* property_visibility */
+enum { SWITCH_PROPERTY_15247, SWITCH_PROPERTY_1088 };         /* property_refusal */
 
 struct switches {
     int64_t recovery_lsn;
@@ -64,6 +66,8 @@ struct switches {
     int64_t contained_closed_login;
     int64_t distributed_rows;
     int64_t distributed_cluster_type;
+    int64_t property_visibility;
+    int64_t property_refusal;
     int64_t lockout_threshold; /* bad passwords that lock a login; 0: none */
     int64_t password_max;      /* characters of a password of a master key */
     int64_t state_15313;

@@ -282,7 +282,7 @@ static const struct view *views_own(size_t index)
 static const struct view *view_at(size_t index)
 {
     static const struct view *(*const parts[])(size_t) = {views_own, views_hadr, views_server,
-                                                          views_ssisdb};
+                                                          views_property, views_ssisdb};
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         size_t count = 0;
