@@ -5,14 +5,19 @@
 
 #define LOGIN_MAX 512 /* bytes of a sysname */
 
+static bool has_nonce(uint32_t type)
+{
+    return type == IPC_PROBE_ASK_SESSION || type == IPC_PROBE_ASK_ECHO;
+}
+
 void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
                             const struct ipc_probe_question *question)
 {
     ipc_put_u32(writer, question->target);
-    if (type != IPC_PROBE_ASK_SESSION)
-        return;
-    ipc_put_bytes(writer, question->nonce, sizeof(question->nonce));
-    ipc_put_string(writer, question->login);
+    if (has_nonce(type))
+        ipc_put_bytes(writer, question->nonce, sizeof(question->nonce));
+    if (type == IPC_PROBE_ASK_SESSION)
+        ipc_put_string(writer, question->login);
 }
 
 enum escrow_err ipc_get_probe_question(const struct ipc_message *message,
@@ -26,13 +31,14 @@ enum escrow_err ipc_get_probe_question(const struct ipc_message *message,
 
     ipc_reader_init(&reader, message);
     question.target = ipc_get_u32(&reader);
-    if (message->type == IPC_PROBE_ASK_SESSION) {
+    if (has_nonce(message->type)) {
         nonce = ipc_get_bytes(&reader, sizeof(question.nonce), &len);
-        question.login = ipc_get_string(&reader, LOGIN_MAX);
         if (len != sizeof(question.nonce))
             return ESCROW_ERR_MALFORMED;
         memcpy(question.nonce, nonce, len);
     }
+    if (message->type == IPC_PROBE_ASK_SESSION)
+        question.login = ipc_get_string(&reader, LOGIN_MAX);
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_question = question;
@@ -144,6 +150,30 @@ enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_opens = opens;
+    return err;
+}
+
+void ipc_put_probe_echo(struct ipc_writer *writer, const struct ipc_probe_echo *echo)
+{
+    ipc_put_u32(writer, echo->outcome);
+    ipc_put_bool(writer, echo->is_found);
+    ipc_put_i32(writer, echo->sql_error);
+}
+
+enum escrow_err ipc_get_probe_echo(const struct ipc_message *message,
+                                   struct ipc_probe_echo *ret_echo)
+{
+    struct ipc_probe_echo echo = {0};
+    struct ipc_reader reader;
+    enum escrow_err err;
+
+    ipc_reader_init(&reader, message);
+    echo.outcome = (enum probe_outcome)ipc_get_enum(&reader, PROBE_ANSWERED, PROBE_NO_ROW);
+    echo.is_found = ipc_get_bool(&reader);
+    echo.sql_error = ipc_get_i32(&reader);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_echo = echo;
     return err;
 }
 

@@ -20,9 +20,11 @@ enum ipc_probe_type {
     IPC_PROBE_OPENS,             /* struct ipc_probe_opens */
     IPC_PROBE_ASK_MEMBERS,       /* target: its group counts */
     IPC_PROBE_MEMBERS,           /* struct probe_members */
+    IPC_PROBE_ASK_ECHO,          /* target, nonce */
+    IPC_PROBE_ECHO,              /* struct ipc_probe_echo */
 };
 
-/* A question; nonce and login count only in IPC_PROBE_ASK_SESSION. */
+/* A question; nonce counts only in IPC_PROBE_ASK_SESSION and _ECHO, login in the first. */
 struct ipc_probe_question {
     uint32_t target; /* which (group, database) of the prober's own list, from 0 */
     uint8_t nonce[TSQL_NONCE_BYTES];
@@ -39,12 +41,19 @@ struct ipc_probe_opens {
     int32_t sql_error;
 };
 
+struct ipc_probe_echo {
+    enum probe_outcome outcome;
+    bool is_found;
+    int32_t sql_error;
+};
+
 /* Each puts a whole payload; what fails shows when it is sent (ipc.h). */
 void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
                             const struct ipc_probe_question *question);
 void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *state);
 void ipc_put_probe_session(struct ipc_writer *writer, const struct ipc_probe_session *session);
 void ipc_put_probe_opens(struct ipc_writer *writer, const struct ipc_probe_opens *opens);
+void ipc_put_probe_echo(struct ipc_writer *writer, const struct ipc_probe_echo *echo);
 void ipc_put_probe_members(struct ipc_writer *writer, const struct probe_members *members);
 
 /* Decode a whole payload into *ret_; ESCROW_ERR_MALFORMED if it is not exactly one. */
@@ -56,5 +65,7 @@ MUST_CHECK enum escrow_err ipc_get_probe_session(const struct ipc_message *messa
                                                  struct ipc_probe_session *ret_session);
 MUST_CHECK enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
                                                struct ipc_probe_opens *ret_opens);
+MUST_CHECK enum escrow_err ipc_get_probe_echo(const struct ipc_message *message,
+                                              struct ipc_probe_echo *ret_echo);
 MUST_CHECK enum escrow_err ipc_get_probe_members(const struct ipc_message *message,
                                                  struct probe_members *ret_members);

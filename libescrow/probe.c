@@ -22,6 +22,8 @@ struct probe {
     char *state_text, *local_text, *use_text, *master_text;
     struct sql_connection *own;         /* where no other is given */
     struct sql_connection **connection; /* in master between two questions; NULL: to be made */
+    struct sql_connection *own_reading; /* the same with read intent */
+    struct sql_connection **reading;
 };
 
 /* What became of one question. */
@@ -283,7 +285,8 @@ void probe_ask_local(struct probe *probe, struct probe_state *ret_state)
     *ret_state = state;
 }
 
-static bool on_session(size_t columns, const char *const *values, void *argument)
+/* A row is what is looked for. */
+static bool on_found(size_t columns, const char *const *values, void *argument)
 {
     bool *is_found = argument;
 
@@ -302,12 +305,40 @@ enum probe_outcome probe_ask_session(struct probe *probe,
     *ret_found = false;
     if (!text)
         return PROBE_SQL_ERROR;
-    if (ask(probe, text, on_session, &is_found, &answer) == ESCROW_OK)
+    if (ask(probe, text, on_found, &is_found, &answer) == ESCROW_OK)
         *ret_found = is_found;
     else
         log_warning("%s: the session of an agent that asks for a release cannot be looked for: "
                     "%s; it is refused as session_not_found, and asks again",
                     probe->config.instance.name, answer.diagnosis);
+    return answer.outcome;
+}
+
+/* The same instance, for who says that he only reads; connections are the probe's. */
+static struct probe with_read_intent(const struct probe *probe)
+{
+    struct probe reader = *probe;
+
+    reader.connection = probe->reading;
+    reader.config.instance.has_read_intent = true;
+    return reader;
+}
+
+enum probe_outcome probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
+                                  bool *ret_found, int32_t *ret_sql_error)
+{
+    CLEANUP(cleanup_free) char *text = tsql_find_echo(nonce, probe->config.database);
+    struct probe reader = with_read_intent(probe);
+    struct answer answer;
+    bool is_found = false;
+
+    *ret_found = false;
+    *ret_sql_error = 0;
+    if (!text)
+        return PROBE_SQL_ERROR;
+    if (ask(&reader, text, on_found, &is_found, &answer) == ESCROW_OK)
+        *ret_found = is_found;
+    *ret_sql_error = answer.sql_error;
     return answer.outcome;
 }
 
@@ -423,6 +454,7 @@ enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_
         return ESCROW_ERR_NO_MEMORY;
     probe->config = *config;
     probe->connection = config->connection ? config->connection : &probe->own;
+    probe->reading = config->reading ? config->reading : &probe->own_reading;
     instance = &probe->config.instance;
     if (!own_text(probe, &instance->name) || !own_text(probe, &instance->address) ||
         !own_text(probe, &instance->tls_name) || !own_text(probe, &instance->ca_file) ||
@@ -446,6 +478,7 @@ void probe_free(struct probe *probe)
     if (!probe)
         return;
     sql_close(probe->own);
+    sql_close(probe->own_reading);
     free(probe->state_text);
     free(probe->local_text);
     free(probe->use_text);

@@ -63,13 +63,14 @@ struct probe_config {
     struct probe_hold *hold; /* of all probes of the instance; NULL: every login is tried */
     /* The same; NULL there: to be made. Whoever has it closes it. NULL: a connection of its own. */
     struct sql_connection **connection;
+    struct sql_connection **reading; /* the same, of the sessions with read intent */
 };
 
 struct probe;
 
 /*
  * A probe of one instance; connects lazily, after sql_environment_new. config is copied, its
- * hold and connection borrowed. Owned by the caller. ESCROW_ERR_NO_MEMORY, also for a name that no
+ * hold and connections borrowed. Owned by the caller. ESCROW_ERR_NO_MEMORY, also for a name that no
  * T-SQL literal can hold.
  */
 MUST_CHECK enum escrow_err probe_new(const struct probe_config *config, struct probe **ret_probe);
@@ -87,6 +88,14 @@ void probe_ask_local(struct probe *probe, struct probe_state *ret_state);
 enum probe_outcome probe_ask_session(struct probe *probe,
                                      const uint8_t nonce[static TSQL_NONCE_BYTES],
                                      const char *login, bool *ret_found);
+
+/*
+ * *ret_found: the database here has this nonce as what was committed last (escrow-policy(5), rule
+ * 7). Asked with read intent, over a connection of its own: a secondary may admit readers only, and
+ * a primary may refuse them. *ret_sql_error: 976 and its kind where it cannot be read, else 0.
+ */
+enum probe_outcome probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
+                                  bool *ret_found, int32_t *ret_sql_error);
 
 enum probe_opens {
     PROBE_OPENS_UNKNOWN,        /* could not be asked: outcome of the connection says why */

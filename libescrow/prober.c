@@ -15,6 +15,7 @@ struct prober {
     size_t count;
     struct probe_hold hold;            /* one account for all of them */
     struct sql_connection *connection; /* and one session */
+    struct sql_connection *reading;    /* and one with read intent, once it is asked for */
 };
 
 static void prober_deinit(struct prober *prober)
@@ -23,6 +24,7 @@ static void prober_deinit(struct prober *prober)
         probe_free(prober->probes[i]);
     free(prober->probes);
     sql_close(prober->connection);
+    sql_close(prober->reading);
 }
 
 static enum escrow_err prober_init(struct prober *prober, const struct prober_config *config)
@@ -37,6 +39,7 @@ static enum escrow_err prober_init(struct prober *prober, const struct prober_co
             .database = config->targets[i].database,
             .hold = &prober->hold,
             .connection = &prober->connection,
+            .reading = &prober->reading,
         };
         enum escrow_err err = probe_new(&probe, &prober->probes[i]);
 
@@ -54,6 +57,7 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
 {
     struct ipc_probe_session session = {0};
     struct ipc_probe_opens opens = {0};
+    struct ipc_probe_echo echo = {0};
     struct probe_members members;
     struct probe_state state;
 
@@ -77,6 +81,11 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
         opens.opens = probe_ask_opens(probe, &opens.sql_error);
         *ret_type = IPC_PROBE_OPENS;
         ipc_put_probe_opens(writer, &opens);
+        return ESCROW_OK;
+    case IPC_PROBE_ASK_ECHO:
+        echo.outcome = probe_ask_echo(probe, question->nonce, &echo.is_found, &echo.sql_error);
+        *ret_type = IPC_PROBE_ECHO;
+        ipc_put_probe_echo(writer, &echo);
         return ESCROW_OK;
     case IPC_PROBE_ASK_MEMBERS:
         probe_ask_members(probe, &members);

@@ -24,7 +24,6 @@
 #define DIAGNOSTIC_RECORDS_MAX 8
 #define VERSION_UNITS 32
 #define VERSION_LEAST 14 /* SQL Server 2017 */
-#define SOURCE_NAME "escrowd"
 
 struct sql_connection {
     SQLHENV environment;
@@ -180,9 +179,11 @@ static enum escrow_err call_driver(const struct sql_instance *instance,
 {
     CLEANUP(secret_free_p) struct secret *source = NULL, *login = NULL;
     const struct secret *password = sql_environment_password();
+    const char *name =
+        instance->has_read_intent ? SQL_ENVIRONMENT_READ_SOURCE : SQL_ENVIRONMENT_SOURCE;
     enum escrow_err err;
 
-    err = sql_text_to_utf16(SOURCE_NAME, strlen(SOURCE_NAME), &source);
+    err = sql_text_to_utf16(name, strlen(name), &source);
     if (!err && instance->login)
         err = sql_text_to_utf16(instance->login, strlen(instance->login), &login);
     if (!err && instance->login && !password)

@@ -32,6 +32,7 @@ struct sql_instance {
     uint16_t kdc_port;         /* with a keytab: of the KDCs that it names */
     unsigned login_timeout_s;  /* 1 ..= 30 */
     unsigned query_timeout_s;  /* 1 ..= 30 */
+    bool has_read_intent;      /* a login says ApplicationIntent=ReadOnly */
 };
 
 /* SQL Server's error of a batch or login; the gravest if it sent several. */

@@ -171,33 +171,51 @@ static enum escrow_err write_odbc(void)
     snprintf(name, sizeof(name), "%d", files.odbcinst);
     if (setenv("ODBCSYSINI", "/proc/self/fd", 1) != 0 || setenv("ODBCINSTINI", name, 1) != 0)
         return ESCROW_ERR_SYSTEM;
-    return write_file("ODBCINI", &files.odbc, "[escrowd]\nDriver = %s\nServername = escrowd\n",
-                      ESCROW_ODBC_DRIVER);
+    return write_file("ODBCINI", &files.odbc,
+                      "[" SQL_ENVIRONMENT_SOURCE "]\nDriver = %s\n"
+                      "Servername = " SQL_ENVIRONMENT_SOURCE "\n"
+                      "[" SQL_ENVIRONMENT_READ_SOURCE "]\nDriver = %s\n"
+                      "Servername = " SQL_ENVIRONMENT_READ_SOURCE "\n",
+                      ESCROW_ODBC_DRIVER, ESCROW_ODBC_DRIVER);
 }
 
-/* The driver checks the certificate against `host`; sql_guard lets that name resolve. */
-static enum escrow_err write_freetds(const struct sql_instance *instance)
+/* The driver checks the certificate against `host`; sql_guard lets that name resolve. Owned by the
+ * caller, NULL without memory. */
+static char *freetds_settings(const struct sql_instance *instance)
 {
-    char service[SQL_KERBEROS_SERVICE_CAP] = "", ca[FD_PATH_CAP];
+    char service[SQL_KERBEROS_SERVICE_CAP] = "", ca[FD_PATH_CAP], *text;
 
     if (instance->keytab)
         sql_kerberos_service(instance, service);
+    return asprintf(&text,
+                    "host = %s\n"
+                    "port = %u\n"
+                    "tds version = 7.4\n"
+                    "encryption = require\n"
+                    "ca file = %s\n"
+                    "check certificate hostname = yes\n"
+                    "enable tls v1 = no\n"
+                    "client charset = UTF-8\n"
+                    "connect timeout = %u\n"
+                    "timeout = %u\n"
+                    "%s%s\n",
+                    instance->tls_name, instance->port, fd_path(files.ca, ca),
+                    instance->login_timeout_s, instance->query_timeout_s,
+                    instance->keytab ? "spn = " : "", service) < 0
+               ? NULL
+               : text;
+}
+
+static enum escrow_err write_freetds(const struct sql_instance *instance)
+{
+    CLEANUP(cleanup_free) char *settings = freetds_settings(instance);
+
+    if (!settings)
+        return ESCROW_ERR_NO_MEMORY;
     return write_file("FREETDSCONF", &files.freetds,
-                      "[escrowd]\n"
-                      "host = %s\n"
-                      "port = %u\n"
-                      "tds version = 7.4\n"
-                      "encryption = require\n"
-                      "ca file = %s\n"
-                      "check certificate hostname = yes\n"
-                      "enable tls v1 = no\n"
-                      "client charset = UTF-8\n"
-                      "connect timeout = %u\n"
-                      "timeout = %u\n"
-                      "%s%s\n",
-                      instance->tls_name, instance->port, fd_path(files.ca, ca),
-                      instance->login_timeout_s, instance->query_timeout_s,
-                      instance->keytab ? "spn = " : "", service);
+                      "[" SQL_ENVIRONMENT_SOURCE "]\n%s"
+                      "[" SQL_ENVIRONMENT_READ_SOURCE "]\n%sread-only intent = yes\n",
+                      settings, settings);
 }
 
 /*

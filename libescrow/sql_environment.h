@@ -5,6 +5,11 @@
 
 /* What sql_environment_new (sql.h) keeps for the other modules of the SQL layer. */
 
+/* The names by which the driver finds the instance: plainly, and for who says that he only reads.
+ */
+#define SQL_ENVIRONMENT_SOURCE "escrowd"
+#define SQL_ENVIRONMENT_READ_SOURCE "escrowd-read"
+
 /* UTF-16; NULL where the instance has a keytab, or there is no environment. */
 const struct secret *sql_environment_password(void);
 /* The copy of the instance's ca_file; -1 without an environment. */

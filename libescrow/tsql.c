@@ -186,6 +186,44 @@ char *tsql_find_session(const uint8_t nonce[static TSQL_NONCE_BYTES], const char
                  hex, name);
 }
 
+/*
+ * "sp_addextendedproperty", "sp_updateextendedproperty": CONTROL or ALTER on the database, which
+ * must be writable; else 3906. A property needs no table and no schema, and is replicated as every
+ * write is. By itself a batch is no transaction: the procedure commits.
+ */
+char *tsql_commit_echo(const uint8_t nonce[static TSQL_NONCE_BYTES])
+{
+    char hex[2 * TSQL_NONCE_BYTES + 1];
+
+    hex_encode(nonce, TSQL_NONCE_BYTES, hex);
+    return build(
+        "IF EXISTS (SELECT 1 FROM sys.extended_properties"
+        " WHERE class = 0 AND name = N'" TSQL_ECHO_PROPERTY "')"
+        " EXEC sys.sp_updateextendedproperty @name = N'" TSQL_ECHO_PROPERTY "', @value = 0x%s;"
+        " ELSE EXEC sys.sp_addextendedproperty @name = N'" TSQL_ECHO_PROPERTY "', @value = 0x%s",
+        hex, hex);
+}
+
+/*
+ * "sys.extended_properties", class 0 is the database. A property is seen with some right on what it
+ * belongs to ("Metadata visibility configuration"); VIEW ANY DEFINITION is one on every database.
+ * By its name with three parts, because a change of roles ends sessions that are in the database.
+ * value is a sql_variant, which compares by its own type first: hence CONVERT.
+ */
+char *tsql_find_echo(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *database)
+{
+    char hex[2 * TSQL_NONCE_BYTES + 1];
+    CLEANUP(cleanup_free) char *name = tsql_quote_name(database);
+
+    if (!name)
+        return NULL;
+    hex_encode(nonce, TSQL_NONCE_BYTES, hex);
+    return build("SELECT 1 AS is_found FROM %s.sys.extended_properties"
+                 " WHERE class = 0 AND name = N'" TSQL_ECHO_PROPERTY
+                 "' AND CONVERT(varbinary(32), value) = 0x%s",
+                 name, hex);
+}
+
 /* Never a database in the login: it would fail with 976, 978 or 983 on a secondary. */
 char *tsql_use(const char *database)
 {

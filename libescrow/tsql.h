@@ -15,6 +15,7 @@
 
 #define TSQL_NONCE_BYTES 32
 #define TSQL_PROBE_CERTIFICATE "escrowd_probe"
+#define TSQL_ECHO_PROPERTY "escrowd_echo"
 
 /* Text as N'...' with quotes doubled; a name as [...] with ] doubled. */
 char *tsql_quote_text(const char *text);
@@ -59,6 +60,11 @@ char *tsql_set_context(const uint8_t nonce[static TSQL_NONCE_BYTES]);
 /* A row per session with that nonce that was made by that login (VIEW SERVER [PERFORMANCE] STATE).
  */
 char *tsql_find_session(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *login);
+
+/* Commits a nonce in the database that the session is in, as an extended property of it. */
+char *tsql_commit_echo(const uint8_t nonce[static TSQL_NONCE_BYTES]);
+/* A row if a database of this instance has that nonce, as far as this login may see. */
+char *tsql_find_echo(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *database);
 
 /* USE [database] */
 char *tsql_use(const char *database);

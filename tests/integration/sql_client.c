@@ -176,6 +176,7 @@ static void print_answer(const struct ipc_message *message)
 {
     struct ipc_probe_session session;
     struct ipc_probe_opens opens;
+    struct ipc_probe_echo echo;
     struct probe_members members;
 
     if (message->type == IPC_PROBE_STATE)
@@ -183,6 +184,9 @@ static void print_answer(const struct ipc_message *message)
     else if (message->type == IPC_PROBE_SESSION &&
              ipc_get_probe_session(message, &session) == ESCROW_OK)
         printf("outcome=%d found=%d\n", (int)session.outcome, session.is_found);
+    else if (message->type == IPC_PROBE_ECHO && ipc_get_probe_echo(message, &echo) == ESCROW_OK)
+        printf("outcome=%d found=%d sql_error=%d\n", (int)echo.outcome, echo.is_found,
+               echo.sql_error);
     else if (message->type == IPC_PROBE_OPENS && ipc_get_probe_opens(message, &opens) == ESCROW_OK)
         printf("opens=%d sql_error=%d\n", (int)opens.opens, opens.sql_error);
     else if (message->type == IPC_PROBE_MEMBERS &&
@@ -249,6 +253,16 @@ static bool run_session(struct client *client, char **arguments)
     return ask(client, IPC_PROBE_ASK_SESSION, &question);
 }
 
+/* echo NONCE */
+static bool run_echo(struct client *client, char **arguments)
+{
+    struct ipc_probe_question question = {0};
+
+    if (hex_decode(arguments[0], question.nonce, sizeof(question.nonce)) != ESCROW_OK)
+        return false;
+    return ask(client, IPC_PROBE_ASK_ECHO, &question);
+}
+
 /* message TYPE TARGET: any type, any target */
 static bool run_message(struct client *client, char **arguments)
 {
@@ -266,7 +280,7 @@ static const struct {
     {"batch", 1, run_batch},     {"open", 1, run_open},       {"diagnose", 0, run_diagnose},
     {"wait", 0, run_wait},       {"state", 0, run_state},     {"local", 0, run_local},
     {"opens", 0, run_opens},     {"members", 0, run_members}, {"session", 2, run_session},
-    {"message", 2, run_message}, {"later", 1, run_later},
+    {"message", 2, run_message}, {"later", 1, run_later},     {"echo", 1, run_echo},
 };
 
 static bool run_commands(struct client *client, int count, char **words)

@@ -77,6 +77,7 @@ int main(void)
         return EXIT_FAILURE;
     print_owned("tsql_quorum", "", tsql_quorum());
     print_owned("tsql_set_context", "", tsql_set_context(nonce));
+    print_owned("tsql_commit_echo", "", tsql_commit_echo(nonce));
     print_owned("tsql_opens", "", tsql_opens());
     print_owned("tsql_probe_certificate", "", tsql_probe_certificate());
     print_owned("tsql_add_service_master_key", "", tsql_add_service_master_key());
@@ -86,6 +87,7 @@ int main(void)
         print_owned("tsql_local", samples[i], tsql_local(samples[i], samples[i]));
         print_owned("tsql_members", samples[i], tsql_members(samples[i]));
         print_owned("tsql_find_session", samples[i], tsql_find_session(nonce, samples[i]));
+        print_owned("tsql_find_echo", samples[i], tsql_find_echo(nonce, samples[i]));
         print_owned("tsql_use", samples[i], tsql_use(samples[i]));
         print_owned("tsql_catalog_startup", samples[i], tsql_catalog_startup(samples[i]));
         print_open_master_key(samples[i]);

@@ -167,6 +167,8 @@ static void test_every_text_of_tsql_is_known(void **state)
         tsql_set_context(nonce),
         tsql_find_session(nonce, "agent"),
         tsql_use("SSISDB"),
+        tsql_commit_echo(nonce),
+        tsql_find_echo(nonce, "SSISDB"),
         tsql_opens(),
         tsql_probe_certificate(),
         open_text(PASSWORD),

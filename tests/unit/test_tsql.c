@@ -100,6 +100,16 @@ static void test_nonce(void **state)
     nonce[31] = 0x7f;
     check(tsql_set_context(nonce),
           "SET CONTEXT_INFO 0x00ab00000000000000000000000000000000000000000000000000000000007f");
+    check(tsql_commit_echo(nonce),
+          "IF EXISTS (SELECT 1 FROM sys.extended_properties WHERE class = 0 AND name = "
+          "N'escrowd_echo') EXEC sys.sp_updateextendedproperty @name = N'escrowd_echo', @value = "
+          "0x00ab00000000000000000000000000000000000000000000000000000000007f; ELSE EXEC "
+          "sys.sp_addextendedproperty @name = N'escrowd_echo', @value = "
+          "0x00ab00000000000000000000000000000000000000000000000000000000007f");
+    check(tsql_find_echo(nonce, "d]b"),
+          "SELECT 1 AS is_found FROM [d]]b].sys.extended_properties WHERE class = 0 AND name = "
+          "N'escrowd_echo' AND CONVERT(varbinary(32), value) = "
+          "0x00ab00000000000000000000000000000000000000000000000000000000007f");
     check(tsql_find_session(nonce, "d'agent"),
           "SELECT session_id FROM sys.dm_exec_sessions WHERE SUBSTRING(context_info, 1, 32) = "
           "0x00ab00000000000000000000000000000000000000000000000000000000007f"
