@@ -143,7 +143,10 @@ static enum escrow_err ask(struct attempt *attempt, struct worker_escrow *escrow
                             escrow->config->address);
         return ESCROW_ERR_DENIED;
     }
-    err = worker_sql_set_context(&attempt->sql, challenge->nonce);
+    if (challenge->challenge.wants_echo)
+        err = worker_sql_commit_echo(&attempt->sql, challenge->nonce);
+    if (!err)
+        err = worker_sql_set_context(&attempt->sql, challenge->nonce);
     if (err)
         return err;
     if (!attempt->recipient)

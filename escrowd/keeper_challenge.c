@@ -73,6 +73,16 @@ static enum escrow_err describe_secret(const struct keeper *keeper,
     return err;
 }
 
+/* Whether who asks for a release is to commit the nonce before. */
+static bool wants_echo(const struct keeper *keeper, const struct rpc_challenge *challenge)
+{
+    struct target target;
+
+    return challenge->act == ACT_RELEASE &&
+           target_find(keeper->policy, &challenge->subject, &target) == REASON_NONE &&
+           target.group->wants_echo;
+}
+
 void challenge_start(struct request *request)
 {
     struct keeper *keeper = request->keeper;
@@ -108,6 +118,7 @@ void challenge_start(struct request *request)
     answer->challenge.member = keeper->member->names.storage;
     answer->challenge.roster_version = roster ? roster_version(roster) : 0;
     answer->challenge.next_version = 1;
+    answer->challenge.wants_echo = wants_echo(keeper, &challenge);
     if (challenge.act != ACT_PUBLISH && describe_secret(keeper, &challenge, answer)) {
         request_fail(request, REASON_STORE_UNAVAILABLE);
         return;

@@ -221,6 +221,19 @@ static enum escrow_err on_members(struct ipc_channel *channel, const struct ipc_
                    &(struct prober_answer){.members = &members});
 }
 
+static enum escrow_err on_echo(struct ipc_channel *channel, const struct ipc_message *message,
+                               void *argument)
+{
+    struct ipc_probe_echo echo;
+    enum escrow_err err = ipc_get_probe_echo(message, &echo);
+
+    (void)channel;
+    if (err)
+        return err;
+    return deliver(argument, message->id, IPC_PROBE_ASK_ECHO,
+                   &(struct prober_answer){.echo = &echo});
+}
+
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
 {
     struct prober *prober = argument;
@@ -237,6 +250,7 @@ static const struct ipc_permit permits[] = {
     {.type = IPC_PROBE_SESSION, .states = IPC_ANY_STATE, .handler = on_session},
     {.type = IPC_PROBE_OPENS, .states = IPC_ANY_STATE, .handler = on_opens},
     {.type = IPC_PROBE_MEMBERS, .states = IPC_ANY_STATE, .handler = on_members},
+    {.type = IPC_PROBE_ECHO, .states = IPC_ANY_STATE, .handler = on_echo},
 };
 
 void probers_attach(struct probers *probers, const char *instance, int fd)

@@ -21,6 +21,7 @@ struct prober_answer {
     const struct ipc_probe_session *session; /* to IPC_PROBE_ASK_SESSION */
     const struct ipc_probe_opens *opens;     /* to IPC_PROBE_ASK_OPENS */
     const struct probe_members *members;     /* to IPC_PROBE_ASK_MEMBERS */
+    const struct ipc_probe_echo *echo;       /* to IPC_PROBE_ASK_ECHO */
 };
 typedef void (*prober_answer_fn)(const struct prober_answer *answer, void *argument);
 

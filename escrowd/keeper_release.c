@@ -112,6 +112,7 @@ static void ask(struct request *request)
     struct release *release = request->release;
     const struct round_config config = {
         .probers = request->keeper->probers,
+        .base = request->keeper->base,
         .policy = request->keeper->policy,
         .target = release->target,
         .candidate = release->replica->instance,

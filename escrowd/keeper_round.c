@@ -2,9 +2,13 @@
 #include "escrowd/keeper_round.h"
 
 #include "escrowd/clock.h"
+#include "escrowd/keeper_echo.h"
+#include "libescrow/log.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define ROLE_SECONDARY 2
 
 struct asked {
     struct round *round;
@@ -18,7 +22,53 @@ struct round {
     struct policy_facts facts;
     struct asked states[POLICY_REPLICAS_MAX];
     struct asked session;
+    struct echo *echoes[POLICY_REPLICAS_MAX]; /* NULL: not asked, or not any more */
 };
+
+static void stop_echoes(struct round *round)
+{
+    for (size_t i = 0; i < round->facts.replica_count; i++) {
+        echo_free(round->echoes[i]);
+        round->echoes[i] = NULL;
+    }
+}
+
+/* One is enough: the others need not be asked any more. */
+static void on_echo(void *argument)
+{
+    const struct asked *asked = argument;
+    struct round *round = asked->round;
+
+    stop_echoes(round);
+    round->facts.replicas[asked->replica].echo = POLICY_ECHO_FOUND;
+    round->config.on_change(round, asked->replica, round->config.argument);
+}
+
+static bool is_for_echo(const struct round *round, const struct policy_replica_facts *known)
+{
+    return round->config.candidate && round->config.target.group->wants_echo &&
+           strcmp(known->instance, round->config.candidate) != 0 &&
+           known->status == POLICY_ANSWERED && known->state.outcome == PROBE_ANSWERED &&
+           known->state.role == ROLE_SECONDARY;
+}
+
+static void ask_echo(struct round *round, size_t replica)
+{
+    const struct round_config *config = &round->config;
+    struct policy_replica_facts *known = &round->facts.replicas[replica];
+    struct echo_config echo = {.probers = config->probers,
+                               .base = config->base,
+                               .ask = {.instance = known->instance, .asker = config->asker},
+                               .on_found = on_echo,
+                               .argument = &round->states[replica]};
+    enum escrow_err err =
+        target_number(config->policy, known->instance, &config->target, &echo.ask.question.target);
+
+    memcpy(echo.ask.question.nonce, config->nonce, sizeof(echo.ask.question.nonce));
+    if (!err)
+        err = echo_new(&echo, &round->echoes[replica]);
+    known->echo = err ? POLICY_ECHO_MISSING : POLICY_ECHO_PENDING;
+}
 
 static void on_state(const struct prober_answer *answer, void *argument)
 {
@@ -32,6 +82,8 @@ static void on_state(const struct prober_answer *answer, void *argument)
     known->answered_ms = clock_boot_ms() - round->started_ms;
     if (answer->state)
         known->state = *answer->state;
+    if (is_for_echo(round, known))
+        ask_echo(round, asked->replica);
     round->config.on_change(round, asked->replica, round->config.argument);
 }
 
@@ -122,6 +174,7 @@ void round_free(struct round *round)
     for (size_t i = 0; i < round->facts.replica_count; i++)
         probers_forget(round->config.probers, round->states[i].id);
     probers_forget(round->config.probers, round->session.id);
+    stop_echoes(round);
     free(round);
 }
 
@@ -140,12 +193,26 @@ bool round_is_complete(const struct round *round)
     return round->facts.session != POLICY_SESSION_PENDING;
 }
 
+static void give_up_echo(struct round *round, size_t replica)
+{
+    struct policy_replica_facts *known = &round->facts.replicas[replica];
+
+    if (known->echo != POLICY_ECHO_PENDING)
+        return;
+    known->echo = POLICY_ECHO_MISSING;
+    if (round->echoes[replica])
+        log_info("%s has not read in time what %s committed (SQL error %d)", known->instance,
+                 round->config.candidate, (int)echo_sql_error(round->echoes[replica]));
+}
+
 void round_give_up(struct round *round)
 {
     for (size_t i = 0; i < round->facts.replica_count; i++) {
         if (round->facts.replicas[i].status == POLICY_PENDING)
             round->facts.replicas[i].status = POLICY_SILENT;
+        give_up_echo(round, i);
     }
+    stop_echoes(round);
     if (round->facts.session == POLICY_SESSION_PENDING)
         round->facts.session = POLICY_SESSION_MISSING;
 }

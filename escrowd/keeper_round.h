@@ -6,8 +6,9 @@
 #include "policy/decide.h"
 
 /*
- * One question to all replicas of a group at once, and the facts that come back. A round does not
- * know what its facts are for.
+ * One question to all replicas of a group at once, and the facts that come back. Where there is a
+ * candidate, and the group wants it, each other replica that says SECONDARY is also asked for the
+ * echo, again and again until one has it. A round does not know what its facts are for.
  */
 struct round;
 
@@ -16,13 +17,14 @@ typedef void (*round_change_fn)(struct round *round, size_t replica, void *argum
 
 struct round_config {
     struct probers *probers;
+    struct event_base *base; /* for what is asked again; not needed without a candidate */
     const struct policy *policy;
     struct target target;
     /* The instance that is asked for the session of a nonce under a login; NULL: nobody is. */
     const char *candidate;
-    const uint8_t *nonce; /* ACT_NONCE_BYTES; read at the start only, as is login */
+    const uint8_t *nonce; /* ACT_NONCE_BYTES; the caller's, as the texts: they outlive the round */
     const char *login;
-    const char *asker; /* the identity that it is asked for; "": the keeper itself. Copied */
+    const char *asker;         /* the identity that it is asked for; "": the keeper itself */
     round_change_fn on_change; /* called from the event loop only */
     void *argument;
 };

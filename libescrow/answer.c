@@ -143,6 +143,16 @@ static bool has_subject(const struct answer *answer)
     return answer->kind != ANSWER_CHALLENGE || answer->challenge.act != ACT_PUBLISH;
 }
 
+/* Only where it is so: an agent of before knows nothing of it, and needs not. */
+static bool read_echo(struct json_reader *reader)
+{
+    if (!json_object_get(reader->object, "echo"))
+        return false;
+    if (!json_read_bool(reader, "echo"))
+        json_reader_fault(reader, "echo");
+    return true;
+}
+
 static void read_challenge(struct json_reader *reader, struct answer *answer)
 {
     answer->challenge.act = act_kind_from_word(json_borrow_text(reader, "act", NAME_MAX_BYTES));
@@ -160,6 +170,7 @@ static void read_challenge(struct json_reader *reader, struct answer *answer)
     answer->challenge.roster_version = json_read_number(reader, "roster", 0, INT64_MAX);
     answer->challenge.next_version =
         (uint32_t)json_read_number(reader, "next_version", 1, UINT32_MAX);
+    answer->challenge.wants_echo = read_echo(reader);
     read_objects(reader, answer);
 }
 
@@ -175,6 +186,7 @@ static bool write_challenge(json_t *payload, const struct answer *answer)
            set(payload, "member", json_tpm_name(&answer->challenge.member)) &&
            set(payload, "roster", json_integer((json_int_t)answer->challenge.roster_version)) &&
            set(payload, "next_version", json_integer(answer->challenge.next_version)) &&
+           (!answer->challenge.wants_echo || set(payload, "echo", json_true())) &&
            set(payload, "objects", write_objects(answer));
 }
 

@@ -11,9 +11,10 @@
  * challenge. Payload by answer ("v": 1 always):
  *
  *   challenge {v, act, group, database, expires_in: seconds, member: hex, roster: version,
- *              next_version, objects: [{name, version, state, public}]}   (active, pending,
- *              retired newest first; for publish group and database are null and objects is
- *              empty; roster is the member's, 0 without one)
+ *              next_version, echo, objects: [{name, version, state, public}]}   (active,
+ *              pending, retired newest first; for publish group and database are null and
+ *              objects is empty; roster is the member's, 0 without one; echo is there, and true,
+ *              only where a release has to commit its nonce)
  *   durable   {v, sequence, group, database, version, object: hex, state}
  *   grant     {v, sequence, epoch, reason, group, database, replica,
  *              objects: [{name, version, state, public, payload, key, duplicate, seed}]}
@@ -53,6 +54,7 @@ struct answer {
             struct tpm_name member;  /* its storage key's Name: the aud of the act */
             uint64_t roster_version; /* of the roster that the member goes by; 0: it has none */
             uint32_t next_version;
+            bool wants_echo; /* of a release: commit the nonce in the database before */
         } challenge;
         struct {
             uint32_t version;

@@ -166,7 +166,10 @@ static void write_server_rights(FILE *out, const struct names *names)
         "    GRANT VIEW SERVER STATE TO %s;\n"
         "\n"
         "-- To see sys.availability_groups, sys.availability_replicas and sys.databases: which\n"
-        "-- groups and databases there are, nothing of what is in them.\n"
+        "-- groups and databases there are, nothing of what is in them. It also shows the "
+        "property\n"
+        "-- escrowd_echo of the database, which a secondary is asked for where the policy says "
+        "so.\n"
         "GRANT VIEW ANY DEFINITION TO %s;\n"
         "\n",
         quoted, names->login, names->login);
@@ -215,7 +218,8 @@ static void write_agent_rights(FILE *out, const struct tsql_grants *grants,
         "\n"
         "-- OPEN MASTER KEY and ALTER MASTER KEY accept no smaller right than CONTROL on the\n"
         "-- database (error 15151). So this login can do anything inside this one database, and\n"
-        "-- nothing outside of it: guard its password or keytab accordingly.\n"
+        "-- nothing outside of it: guard its password or keytab accordingly. It is also what the\n"
+        "-- property escrowd_echo is written with, where escrowd's policy asks for an echo.\n"
         "GRANT CONTROL ON DATABASE::%s TO %s;\n",
         names->database, names->login);
     if (!grants->may_run_catalog_startup)

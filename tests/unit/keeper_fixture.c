@@ -263,6 +263,20 @@ static void answer_members(struct keeper_fixture *fx, struct fx_replica *replica
     answer(replica, IPC_PROBE_MEMBERS, id, &writer);
 }
 
+static void answer_echo(struct fx_replica *replica, uint64_t id)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct ipc_probe_echo echo = {.outcome = PROBE_ANSWERED};
+
+    replica->echo_asked++;
+    echo.is_found = replica->echo_after && replica->echo_asked >= replica->echo_after;
+    if (replica->echo_error)
+        echo =
+            (struct ipc_probe_echo){.outcome = PROBE_SQL_ERROR, .sql_error = replica->echo_error};
+    ipc_put_probe_echo(&writer, &echo);
+    answer(replica, IPC_PROBE_ECHO, id, &writer);
+}
+
 /* What an honest prober says. */
 static void answer_question(struct keeper_fixture *fx, struct fx_replica *replica,
                             const struct ipc_message *message,
@@ -284,6 +298,9 @@ static void answer_question(struct keeper_fixture *fx, struct fx_replica *replic
         return;
     case IPC_PROBE_ASK_MEMBERS:
         answer_members(fx, replica, message->id);
+        return;
+    case IPC_PROBE_ASK_ECHO:
+        answer_echo(replica, message->id);
         return;
     default:
         if (strcmp(question->login, "escrow_agent") != 0)

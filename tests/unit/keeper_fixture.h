@@ -52,6 +52,9 @@ struct fx_replica {
     struct probe_state state; /* what the prober says */
     bool is_hung;             /* the prober says nothing */
     bool has_session;         /* the session of any nonce is found there */
+    unsigned echo_after;      /* any nonce is found by the question of this number; 0: never */
+    unsigned echo_asked;      /* how often that was asked */
+    int32_t echo_error;       /* the error in place of an answer to that; 0: it answers */
     enum probe_opens opens;   /* what its master key does; yes at first */
     unsigned opens_asked;     /* how often that was asked */
     const char *surplus;      /* a replica that it lists beside those of the policy; NULL */

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The echo of what a candidate committed: whom the keeper asks, how often, and until when. */
+#include "libescrow/json.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOT_READABLE 976
+
+static int set_up(void **state)
+{
+    static const struct fx_options options = {.limits = "    echo: true\n"};
+    static struct keeper_fixture fixture;
+
+    fx_start_with(&fixture, &options);
+    fx_publish(&fixture);
+    fx_deposit(&fixture, FX_PASSWORD);
+    fx_wait_primary(&fixture, "node-a");
+    *state = &fixture;
+    return 0;
+}
+
+/* REASON_NONE, or why not. */
+static enum reason release(struct keeper_fixture *fx, enum fx_who who)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, who, recipient);
+    CLEANUP(json_free_p) json_t *document = NULL;
+
+    if (grant)
+        return REASON_NONE;
+    if (fx->reply.status != 202)
+        return fx->reply.reason;
+    assert_int_equal(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &document),
+                     ESCROW_OK);
+    return reason_from_code(json_string_value(json_object_get(document, "reason")));
+}
+
+/* What the log says that the replica found, in the last decision. */
+static void assert_recorded(struct keeper_fixture *fx, size_t replica, const char *echo)
+{
+    CLEANUP(json_free_p) json_t *log = fx_log(fx);
+    const json_t *record, *facts = NULL, *known;
+    size_t i;
+
+    json_array_foreach(log, i, record)
+    {
+        if (strcmp(json_string_value(json_object_get(record, "event")), "release") == 0)
+            facts = json_object_get(json_object_get(record, "facts"), "evidence");
+    }
+    assert_true(json_is_true(json_object_get(json_object_get(facts, "rules"), "echo")));
+    facts = json_object_get(json_object_get(facts, "facts"), "replicas");
+    known = json_array_get(facts, replica);
+    assert_string_equal(json_string_value(json_object_get(known, "echo")), echo);
+}
+
+static void test_late_redo_delays(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[2].echo_after = 4;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    assert_int_equal(fx->replicas[2].echo_asked, 4);
+    assert_true(fx->replicas[0].echo_asked >= 1);
+    /* The candidate has what it wrote itself. */
+    assert_int_equal(fx->replicas[1].echo_asked, 0);
+    assert_recorded(fx, 2, "found");
+    assert_recorded(fx, 1, "unasked");
+}
+
+/* Nobody has it: 1.5 s, then the admins, and never a question without a pause before it. */
+static void test_nobody_has_it(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[2].echo_error = NOT_READABLE;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_ECHO_MISSING);
+    assert_int_equal(fx->reply.status, 202);
+    assert_in_range(fx->replicas[0].echo_asked, 2, 31);
+    assert_in_range(fx->replicas[2].echo_asked, 2, 31);
+    assert_recorded(fx, 0, "missing");
+    assert_recorded(fx, 2, "missing");
+    assert_int_equal(fx_count(fx, "release", "echo_missing"), 1);
+    /* Later one has it: no approval is needed any more. */
+    fx->replicas[0].echo_after = fx->replicas[0].echo_asked + 1;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+}
+
+static void test_hung_secondary_is_not_awaited(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[2].echo_after = 1;
+    fx->replicas[0].is_hung = true;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    assert_int_equal(fx->replicas[0].echo_asked, 0);
+}
+
+/* Only who says SECONDARY to the same question is asked at all. */
+static void test_only_secondaries_are_asked(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].echo_after = fx->replicas[2].echo_after = 1;
+    fx->replicas[0].state.role = 0;
+    fx->replicas[2].state.outcome = PROBE_LOGIN_REFUSED;
+    fx->replicas[0].state.primary_replica[0] = '\0';
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_WITNESSES_MISSING);
+    fx_set_primary(fx, 1);
+    fx->replicas[2].state.role = 0;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    assert_int_equal(fx->replicas[2].echo_asked, 0);
+}
+
+static void test_the_challenge_tells(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p)
+    struct answer *release = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    CLEANUP(answer_free_p)
+    struct answer *deposit = fx_challenge(fx, FX_ADMIN, ACT_DEPOSIT, PURPOSE_DEPOSIT);
+
+    assert_true(release->challenge.wants_echo);
+    assert_false(deposit->challenge.wants_echo);
+}
+
+static void test_group_without_the_rule(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+
+    assert_false(challenge->challenge.wants_echo);
+    fx_set_primary(fx, 1);
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    for (int i = 0; i < FX_REPLICAS; i++)
+        assert_int_equal(fx->replicas[i].echo_asked, 0);
+}
+
+#define ECHO(test) cmocka_unit_test_setup_teardown(test, set_up, fx_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ECHO(test_late_redo_delays),
+        ECHO(test_nobody_has_it),
+        ECHO(test_hung_secondary_is_not_awaited),
+        ECHO(test_only_secondaries_are_asked),
+        ECHO(test_the_challenge_tells),
+        cmocka_unit_test_setup_teardown(test_group_without_the_rule, fx_setup_ready, fx_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
