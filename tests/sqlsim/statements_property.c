@@ -107,7 +107,7 @@ void statement_find_property(struct session *session, const struct lexer_paramet
         reply_number(reply, 1);
 }
 
-static const struct reply_column columns[] = {
+static const struct reply_column view_columns[] = {
     {"class", REPLY_TINYINT},
     {"major_id", REPLY_INT},
     {"minor_id", REPLY_INT},
@@ -132,8 +132,8 @@ static void fill(struct session *session, const char *name, struct reply *rows)
 }
 
 static const struct view views[] = {
-    {"sys.extended_properties", columns, ARRAY_LEN(columns), fill},
-    {"$name.sys.extended_properties", columns, ARRAY_LEN(columns), fill},
+    {"sys.extended_properties", view_columns, ARRAY_LEN(view_columns), fill},
+    {"$name.sys.extended_properties", view_columns, ARRAY_LEN(view_columns), fill},
 };
 
 const struct view *views_property(size_t index)
