@@ -70,6 +70,21 @@ static enum escrow_err ask_session(const struct ipc_message *message, struct ipc
     return question_of(message, writer, IPC_PROBE_ASK_SESSION);
 }
 
+static enum escrow_err ask_echo(const struct ipc_message *message, struct ipc_writer *writer)
+{
+    return question_of(message, writer, IPC_PROBE_ASK_ECHO);
+}
+
+static enum escrow_err echo(const struct ipc_message *message, struct ipc_writer *writer)
+{
+    struct ipc_probe_echo echo;
+    enum escrow_err err = ipc_get_probe_echo(message, &echo);
+
+    if (!err)
+        ipc_put_probe_echo(writer, &echo);
+    return err;
+}
+
 static enum escrow_err state(const struct ipc_message *message, struct ipc_writer *writer)
 {
     struct probe_state state;
@@ -126,8 +141,8 @@ static enum escrow_err result(const struct ipc_message *message, struct ipc_writ
 
 void fuzz_input(const uint8_t *bytes, size_t len)
 {
-    static const again_fn decoders[] = {request, reply,   peer,  ask_state, ask_session,
-                                        state,   session, opens, part,      result};
+    static const again_fn decoders[] = {request, reply, peer, ask_state, ask_session, state,
+                                        session, opens, part, result,    ask_echo,    echo};
     struct fuzz_source source = {bytes, len};
     const again_fn again = decoders[fuzz_take_byte(&source) % ARRAY_LEN(decoders)];
     const struct ipc_message message = {.payload = source.bytes, .len = source.len, .fd = -1};

@@ -235,6 +235,46 @@ logins() {
     assert_output "outcome=1 found=0"
 }
 
+@test "what was committed on the primary is found on a secondary, as far as it is redone" {
+    local other=${NONCE//0/f} commit='IF EXISTS (SELECT 1 FROM sys.extended_properties
+        WHERE class = 0 AND name = N'"'escrowd_echo'"')
+        EXEC sys.sp_updateextendedproperty @name = N'"'escrowd_echo'"', @value = 0x%s;
+        ELSE EXEC sys.sp_addextendedproperty @name = N'"'escrowd_echo'"', @value = 0x%s'
+    commit() {
+        local text
+        # shellcheck disable=SC2059 # a statement with two places
+        printf -v text "$commit" "$1" "$1"
+        printf 'pw-agent\n' >"$BATS_TEST_TMPDIR/password"
+        client port="$(sqlsim_port SQL1)" login=agent -- batch 'USE [SSISDB]' batch "$text"
+        printf 'pw-prober\n' >"$BATS_TEST_TMPDIR/password"
+    }
+    # Read intent is said: one for readers only is as good.
+    group '.instances[1].readable = "read_only"'
+    commit "$NONCE"
+    run prober SQL2 -- echo "$NONCE" echo "$other" state
+    assert_line --index 0 'outcome=1 found=1 sql_error=0'
+    assert_line --index 1 'outcome=1 found=0 sql_error=0'
+    assert_line --index 2 --partial 'outcome=1 sql_error=0 server=SQL2'
+    sqlsim_ctl set SQL2.redo_lag on
+    commit "$other"
+    run prober SQL2 -- echo "$other" echo "$NONCE"
+    assert_line --index 0 'outcome=1 found=0 sql_error=0'
+    assert_line --index 1 'outcome=1 found=1 sql_error=0'
+    sqlsim_ctl set SQL2.redo_lag off
+    run prober SQL2 -- echo "$other" echo "$NONCE"
+    assert_line --index 0 'outcome=1 found=1 sql_error=0'
+    assert_line --index 1 'outcome=1 found=0 sql_error=0'
+    # By its name with three parts: the session is in master, and a change of roles leaves it alone.
+    refute [ "$(sqlsim_ctl log SQL2 | jq '[.statements[] | select(.login == "prober") | .database] | any(. != "master")')" = true ]
+}
+
+@test "a secondary that cannot be read says 976, and is asked about its state as before" {
+    group
+    run prober SQL2 -- echo "$NONCE" state
+    assert_line --index 0 'outcome=6 found=0 sql_error=976'
+    assert_line --index 1 --partial 'outcome=1 sql_error=0 server=SQL2'
+}
+
 @test "whether the key opens: yes, no, no certificate, not to be asked" {
     for form in null 15581; do
         group ".switches.signbycert_failure = \"$form\""

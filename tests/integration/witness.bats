@@ -125,7 +125,7 @@ short() {
     local all=()
     simulate good '.group.name = "SSISDB" | .database.master_key_passwords = ["SSISDB"]'
     mapfile -t all < <(model_texts | jq -r .text && printf '%s\n' "${errors[@]}")
-    [ "${#all[@]}" -eq 16 ]
+    [ "${#all[@]}" -eq 18 ]
     printf '%s\n' "${all[@]}" | jq -R -c '{text: .}' >"$BATS_TEST_TMPDIR/in"
     tedious pw-agent <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out"
     short <"$BATS_TEST_TMPDIR/out" >"$BATS_TEST_TMPDIR/tedious"

@@ -143,6 +143,21 @@ static void test_round_trips(void **state)
     }
 }
 
+static void test_challenge_that_wants_an_echo(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(answer_free_p) struct answer *answer = challenge(fixture);
+    CLEANUP(answer_free_p) struct answer *copy = NULL;
+    CLEANUP(cleanup_free) char *compact = NULL;
+
+    answer->challenge.wants_echo = true;
+    compact = sign(answer, fixture->answer[1]);
+    assert_int_equal(verify(fixture, compact, ANSWER_CHALLENGE, &copy), ESCROW_OK);
+    assert_true(copy->challenge.wants_echo);
+    copy->kid = answer->kid;
+    assert_memory_equal(copy, answer, sizeof(*answer));
+}
+
 static void test_challenge_for_publish(void **state)
 {
     struct fixture *fixture = *state;
@@ -267,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_challenge_that_wants_an_echo),
         cmocka_unit_test(test_challenge_for_publish),
         cmocka_unit_test(test_only_members_answer),
         cmocka_unit_test(test_expectations),

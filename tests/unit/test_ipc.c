@@ -350,6 +350,34 @@ static void test_probe_messages(void **state)
     assert_int_equal(got_opens.sql_error, 15581);
 }
 
+static void test_probe_echo(void **state)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(ipc_writer_deinit) struct ipc_writer answer = {0};
+    struct ipc_probe_question question = {.target = 3, .nonce = {1, 2, 3}, .login = "svc"};
+    struct ipc_probe_echo echo = {PROBE_SQL_ERROR, false, 976}, got_echo;
+    struct ipc_probe_question got;
+    struct ipc_message message;
+
+    (void)state;
+    ipc_put_probe_question(&writer, IPC_PROBE_ASK_ECHO, &question);
+    message = message_of(&writer);
+    message.type = IPC_PROBE_ASK_ECHO;
+    assert_int_equal(ipc_get_probe_question(&message, &got), ESCROW_OK);
+    assert_int_equal(got.target, 3);
+    assert_memory_equal(got.nonce, question.nonce, sizeof(got.nonce));
+    assert_string_equal(got.login, ""); /* it is not asked for anybody's session */
+    message.type = IPC_PROBE_ASK_SESSION;
+    assert_int_equal(ipc_get_probe_question(&message, &got), ESCROW_ERR_MALFORMED);
+
+    ipc_put_probe_echo(&answer, &echo);
+    message = message_of(&answer);
+    assert_int_equal(ipc_get_probe_echo(&message, &got_echo), ESCROW_OK);
+    assert_int_equal(got_echo.outcome, PROBE_SQL_ERROR);
+    assert_false(got_echo.is_found);
+    assert_int_equal(got_echo.sql_error, 976);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +397,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unexpected_descriptors_are_closed, pair_setup,
                                         pair_teardown),
         cmocka_unit_test(test_probe_messages),
+        cmocka_unit_test(test_probe_echo),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

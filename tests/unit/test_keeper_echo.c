@@ -127,11 +127,11 @@ static void test_the_challenge_tells(void **state)
 {
     struct keeper_fixture *fx = *state;
     CLEANUP(answer_free_p)
-    struct answer *release = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    struct answer *asked = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
     CLEANUP(answer_free_p)
     struct answer *deposit = fx_challenge(fx, FX_ADMIN, ACT_DEPOSIT, PURPOSE_DEPOSIT);
 
-    assert_true(release->challenge.wants_echo);
+    assert_true(asked->challenge.wants_echo);
     assert_false(deposit->challenge.wants_echo);
 }
 

@@ -297,6 +297,33 @@ static void test_redo_lag(void **state)
     assert_int_equal(model_view_log(model, database, SQL2).redo_kb, 0);
 }
 
+#define FIND_ECHO(value)                                                                           \
+    "SELECT 1 AS is_found FROM [SSISDB].sys.extended_properties WHERE class = 0 AND"               \
+    " name = N'escrowd_echo' AND CONVERT(varbinary(32), value) = " value
+#define ADD_ECHO "EXEC sys.sp_addextendedproperty @name = N'escrowd_echo', @value = "
+#define UPDATE_ECHO "EXEC sys.sp_updateextendedproperty @name = N'escrowd_echo', @value = "
+
+/* Content of the database as its users are: read as far as it is redone, written on the primary. */
+static void test_extended_property(void **state)
+{
+    struct model *model = *state;
+    struct model_database *database = &model->databases[SSISDB];
+
+    ag1(model)->replicas[SQL2].readable = MODEL_READABLE_ALL;
+    RUN(model, SQL1, "sa", 15217, NULL, USE_SSISDB, UPDATE_ECHO "0x01");
+    RUN(model, SQL1, "sa", 0, NULL, USE_SSISDB, ADD_ECHO "0x01");
+    RUN(model, SQL1, "sa", 15233, NULL, USE_SSISDB, ADD_ECHO "0x01");
+    RUN(model, SQL2, "sa", 3906, NULL, USE_SSISDB, UPDATE_ECHO "0x02");
+    RUN(model, SQL2, "sa", 0, "1", FIND_ECHO("0x01"));
+    model_lag_redo(model, database, SQL2, true);
+    RUN(model, SQL1, "sa", 0, NULL, USE_SSISDB, UPDATE_ECHO "0x02");
+    RUN(model, SQL2, "sa", 0, "1", FIND_ECHO("0x01"));
+    model_lag_redo(model, database, SQL2, false);
+    RUN(model, SQL2, "sa", 0, "1", FIND_ECHO("0x02"));
+    ag1(model)->replicas[SQL2].readable = MODEL_READABLE_NO;
+    RUN(model, SQL2, "sa", 976, NULL, FIND_ECHO("0x02"));
+}
+
 /* A forced failover loses what was not sent, and only that. */
 static void test_redo_and_send_lag(void **state)
 {
@@ -485,6 +512,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_users_in_backups, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_redo_lag, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_extended_property, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_redo_and_send_lag, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_contained_logins, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_contained_listener, set_up, tear_down),
