@@ -14,7 +14,8 @@
 #   chain_serve 3 <<<PASSWORD          the first three lines at once
 #
 # Settings, before chain_prepare: CHAIN_CLUSTER_TYPE (wsfc), CHAIN_RULES (lines of the policy's
-# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
+# group), CHAIN_SWITCHES (JSON, of sqlsim), CHAIN_READABLE (SQL2=all SQL3=read_only: what of sqlsim's
+# instances can be read as a secondary), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
 # CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_GROUPS (names of more groups
 # on the same instances; the availability group and its database have that name), CHAIN_ADMINS (names
@@ -187,8 +188,10 @@ chain_sqlsim() {
         instances=$(jq -c --arg name "${node^^}" --arg pem "$CHAIN/pki/mssql-$node.pem" \
             --arg key "$CHAIN/pki/mssql-$node.key" \
             --arg network "${CHAIN_NETWORK:+$(network_file "$CHAIN_NETWORK" "$node")}" \
+            --arg readable "${CHAIN_READABLE:-}" \
             '. + [{name: $name, certificate: $pem, key: $key}
-                  + if $network == "" then {} else {network: $network} end]' <<<"$instances")
+                  + if $network == "" then {} else {network: $network} end
+                  + ($readable | (capture($name + "=(?<readable>[a-z_]+)") // {}))]' <<<"$instances")
     done
     config=$(jq -c -n -R --argjson instances "$instances" --arg control "$CHAIN/run/sqlsim" \
         --arg ag "$CHAIN_AG" --arg cluster "${CHAIN_CLUSTER_TYPE:-wsfc}" \
