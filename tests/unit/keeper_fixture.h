@@ -107,7 +107,8 @@ struct keeper_fixture {
     struct fx_replica replicas[FX_REPLICAS];
     uint64_t last_id;
     struct fx_reply reply;
-    char *last_act; /* that was signed, compact */
+    char *last_act;             /* that was signed, compact */
+    struct act_subject subject; /* of challenges; empty: FX_GROUP and FX_DATABASE */
     char status[IPC_STATUS_MAX];
     unsigned asked; /* questions to probers so far */
     unsigned front_restarts;
@@ -200,6 +201,9 @@ char *fx_sign(struct keeper_fixture *fx, enum fx_who who, const struct answer *c
 int fx_setup_ready(void **state);
 /* The same, fresh: nothing is published. */
 int fx_setup(void **state);
+/* As fx_setup_ready, with one more database "Other", and one more group "other" with FX_DATABASE.
+ */
+int fx_setup_others(void **state);
 /* As fx_setup_ready, with a group of two replicas and witnesses: candidate+silence. */
 int fx_setup_pair(void **state);
 int fx_teardown(void **state);

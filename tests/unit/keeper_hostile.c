@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a test of a hostile role sees of the keeper: its channels, and what it costs. */
+#include "libescrow/file.h"
 #include "tests/unit/keeper_parts.h"
 
 #include <dirent.h>
@@ -19,6 +20,35 @@ void fx_run_with(struct keeper_fixture *fx, const char *lines)
     if (!policy || fputs(lines, policy) < 0 || fclose(policy) != 0)
         fx_fail(fx->config.policy_file, strerror(errno));
     fx_run(fx);
+}
+
+#define REPLICAS                                                                                   \
+    "    cluster_type: wsfc\n"                                                                     \
+    "    replicas:\n"                                                                              \
+    "      - {instance: node-a, server_name: SQLA}\n"                                              \
+    "      - {instance: node-b, server_name: SQLB}\n"                                              \
+    "      - {instance: node-c, server_name: SQLC}\n"
+
+int fx_setup_others(void **state)
+{
+    static const char policy[] =
+        "groups:\n"
+        "  - name: " FX_GROUP "\n"
+        "    availability_group: AG-SSIS\n"
+        "    databases: [" FX_DATABASE ", Other]\n" REPLICAS "  - name: other\n"
+        "    availability_group: AG-OTHER\n"
+        "    databases: [" FX_DATABASE "]\n" REPLICAS;
+    struct keeper_fixture *fx;
+    int result = fx_setup_ready(state);
+
+    fx = *state;
+    fx_shut_down(fx);
+    if (unlink(fx->config.policy_file) != 0)
+        fx_fail(fx->config.policy_file, strerror(errno));
+    OK(file_create(fx->config.policy_file, 0600, policy, strlen(policy)));
+    fx_run(fx);
+    fx_wait_primary(fx, "node-a");
+    return result;
 }
 
 void fx_wait_front_closed(struct keeper_fixture *fx)

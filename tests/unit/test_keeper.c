@@ -252,6 +252,41 @@ static void test_orders(void **state)
     assert_int_equal(fx->reply.reason, REASON_ORDER_UNKNOWN);
 }
 
+/* The id of the one order for this group. */
+static const char *order_of(const json_t *orders, const char *group)
+{
+    const json_t *all = json_object_get(orders, "orders");
+
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *order = json_array_get(all, i);
+
+        if (strcmp(json_string_value(json_object_get(order, "group")), group) == 0)
+            return json_string_value(json_object_get(order, "order"));
+    }
+    fx_fail("no order for", group);
+}
+
+/* An order is for one database of one group. */
+static void test_orders_of_another_place(void **state)
+{
+    static const struct act_subject places[] = {{"other", FX_DATABASE}, {FX_GROUP, "Other"}};
+    struct keeper_fixture *fx = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        CLEANUP(act_free_p) struct act *act = drill_order();
+        CLEANUP(answer_free_p) struct answer *noted = NULL;
+        CLEANUP(json_free_p) json_t *orders = NULL;
+
+        fx->subject = places[i];
+        noted = fx_act(fx, FX_ADMIN, ROUTE_ORDER, act);
+        assert_non_null(noted);
+        fx->subject = (struct act_subject){0};
+        orders = ask_json(fx, ROUTE_ORDERS, FX_AGENT_A);
+        assert_null(drill(fx, FX_AGENT_A, order_of(orders, places[i].group)));
+        assert_int_equal(fx->reply.reason, REASON_ORDER_UNKNOWN);
+    }
+}
+
 static void test_waiting_agent_hears_of_an_order_at_once(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -278,6 +313,7 @@ int main(void)
                                         fx_teardown),
         cmocka_unit_test_setup_teardown(test_queries, fx_setup_ready, fx_teardown),
         cmocka_unit_test_setup_teardown(test_orders, fx_setup_ready, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_orders_of_another_place, fx_setup_others, fx_teardown),
         cmocka_unit_test_setup_teardown(test_waiting_agent_hears_of_an_order_at_once,
                                         fx_setup_ready, fx_teardown),
     };

@@ -208,6 +208,23 @@ static void test_what_is_signed(void **state)
     assert_string_equal(member(fx, asked.number + 7, "state"), "request_unknown");
 }
 
+/* What is approved is the request of that group and database, though its number is right. */
+static void test_of_another_place(void **state)
+{
+    static const struct act_subject places[] = {{"other", FX_DATABASE}, {FX_GROUP, "Other"}};
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = ask(fx);
+
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        fx->subject = places[i];
+        assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
+    }
+    fx->subject = (struct act_subject){0};
+    assert_string_equal(member(fx, asked.number, "approvals"), "0");
+    assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_string_equal(member(fx, asked.number, "approvals"), "1");
+}
+
 /* An act that was taken once is not taken again, whoever brings it. */
 static void test_replayed(void **state)
 {
@@ -707,6 +724,7 @@ int main(void)
         READY(test_what_is_signed),
         READY(test_more_objects),
         READY(test_replayed),
+        cmocka_unit_test_setup_teardown(test_of_another_place, fx_setup_others, fx_teardown),
         READY(test_another_recipient),
         READY(test_promoted_elsewhere),
         READY(test_second_primary_since),
