@@ -2,6 +2,9 @@
 /* Which records and checks are alerts, what an alert says, and which one is next. */
 #include "escrowd/alert.h"
 #include "escrowd/alert_queue.h"
+#include "escrowd/clock.h"
+#include "escrowd/ipc_messages.h"
+#include "escrowd/keeper_alerts.h"
 #include "libescrow/json.h"
 
 #include <setjmp.h>
@@ -10,6 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -405,6 +410,107 @@ static void test_the_last_go_at_once(void **state)
     assert_non_null(text);
 }
 
+/* ---- an alerter that is none ---- */
+
+/* Between keeper and alerter, with one alert on its way. */
+struct line {
+    struct event_base *base;
+    struct keeper_alerts *alerts;
+    int alerter;
+    unsigned overdue; /* how often a new alerter was wanted */
+};
+
+static void on_overdue(void *argument)
+{
+    struct line *line = argument;
+
+    line->overdue++;
+}
+
+static int open_line(void **state)
+{
+    static struct line line;
+    const struct audit_record record = record_of(2, NULL);
+    int fds[2];
+
+    line = (struct line){.base = event_base_new()};
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(keeper_alerts_new(&(struct keeper_alerts_config){.base = line.base,
+                                                                      .member = "a",
+                                                                      .timeout_ms = 1,
+                                                                      .on_overdue = on_overdue,
+                                                                      .argument = &line},
+                                       &line.alerts),
+                     ESCROW_OK);
+    keeper_alerts_attach(line.alerts, fds[0]);
+    line.alerter = fds[1];
+    /* While it has nothing to do it cannot be late. */
+    keeper_alerts_tick(line.alerts, -1000);
+    assert_int_equal(line.overdue, 0);
+    keeper_alerts_record(line.alerts, &record);
+    *state = &line;
+    return 0;
+}
+
+static int close_line(void **state)
+{
+    struct line *line = *state;
+
+    keeper_alerts_free(line->alerts);
+    event_base_free(line->base);
+    close(line->alerter);
+    return 0;
+}
+
+/* It hangs; that the command has its time, and the alerter some more, is waited for. */
+static void test_an_alerter_that_hangs(void **state)
+{
+    struct line *line = *state;
+    struct check check;
+
+    keeper_alerts_tick(line->alerts, 60000);
+    assert_int_equal(line->overdue, 0);
+    keeper_alerts_tick(line->alerts, -1);
+    assert_int_equal(line->overdue, 1);
+    keeper_alerts_check(line->alerts, &check);
+    assert_int_equal(check.reason, REASON_ROLE_DOWN);
+}
+
+static void say_done(struct line *line, uint64_t id)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    ipc_put_alert_done(&writer, &(struct ipc_alert_done){IPC_ALERT_DELIVERED, 0});
+    assert_int_equal(ipc_send(line->alerter, IPC_ALERT_DONE, id, &writer, 1000), ESCROW_OK);
+    event_base_loop(line->base, EVLOOP_ONCE);
+}
+
+/* What it says is of the alert that it has. */
+static void test_an_alerter_that_answers_for_another(void **state)
+{
+    struct line *line = *state;
+    struct check check;
+
+    say_done(line, 2);
+    assert_int_equal(line->overdue, 1);
+    keeper_alerts_check(line->alerts, &check);
+    assert_int_equal(check.reason, REASON_ROLE_DOWN);
+}
+
+static void test_an_alerter_that_answers(void **state)
+{
+    struct line *line = *state;
+    struct check check;
+
+    say_done(line, 1);
+    keeper_alerts_tick(line->alerts, -1000);
+    assert_int_equal(line->overdue, 0);
+    keeper_alerts_check(line->alerts, &check);
+    assert_int_equal(check.status, CHECK_OK);
+}
+
+#define ALERTER(test) cmocka_unit_test_setup_teardown(test, open_line, close_line)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +528,9 @@ int main(void)
         cmocka_unit_test(test_too_many_topics),
         cmocka_unit_test(test_what_was_missed_is_said),
         cmocka_unit_test(test_the_last_go_at_once),
+        ALERTER(test_an_alerter_that_hangs),
+        ALERTER(test_an_alerter_that_answers_for_another),
+        ALERTER(test_an_alerter_that_answers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
