@@ -301,6 +301,8 @@ static void test_approvals(void **state)
     assert_non_null(noted);
     assert_null(fx_release(fx, FX_AGENT_B, recipient));
     assert_int_equal(fx->reply.reason, REASON_NO_NODE_APPROVAL);
+    /* Both are known before the replicas are asked: nothing was granted, or decided. */
+    assert_int_equal(fx_count(fx, "release", NULL), 0);
 }
 
 static void test_challenge(void **state)
