@@ -410,6 +410,7 @@ enum escrow_err ledger_fold(const struct audit_line *lines, size_t count, void *
 struct replay {
     struct ledger *ledger;
     struct audit_chain folded; /* when the replay began */
+    bool only_compares;        /* and folds nothing */
     unsigned in_transaction;
 };
 
@@ -425,7 +426,7 @@ static enum escrow_err replay_line(const struct audit_line *line, void *argument
                   line->record->sequence);
         return ESCROW_ERR_MALFORMED;
     }
-    if (line->record->sequence <= replay->folded.sequence)
+    if (replay->only_compares || line->record->sequence <= replay->folded.sequence)
         return ESCROW_OK;
     if (replay->in_transaction == 0)
         err = store_begin(store);
@@ -438,6 +439,42 @@ static enum escrow_err replay_line(const struct audit_line *line, void *argument
     return err;
 }
 
+static enum escrow_err read_log(struct replay *replay, const char *directory,
+                                struct audit_reading *ret_reading)
+{
+    const uint64_t from = replay->folded.sequence ? replay->folded.sequence : 1;
+    enum escrow_err err = audit_read(directory, from, replay_line, replay, ret_reading);
+
+    if (!err && replay->in_transaction)
+        err = store_commit(replay->ledger->store);
+    if (err)
+        return err;
+    if (ret_reading->end.sequence < replay->folded.sequence) {
+        log_error("ledger: the store knows record %" PRIu64 ", the log ends at %" PRIu64
+                  ": records were removed from the log",
+                  replay->folded.sequence, ret_reading->end.sequence);
+        return ESCROW_ERR_MALFORMED;
+    }
+    return ESCROW_OK;
+}
+
+/* A store of two times: what it knew of the log the log must still say; all else is of no use. */
+static enum escrow_err begin_anew(struct ledger *ledger, const char *directory)
+{
+    struct replay known = {.ledger = ledger, .only_compares = true};
+    struct audit_reading reading = {0};
+    enum escrow_err err;
+
+    if (store_folded(ledger->store, &known.folded))
+        known.folded = (struct audit_chain){0};
+    err = read_log(&known, directory, &reading);
+    if (err)
+        return err;
+    log_warning("ledger: the store's database and its WAL are of two times, as if one of them was "
+                "put back without the other: the store is built anew from the log");
+    return store_renew(ledger->store);
+}
+
 enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
                               struct audit_reading *ret_reading)
 {
@@ -445,6 +482,8 @@ enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
     enum escrow_err err = store_rollback(ledger->store);
 
     memset(ret_reading, 0, sizeof(*ret_reading));
+    if (!err && store_is_mixed(ledger->store))
+        err = begin_anew(ledger, directory);
     /* An earlier rollback may have failed, or could not read the roster: who folds without the one
      * in force takes the next for the first. */
     if (!err && !ledger->roster)
@@ -453,21 +492,10 @@ enum escrow_err ledger_replay(struct ledger *ledger, const char *directory,
         err = store_folded(ledger->store, &replay.folded);
     if (err)
         return err;
-    err = audit_read(directory, replay.folded.sequence ? replay.folded.sequence : 1, replay_line,
-                     &replay, ret_reading);
-    if (!err && replay.in_transaction)
-        err = store_commit(ledger->store);
-    if (err) {
+    err = read_log(&replay, directory, ret_reading);
+    if (err)
         roll_back(ledger);
-        return err;
-    }
-    if (ret_reading->end.sequence < replay.folded.sequence) {
-        log_error("ledger: the store knows record %" PRIu64 ", the log ends at %" PRIu64
-                  ": records were removed from the log",
-                  replay.folded.sequence, ret_reading->end.sequence);
-        return ESCROW_ERR_MALFORMED;
-    }
-    return ESCROW_OK;
+    return err;
 }
 
 struct roster *ledger_roster(const struct ledger *ledger)
@@ -512,7 +540,8 @@ enum escrow_err ledger_open(struct store *store, EVP_PKEY *authority, struct led
         return ESCROW_ERR_NO_MEMORY;
     ledger->store = store;
     ledger->authority = authority;
-    err = reload_roster(ledger);
+    /* What stands in a store of two times may be of neither. */
+    err = store_is_mixed(store) ? ESCROW_OK : reload_roster(ledger);
     if (err == ESCROW_ERR_CRYPTO) {
         log_error("ledger: the store's roster is not signed by the policy authority: it is another "
                   "escrow's store, or authority_file another's key");

@@ -2,6 +2,7 @@
 #include "escrowd/store.h"
 
 #include "escrowd/store_database.h"
+#include "escrowd/store_pair.h"
 #include "escrowd/store_query.h"
 #include "libescrow/log.h"
 
@@ -10,10 +11,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define WAL_SUFFIX "-wal"
+/* As SQLite does it by itself; 4 MB. */
+#define CHECKPOINT_FRAMES 1000
 
 struct store {
+    char *path;
     sqlite3 *database;
     struct store_statements statements;
+    struct store_pair pair;
+    bool has_pair; /* the schema knows it */
+    bool is_mixed;
+    int wal_frames; /* after the last commit */
 };
 
 /*
@@ -95,7 +107,9 @@ static const char *const migrations[] = {
     "CREATE INDEX receipted ON grants (sequence) WHERE receipt IS NOT NULL;"
     "CREATE INDEX unreceipted ON grants (time_ms)"
     "  WHERE settled_by IS NULL AND judged IS NULL AND outcome IS NULL AND is_unfinished = 0;",
+    STORE_PAIR_TABLE,
 };
+#define PAIR_VERSION 5 /* the schema with it */
 
 static enum escrow_err run_sql(struct store *store, const char *sql)
 {
@@ -133,12 +147,27 @@ enum escrow_err store_begin(struct store *store)
     /* One that failed, for want of memory, left its transaction open. */
     enum escrow_err err = store_rollback(store);
 
-    return err ? err : run_kept(store, "BEGIN IMMEDIATE");
+    if (!err)
+        err = run_kept(store, "BEGIN IMMEDIATE");
+    return err || !store->has_pair ? err : store_pair_write(store->database, &store->pair);
+}
+
+static void checkpoint(struct store *store)
+{
+    if (store_pair_checkpoint(store->database, &store->pair))
+        log_warning("store: what was committed stays in the WAL for now");
 }
 
 enum escrow_err store_commit(struct store *store)
 {
-    return run_kept(store, "COMMIT");
+    enum escrow_err err = run_kept(store, "COMMIT");
+
+    if (err || !store->has_pair)
+        return err;
+    store->pair.is_written = true;
+    if (store->wal_frames >= CHECKPOINT_FRAMES)
+        checkpoint(store);
+    return ESCROW_OK;
 }
 
 static enum escrow_err schema_version(struct store *store, uint64_t *ret_version)
@@ -167,12 +196,11 @@ static enum escrow_err migrate_one(struct store *store, uint64_t from)
     return err;
 }
 
-static enum escrow_err migrate(struct store *store)
+static enum escrow_err migrate(struct store *store, uint64_t version)
 {
-    uint64_t version;
-    enum escrow_err err = schema_version(store, &version);
+    enum escrow_err err = ESCROW_OK;
 
-    if (!err && version > ARRAY_LEN(migrations)) {
+    if (version > ARRAY_LEN(migrations)) {
         log_error("store: the schema has version %u, this program knows %zu", (unsigned)version,
                   ARRAY_LEN(migrations));
         return ESCROW_ERR_STORE;
@@ -183,14 +211,88 @@ static enum escrow_err migrate(struct store *store)
 }
 
 /* SQLite would make the file with the rights of the umask. */
-static enum escrow_err make_file(const char *path)
+static enum escrow_err make_file(const char *path, uint32_t *ret_mark)
 {
     CLEANUP(cleanup_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd >= 0)
-        return ESCROW_OK;
+        return store_pair_mark(fd, ret_mark);
     log_error("store: cannot open %s: %s", path, strerror(errno));
     return ESCROW_ERR_STORE;
+}
+
+static int on_wal(void *argument, sqlite3 *database, const char *name, int frames)
+{
+    struct store *store = argument;
+
+    (void)database, (void)name;
+    store->wal_frames = frames;
+    return SQLITE_OK;
+}
+
+static enum escrow_err open_database(struct store *store)
+{
+    if (sqlite3_open_v2(store->path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW,
+                        NULL) != SQLITE_OK) {
+        log_error("store: cannot open %s: %s", store->path, sqlite3_errmsg(store->database));
+        return ESCROW_ERR_STORE;
+    }
+    sqlite3_extended_result_codes(store->database, 1);
+    sqlite3_db_config(store->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    /* Else it prepares anew whenever a value is bound that a partial index asks for. */
+    sqlite3_db_config(store->database, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
+    /* Only with a mark of its own (store_pair.h). This hook takes the place of SQLite's. */
+    sqlite3_db_config(store->database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_wal_hook(store->database, on_wal, store);
+    /*
+     * Exclusive before WAL: no shared-memory file, and no second keeper. NORMAL: after a power cut
+     * the store may lack what came last, never hold half of it; the log, which was on disk before,
+     * is read again from where the store ends.
+     */
+    return run_sql(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+                          "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
+                          "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;");
+}
+
+static bool has_wal(const struct store *store)
+{
+    CLEANUP(cleanup_free) char *path = NULL;
+    struct stat status;
+
+    return asprintf(&path, "%s" WAL_SUFFIX, store->path) >= 0 && stat(path, &status) == 0 &&
+           status.st_size > 0;
+}
+
+/* The database with its WAL, if they are of one time; a mixture is left alone. */
+static enum escrow_err open_pair(struct store *store)
+{
+    const bool had_wal = has_wal(store);
+    uint64_t version = 0;
+    uint32_t mark = 0;
+    enum escrow_err err = make_file(store->path, &mark);
+
+    if (!err)
+        err = open_database(store);
+    if (!err)
+        err = schema_version(store, &version);
+    if (!err && version >= PAIR_VERSION)
+        err = store_pair_check(store->database, mark, &store->pair, &store->is_mixed);
+    /* Pages of two times make no sense together, if they make any at all. */
+    if (err && had_wal && (sqlite3_errcode(store->database) & 0xff) == SQLITE_CORRUPT) {
+        store->is_mixed = true;
+        err = ESCROW_OK;
+    }
+    if (err || store->is_mixed)
+        return err;
+    if (!had_wal)
+        store->pair = (struct store_pair){.base = mark};
+    err = migrate(store, version);
+    if (err)
+        return err;
+    store->has_pair = true;
+    if (had_wal || version < ARRAY_LEN(migrations))
+        checkpoint(store);
+    return ESCROW_OK;
 }
 
 enum escrow_err store_open(const char *path, struct store **ret_store)
@@ -200,40 +302,63 @@ enum escrow_err store_open(const char *path, struct store **ret_store)
 
     if (!store)
         return ESCROW_ERR_NO_MEMORY;
-    err = make_file(path);
-    if (err)
-        return err;
-    if (sqlite3_open_v2(path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOFOLLOW,
-                        NULL) != SQLITE_OK) {
-        log_error("store: cannot open %s: %s", path, sqlite3_errmsg(store->database));
-        return ESCROW_ERR_STORE;
-    }
-    sqlite3_extended_result_codes(store->database, 1);
-    sqlite3_db_config(store->database, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    /* Else it prepares anew whenever a value is bound that a partial index asks for. */
-    sqlite3_db_config(store->database, SQLITE_DBCONFIG_ENABLE_QPSG, 1, NULL);
-    /*
-     * Exclusive before WAL: no shared-memory file, and no second keeper. NORMAL: after a power cut
-     * the store may lack what came last, never hold half of it; the log, which was on disk before,
-     * is read again from where the store ends.
-     */
-    err = run_sql(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-                         "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;"
-                         "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY;");
-    if (!err)
-        err = migrate(store);
+    store->path = strdup(path);
+    err = store->path ? open_pair(store) : ESCROW_ERR_NO_MEMORY;
     if (err)
         return err;
     *ret_store = TAKE(store);
     return ESCROW_OK;
 }
 
-void store_close(struct store *store)
+static void close_database(struct store *store)
 {
     for (size_t i = 0; i < store->statements.count; i++)
         sqlite3_finalize(store->statements.items[i].prepared);
+    memset(&store->statements, 0, sizeof(store->statements));
+    /* With nothing left in the WAL, SQLite removes it. */
+    if (store->pair.is_written && !store->is_mixed)
+        checkpoint(store);
+    if (store->has_pair && !store->pair.is_written)
+        sqlite3_db_config(store->database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     sqlite3_close(store->database);
+    store->database = NULL;
+}
+
+void store_close(struct store *store)
+{
+    close_database(store);
+    free(store->path);
     free(store);
+}
+
+bool store_is_mixed(const struct store *store)
+{
+    return store->is_mixed;
+}
+
+static enum escrow_err remove_file(const struct store *store, const char *suffix)
+{
+    CLEANUP(cleanup_free) char *path = NULL;
+
+    if (asprintf(&path, "%s%s", store->path, suffix) < 0)
+        return ESCROW_ERR_NO_MEMORY;
+    if (unlink(path) == 0 || errno == ENOENT)
+        return ESCROW_OK;
+    log_error("store: cannot remove %s: %s", path, strerror(errno));
+    return ESCROW_ERR_STORE;
+}
+
+enum escrow_err store_renew(struct store *store)
+{
+    enum escrow_err err;
+
+    close_database(store);
+    store->is_mixed = store->has_pair = false;
+    /* The database first: SQLite takes no WAL for one that is empty. */
+    err = remove_file(store, "");
+    if (!err)
+        err = remove_file(store, WAL_SUFFIX);
+    return err ? err : open_pair(store);
 }
 
 enum escrow_err store_folded(struct store *store, struct audit_chain *ret_folded)

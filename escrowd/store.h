@@ -26,6 +26,14 @@ MUST_CHECK enum escrow_err store_open(const char *path, struct store **ret_store
 void store_close(struct store *store);
 CLEANUP_FUNCTION(store_close_p, struct store, store_close)
 
+/*
+ * The database was found beside the WAL of another time: nothing that is read here means anything,
+ * and nothing may be written, until it is begun anew.
+ */
+bool store_is_mixed(const struct store *store);
+/* Removes what was found and begins with an empty store. ESCROW_ERR_STORE: only closed. */
+MUST_CHECK enum escrow_err store_renew(struct store *store);
+
 /* One transaction at a time. Without a commit nothing of it happened. */
 MUST_CHECK enum escrow_err store_begin(struct store *store);
 MUST_CHECK enum escrow_err store_commit(struct store *store);

@@ -183,8 +183,8 @@ enum escrow_err store_blob(struct store *store, const struct tpm_name *object,
     return query_found(&query, is_found);
 }
 
-enum escrow_err store_set_private(struct store *store, const struct tpm_name *object,
-                                  const struct tpm_private *private_area)
+static enum escrow_err update_private(struct store *store, const struct tpm_name *object,
+                                      const struct tpm_private *private_area)
 {
     CLEANUP(query_close) struct query query;
 
@@ -192,6 +192,16 @@ enum escrow_err store_set_private(struct store *store, const struct tpm_name *ob
     query_put_bytes(&query, private_area->bytes, private_area->len);
     query_put_name(&query, object);
     return query_run(&query);
+}
+
+enum escrow_err store_set_private(struct store *store, const struct tpm_name *object,
+                                  const struct tpm_private *private_area)
+{
+    enum escrow_err err = store_begin(store);
+
+    if (!err)
+        err = update_private(store, object, private_area);
+    return err ? err : store_commit(store);
 }
 
 enum escrow_err store_next_unimported(struct store *store, struct store_version *ret_version)

@@ -43,13 +43,13 @@ static char *rows_text(sqlite3 *database, const char *sql)
     return text;
 }
 
-/* For each table a query of all its columns; private areas are the TPM's, and each time others. */
+/* For each table a query of all its columns; private areas are the TPM's, marks are drawn. */
 #define QUERIES                                                                                    \
     "SELECT 'SELECT ''' || t.name || ''', ' || (SELECT group_concat('quote(' || c.name || ')')"    \
     " FROM pragma_table_info(t.name) AS c WHERE c.name <> 'private') || ' FROM ' || t.name ||"     \
     " ' ORDER BY ' || (SELECT group_concat(c.name) FROM pragma_table_info(t.name) AS c"            \
     " WHERE c.name <> 'private')"                                                                  \
-    " FROM sqlite_schema AS t WHERE t.type = 'table' ORDER BY t.name"
+    " FROM sqlite_schema AS t WHERE t.type = 'table' AND t.name <> 'pair' ORDER BY t.name"
 
 static char *store_text(const char *path)
 {

@@ -19,6 +19,16 @@ static void shadow_path(const struct kill_world *world, char ret_path[static 400
     snprintf(ret_path, 400, "%s/shadow.sqlite", world->fx.folder);
 }
 
+void kill_forget(struct kill_world *world)
+{
+    char shadow[400];
+
+    shadow_path(world, shadow);
+    shadow_forget(shadow);
+    oracle_free(world->oracle);
+    world->oracle = oracle_new(world->fx.config.audit_folder);
+}
+
 void kill_cut_power(struct kill_world *world, enum disk_loss of_log, enum disk_loss of_store,
                     uint64_t seed)
 {

@@ -45,6 +45,8 @@ void kill_wait_well(struct kill_world *world);
 /* The power fails, for the TPM too (disk.h); the keeper was killed before. */
 void kill_cut_power(struct kill_world *world, enum disk_loss of_log, enum disk_loss of_store,
                     uint64_t seed);
+/* The log is another one from now on: what was promised before is not looked for in it. */
+void kill_forget(struct kill_world *world);
 /* Puts the wall clock of all keepers forward, until the next world starts. */
 void kill_pass_time(struct kill_world *world, int64_t ms);
 void kill_store_path(const struct kill_world *world, char ret_path[static 400]);
