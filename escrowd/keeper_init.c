@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * `escrowd init`: makes a member, once. The auth values are on disk before the TPM has them, and
- * the statement is written last: without it the keeper does not start. What fails before the TPM is
- * changed is undone; what fails later is kept, because the TPM may have auth values by then that
- * stand nowhere else.
+ * the statement is written last, whole or not at all: without it the keeper does not start. What
+ * fails before the TPM is changed is undone; what fails later is kept, because the TPM may have
+ * auth values by then that stand nowhere else.
  */
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_member.h"
@@ -23,11 +23,11 @@ static const char *const made_before_tpm[] = {MEMBER_RECOVERY, MEMBER_STORAGE_AU
                                               MEMBER_ANSWER_KEY};
 
 static enum escrow_err write_state(const struct escrowd_config *config, const char *name,
-                                   mode_t mode, const void *bytes, size_t len)
+                                   const void *bytes, size_t len)
 {
     CLEANUP(cleanup_free) char *path = keeper_member_path(config, name);
 
-    return path ? file_create(path, mode, bytes, len) : ESCROW_ERR_NO_MEMORY;
+    return path ? file_create(path, 0600, bytes, len) : ESCROW_ERR_NO_MEMORY;
 }
 
 static enum escrow_err exists(const struct escrowd_config *config, const char *name,
@@ -119,7 +119,7 @@ static enum escrow_err write_recovery(const struct escrowd_config *config,
         err = key_point(recovery, &point);
     if (!err)
         err = tpm_recovery_seal(auths->owner, auths->lockout, &point, &text);
-    return err ? err : write_state(config, MEMBER_RECOVERY, 0600, text, strlen(text));
+    return err ? err : write_state(config, MEMBER_RECOVERY, text, strlen(text));
 }
 
 /* Everything that must be on disk before the TPM is changed; *made counts made_before_tpm. */
@@ -132,8 +132,7 @@ static enum escrow_err write_files(const struct escrowd_config *config,
     if (err)
         return err;
     ++*made;
-    err =
-        write_state(config, MEMBER_STORAGE_AUTH, 0600, auths->storage->bytes, auths->storage->len);
+    err = write_state(config, MEMBER_STORAGE_AUTH, auths->storage->bytes, auths->storage->len);
     if (err)
         return err;
     ++*made;
@@ -147,15 +146,21 @@ static enum escrow_err write_files(const struct escrowd_config *config,
 static enum escrow_err write_statement(const struct escrowd_config *config, struct tpm *tpm,
                                        const struct ec_point *answer)
 {
-    CLEANUP(cleanup_free) char *text = NULL;
+    CLEANUP(cleanup_free) char *text = NULL, *path = NULL;
     struct tpm_member member;
     enum escrow_err err = tpm_member_read(tpm, config->tpm.pcrs, &member);
 
     if (err)
         return err;
     text = keeper_member_text(config->member, &member, answer);
-    return text ? write_state(config, MEMBER_STATEMENT, 0644, text, strlen(text))
-                : ESCROW_ERR_NO_MEMORY;
+    path = keeper_member_path(config, MEMBER_STATEMENT);
+    if (!text || !path)
+        return ESCROW_ERR_NO_MEMORY;
+    err = file_replace(path, 0644, text, strlen(text));
+    /* It may have its name already, and not for good. */
+    if (err)
+        (void)!unlink(path);
+    return err;
 }
 
 static enum escrow_err provision(const struct escrowd_config *config, struct tpm *tpm,

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Shared with the keepers that are forked later. */
@@ -28,6 +29,8 @@ struct shared {
 static struct shared *shared;
 static int notes_fd = -1;
 static bool is_here;
+/* NOLINTNEXTLINE(readability-identifier-naming) */
+ssize_t __real_write(int fd, const void *from, size_t len);
 /* The keeper's TPM has a thread of its own. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local uint64_t current; /* the step that this thread is in; 0: not counted */
@@ -119,8 +122,8 @@ void steps_note(const struct note *note, const void *bytes)
     if (!is_here)
         return;
     pthread_mutex_lock(&lock);
-    if (write(notes_fd, note, sizeof(*note)) != sizeof(*note) ||
-        (note->len && write(notes_fd, bytes, note->len) != (ssize_t)note->len))
+    if (__real_write(notes_fd, note, sizeof(*note)) != sizeof(*note) ||
+        (note->len && __real_write(notes_fd, bytes, note->len) != (ssize_t)note->len))
         err(1, "notes");
     pthread_mutex_unlock(&lock);
 }
@@ -149,6 +152,32 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t at)
     const bool is_half = steps_before("pwrite", true);
     ssize_t written = __real_pwrite(fd, from, is_half ? len / 2 : len, at);
 
+    if (written > 0)
+        note_fd(NOTE_WRITE, fd, at, from, (uint64_t)written);
+    steps_after();
+    return written;
+}
+
+static bool is_file(int fd)
+{
+    struct stat status;
+
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* To a file, where it ends. */
+ssize_t __wrap_write(int fd, const void *from, size_t len);
+ssize_t __wrap_write(int fd, const void *from, size_t len)
+{
+    ssize_t written;
+    off_t at;
+    bool is_half;
+
+    if (!is_here || !is_file(fd))
+        return __real_write(fd, from, len);
+    at = lseek(fd, 0, SEEK_CUR);
+    is_half = steps_before("write", true);
+    written = __real_write(fd, from, is_half ? len / 2 : len);
     if (written > 0)
         note_fd(NOTE_WRITE, fd, at, from, (uint64_t)written);
     steps_after();
@@ -187,6 +216,21 @@ int __wrap_ftruncate(int fd, off_t len)
     steps_after();
     return result;
 }
+
+#define WRAP_NAMES(name, parameters, arguments)                                                    \
+    int __real_##name parameters;                                                                  \
+    int __wrap_##name parameters;                                                                  \
+    int __wrap_##name parameters                                                                   \
+    {                                                                                              \
+        int result;                                                                                \
+                                                                                                   \
+        (void)steps_before(#name, false);                                                          \
+        result = __real_##name arguments;                                                          \
+        steps_after();                                                                             \
+        return result;                                                                             \
+    }
+WRAP_NAMES(rename, (const char *from, const char *to), (from, to))
+WRAP_NAMES(unlink, (const char *path), (path))
 
 static mode_t mode_of(int flags, va_list *list)
 {

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_member.h"
-#include "escrowd/tpm_command.h"
-#include "escrowd/tpm_provision.h"
-#include "libescrow/file.h"
 #include "libescrow/log.h"
-#include "libescrow/tpm_recovery.h"
+#include "tests/fault/init_machine.h"
 #include "tests/fault/inject.h"
-#include "tests/unit/swtpm.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,7 +26,6 @@
  */
 
 #define ONE_IN 15 /* places, of a sample */
-#define TPM_MS 20000
 #define SANITIZER_EXIT 99
 #define FOR_LONG 1000000
 #define VARIANTS 6
@@ -57,53 +49,6 @@ const char *__lsan_default_options(void)
     return "exitcode=99";
 }
 /* NOLINTEND(readability-identifier-naming) */
-
-/* A machine before its first init. */
-struct machine {
-    struct swtpm swtpm;
-    char folder[200], state[220], recovery_file[220];
-    EVP_PKEY *recovery;
-    struct escrowd_config config;
-};
-
-static void machine_start(struct machine *machine)
-{
-    const char *base = getenv("TMPDIR");
-
-    memset(machine, 0, sizeof(*machine));
-    swtpm_start(&machine->swtpm);
-    snprintf(machine->folder, sizeof(machine->folder), "%.150s/init.XXXXXX", base ? base : "/tmp");
-    assert_non_null(mkdtemp(machine->folder));
-    snprintf(machine->state, sizeof(machine->state), "%s/state", machine->folder);
-    snprintf(machine->recovery_file, sizeof(machine->recovery_file), "%s/pem", machine->folder);
-    assert_int_equal(mkdir(machine->state, 0700), 0);
-    machine->recovery = key_generate();
-    assert_int_equal(key_write_public(machine->recovery, machine->recovery_file), ESCROW_OK);
-    machine->config = (struct escrowd_config){
-        .member = "m0",
-        .tpm = {.tcti = machine->swtpm.setting, .pcrs = 1U << 7},
-        .state_folder = machine->state,
-        .recovery_file = machine->recovery_file,
-    };
-}
-
-static void machine_stop(struct machine *machine)
-{
-    static const char *const names[] = {MEMBER_STATEMENT, MEMBER_ANSWER_KEY, MEMBER_STORAGE_AUTH,
-                                        MEMBER_RECOVERY};
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        char path[300];
-
-        snprintf(path, sizeof(path), "%s/%s", machine->state, names[i]);
-        unlink(path);
-    }
-    unlink(machine->recovery_file);
-    assert_int_equal(rmdir(machine->state), 0);
-    assert_int_equal(rmdir(machine->folder), 0);
-    EVP_PKEY_free(machine->recovery);
-    swtpm_stop(&machine->swtpm);
-}
 
 /* Init as a process of its own, under an order or none; its exit code. */
 static int run_init(const struct machine *machine, const struct inject_order *order,
@@ -129,104 +74,15 @@ static int run_init(const struct machine *machine, const struct inject_order *or
     return WEXITSTATUS(status);
 }
 
-static bool has(const struct machine *machine, const char *name)
-{
-    char path[300];
-
-    snprintf(path, sizeof(path), "%s/%s", machine->state, name);
-    return access(path, F_OK) == 0;
-}
-
-/* Returns how many files there are. */
-static unsigned check_modes(const struct machine *machine)
-{
-    DIR *folder = opendir(machine->state);
-    const struct dirent *entry;
-    unsigned count = 0;
-
-    assert_non_null(folder);
-    while ((entry = readdir(folder)) != NULL) {
-        const bool is_public = strcmp(entry->d_name, MEMBER_STATEMENT) == 0;
-        struct stat status;
-
-        if (entry->d_name[0] == '.')
-            continue;
-        assert_int_equal(fstatat(dirfd(folder), entry->d_name, &status, AT_SYMLINK_NOFOLLOW), 0);
-        assert_int_equal(status.st_mode, S_IFREG | (is_public ? 0644 : 0600));
-        assert_true(status.st_size > 0);
-        count++;
-    }
-    closedir(folder);
-    return count;
-}
-
-static bool is_set(struct tpm *tpm, TPMA_PERMANENT bit)
-{
-    TPMS_CAPABILITY_DATA data = {0};
-    TPMI_YES_NO more;
-
-    assert_int_equal(Tss2_Sys_GetCapability(tpm->sys, NULL, TPM2_CAP_TPM_PROPERTIES,
-                                            TPM2_PT_PERMANENT, 1, &more, &data, NULL),
-                     0);
-    return data.data.tpmProperties.tpmProperty[0].value & bit;
-}
-
-/* The value opens the hierarchy: it can be changed to itself. */
-static void assert_opens(struct tpm *tpm, TPM2_HANDLE hierarchy, const struct secret *auth)
-{
-    TPM2B_AUTH same = {.size = (UINT16)auth->len};
-    TSS2L_SYS_AUTH_COMMAND password;
-
-    memcpy(same.buffer, auth->bytes, auth->len);
-    tpm_password(auth, &password);
-    assert_int_equal(Tss2_Sys_HierarchyChangeAuth(tpm->sys, hierarchy, &password, &same, NULL), 0);
-}
-
-/* Whatever auth value the TPM has, the recovery key finds. Returns whether init changed nothing. */
-static bool check_tpm(const struct machine *machine)
-{
-    CLEANUP(tpm_close_p) struct tpm *tpm = NULL;
-    CLEANUP(secret_free_p) struct secret *owner = NULL, *lockout = NULL;
-    CLEANUP(cleanup_free) char *text = NULL;
-    char path[300];
-    size_t len;
-
-    assert_int_equal(tpm_open(machine->config.tpm.tcti, TPM_MS, &tpm), ESCROW_OK);
-    if (tpm_provision_check(tpm) == ESCROW_OK)
-        return true;
-    assert_true(has(machine, MEMBER_STORAGE_AUTH) && has(machine, MEMBER_ANSWER_KEY));
-    snprintf(path, sizeof(path), "%s/%s", machine->state, MEMBER_RECOVERY);
-    assert_int_equal(file_read(path, 4096, &text, &len), ESCROW_OK);
-    assert_int_equal(tpm_recovery_open(text, len, machine->recovery, &owner, &lockout), ESCROW_OK);
-    if (is_set(tpm, TPMA_PERMANENT_OWNERAUTHSET))
-        assert_opens(tpm, TPM2_RH_OWNER, owner);
-    if (is_set(tpm, TPMA_PERMANENT_LOCKOUTAUTHSET))
-        assert_opens(tpm, TPM2_RH_LOCKOUT, lockout);
-    return false;
-}
-
-/* A member that the keeper starts with. */
-static void assert_member(const struct machine *machine)
-{
-    CLEANUP(keeper_member_free_p) struct keeper_member *member = NULL;
-    CLEANUP(tpm_close_p) struct tpm *tpm = NULL; /* borrows from member */
-
-    assert_int_equal(check_modes(machine), 4);
-    assert_int_equal(keeper_member_load(&machine->config, &member), ESCROW_OK);
-    assert_int_equal(tpm_open(machine->config.tpm.tcti, TPM_MS, &tpm), ESCROW_OK);
-    tpm_attach(tpm, &member->names, member->storage_auth);
-    assert_int_equal(tpm_check(tpm), ESCROW_OK);
-}
-
 /* What an init left that did not succeed. Returns whether a second one makes a member. */
 static bool check_half(const struct machine *machine)
 {
     CLEANUP(keeper_member_free_p) struct keeper_member *member = NULL;
-    const unsigned files = check_modes(machine);
-    const bool is_untouched = check_tpm(machine);
+    const unsigned files = machine_check_files(machine, false);
+    const bool is_untouched = machine_check_tpm(machine);
     int code;
 
-    assert_false(has(machine, MEMBER_STATEMENT));
+    assert_false(machine_has(machine, MEMBER_STATEMENT));
     assert_int_equal(keeper_member_load(&machine->config, &member), ESCROW_ERR_CONFIG);
     code = run_init(machine, NULL, NULL);
     if (code == 0) {
@@ -234,7 +90,7 @@ static bool check_half(const struct machine *machine)
         return true;
     }
     assert_int_equal(code, escrow_err_exit_code(ESCROW_ERR_EXISTS));
-    assert_int_equal(check_modes(machine), files);
+    assert_int_equal(machine_check_files(machine, false), files);
     return false;
 }
 
@@ -250,15 +106,15 @@ static void try(const struct inject_order *order, struct counts *counts)
     machine_start(&machine);
     code = run_init(&machine, order, NULL);
     if (code == 0 || check_half(&machine)) {
-        assert_member(&machine);
+        machine_assert_member(&machine);
         assert_int_equal(run_init(&machine, NULL, NULL), escrow_err_exit_code(ESCROW_ERR_EXISTS));
     } else {
         counts->kept++;
         /* What failed once before the TPM was changed is forgotten. */
-        assert_true(order->span > 1 || order->class == INJECT_TPM || !check_tpm(&machine));
+        assert_true(order->span > 1 || order->class == INJECT_TPM || !machine_check_tpm(&machine));
     }
     counts->made += code == 0;
-    counts->undone += code != 0 && has(&machine, MEMBER_STATEMENT);
+    counts->undone += code != 0 && machine_has(&machine, MEMBER_STATEMENT);
     machine_stop(&machine);
 }
 
@@ -270,7 +126,7 @@ static size_t count_places(struct inject_order *orders, size_t cap)
 
     machine_start(&machine);
     assert_int_equal(run_init(&machine, NULL, &report), 0);
-    assert_member(&machine);
+    machine_assert_member(&machine);
     machine_stop(&machine);
     for (int class = 0; class < INJECT_CLASSES; class ++) {
         size_t places;

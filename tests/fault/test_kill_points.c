@@ -30,6 +30,7 @@
  *  - nobody is accused of tampering.
  *
  * A sample of all of it, or the whole with ESCROW_TEST_ALL=1; ESCROW_TEST_SEED repeats either.
+ * ESCROW_TEST_PART=2/3: of the whole, the second third, beside the others in other processes.
  */
 
 #define SEED 1
@@ -325,13 +326,25 @@ static void world_end(struct kill_world *world)
     current[0] = '\0';
 }
 
+/* Rounds from *ret_first, in steps. */
+static void read_part(size_t *ret_first, size_t *ret_step)
+{
+    const char *part = getenv("ESCROW_TEST_PART");
+    const char *slash = part ? strchr(part, '/') : NULL;
+
+    *ret_step = slash ? strtoul(slash + 1, NULL, 10) : 1;
+    *ret_first = slash ? strtoul(part, NULL, 10) - 1 : 0;
+    if (*ret_first >= *ret_step || (part && !slash))
+        fx_fail(part, "is no part");
+}
+
 static void test_kill_points(void **state)
 {
     static struct kill_world world;
     const char *all = getenv("ESCROW_TEST_ALL"), *wanted = getenv("ESCROW_TEST_SEED");
     const bool is_all = all && strcmp(all, "1") == 0;
     const uint64_t first_seed = wanted ? strtoull(wanted, NULL, 10) : SEED;
-    size_t work_count, most = 0, sum, runs = 0;
+    size_t work_count, most = 0, sum, runs = 0, first, step, rounds = 0;
     CLEANUP(cleanup_free) struct points *points = NULL;
 
     (void)state;
@@ -343,8 +356,9 @@ static void test_kill_points(void **state)
     sum = count_points(&world, points);
     for (size_t i = 0; i < work_count; i++)
         most = points[i].count > most ? points[i].count : most;
-    for (size_t round = 0; round < (is_all ? most : SAMPLE_ROUNDS); round++) {
-        if (round && round % ROUNDS_OF_WORLD == 0) {
+    read_part(&first, &step);
+    for (size_t round = first; round < (is_all ? most : SAMPLE_ROUNDS); round += step) {
+        if (rounds++ % ROUNDS_OF_WORLD == 0 && rounds > 1) {
             world_end(&world);
             kill_world_start(&world, NULL);
         }
