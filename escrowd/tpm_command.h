@@ -20,7 +20,7 @@
  * Authorizations are plain: a password, or a policy session, with a password or without. Nothing
  * that crosses to the TPM here needs a protected session (tpm_provision.h says why).
  */
-#define TPM_KEPT_MAX 256 /* saved contexts, about 5 KiB each */
+#define TPM_KEPT_MAX 4096 /* saved contexts, about 1 KiB each */
 
 struct tpm_kept; /* tpm_kept.h */
 
@@ -39,7 +39,6 @@ struct tpm {
     TPM2_HANDLE counter;
     TPM2_HANDLE session; /* the kept policy session; 0: none */
     struct tpm_kept *kept[TPM_KEPT_MAX];
-    size_t kept_next; /* where the next one goes */
 };
 
 /* Connects, flushes leftovers and finds what is attached, unless that is done already. */

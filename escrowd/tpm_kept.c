@@ -2,14 +2,13 @@
 #include "escrowd/tpm_kept.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-static struct tpm_kept **find(struct tpm *tpm, const struct tpm_name *name)
+static struct tpm_kept **place(struct tpm *tpm, const struct tpm_name *name)
 {
-    for (size_t i = 0; i < TPM_KEPT_MAX; i++) {
-        if (tpm->kept[i] && tpm_name_equal(&tpm->kept[i]->name, name))
-            return &tpm->kept[i];
-    }
-    return NULL;
+    size_t number = (size_t)name->bytes[TPM_NAME_BYTES - 2] << 8 | name->bytes[TPM_NAME_BYTES - 1];
+
+    return &tpm->kept[number % TPM_KEPT_MAX];
 }
 
 static void forget(struct tpm_kept **kept)
@@ -18,16 +17,43 @@ static void forget(struct tpm_kept **kept)
     *kept = NULL;
 }
 
+static void unpack(const struct tpm_kept *kept, TPMS_CONTEXT *ret_context)
+{
+    *ret_context = (TPMS_CONTEXT){.sequence = kept->sequence,
+                                  .savedHandle = kept->saved_handle,
+                                  .hierarchy = kept->hierarchy,
+                                  .contextBlob.size = kept->len};
+    memcpy(ret_context->contextBlob.buffer, kept->bytes, kept->len);
+}
+
+/* NULL without memory. */
+static struct tpm_kept *pack(const struct tpm_name *name, const TPMS_CONTEXT *context)
+{
+    const TPM2B_CONTEXT_DATA *blob = &context->contextBlob;
+    struct tpm_kept *kept = malloc(sizeof(*kept) + blob->size);
+
+    if (!kept)
+        return NULL;
+    *kept = (struct tpm_kept){.name = *name,
+                              .sequence = context->sequence,
+                              .saved_handle = context->savedHandle,
+                              .hierarchy = context->hierarchy,
+                              .len = blob->size};
+    memcpy(kept->bytes, blob->buffer, blob->size);
+    return kept;
+}
+
 enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
                               struct tpm_object *object)
 {
-    struct tpm_kept **kept = find(tpm, name);
+    struct tpm_kept **kept = place(tpm, name);
+    TPMS_CONTEXT context;
     enum escrow_err err;
 
-    if (!kept)
+    if (!*kept || !tpm_name_equal(&(*kept)->name, name))
         return ESCROW_ERR_NOT_FOUND;
-    err = tpm_result(tpm, "ContextLoad",
-                     Tss2_Sys_ContextLoad(tpm->sys, &(*kept)->context, &object->handle));
+    unpack(*kept, &context);
+    err = tpm_result(tpm, "ContextLoad", Tss2_Sys_ContextLoad(tpm->sys, &context, &object->handle));
     if (!err)
         return ESCROW_OK;
     object->handle = 0;
@@ -37,19 +63,14 @@ enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
 
 void tpm_kept_save(struct tpm *tpm, const struct tpm_name *name, const struct tpm_object *object)
 {
-    struct tpm_kept *kept = calloc(1, sizeof(*kept));
+    struct tpm_kept **kept = place(tpm, name);
+    TPMS_CONTEXT context = {0};
 
-    if (!kept)
+    if (tpm_result(tpm, "ContextSave", Tss2_Sys_ContextSave(tpm->sys, object->handle, &context)) !=
+        ESCROW_OK)
         return;
-    kept->name = *name;
-    if (tpm_result(tpm, "ContextSave",
-                   Tss2_Sys_ContextSave(tpm->sys, object->handle, &kept->context)) != ESCROW_OK) {
-        free(kept);
-        return;
-    }
-    forget(&tpm->kept[tpm->kept_next]);
-    tpm->kept[tpm->kept_next] = kept;
-    tpm->kept_next = (tpm->kept_next + 1) % TPM_KEPT_MAX;
+    forget(kept);
+    *kept = pack(name, &context);
 }
 
 void tpm_kept_forget(struct tpm *tpm)

@@ -8,11 +8,19 @@
  * one with a single command and no authorization, where TPM2_Load asks for the storage key's
  * policy. A saved context is encrypted by the TPM for itself, opens nothing that the object's own
  * policy does not allow, and is void after a reset of the TPM. Kept in memory only.
+ *
+ * An object has one place among TPM_KEPT_MAX, by its Name, which is a hash: it is found at once,
+ * and leaves its place to the next one that belongs there, which then costs one TPM2_Load more.
  */
 
+/* A TPMS_CONTEXT, without the room that a larger one would need. */
 struct tpm_kept {
     struct tpm_name name;
-    TPMS_CONTEXT context;
+    UINT64 sequence;
+    TPMI_DH_SAVED saved_handle;
+    TPMI_RH_HIERARCHY hierarchy;
+    UINT16 len;
+    BYTE bytes[];
 };
 
 /*
@@ -22,8 +30,7 @@ struct tpm_kept {
 MUST_CHECK enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
                                          struct tpm_object *object);
 
-/* Keeps a loaded object, for another one if there are too many. Failing costs only the next load.
- */
+/* Keeps a loaded object, in place of what has its place. Failing costs only the next load. */
 void tpm_kept_save(struct tpm *tpm, const struct tpm_name *name, const struct tpm_object *object);
 
 /* Forgets all: a TPM that was gone may have been reset. */

@@ -3,6 +3,8 @@
 #include "escrowd/tpm_release.h"
 #include "tests/unit/tpm_fixture.h"
 
+#include <openssl/evp.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +15,7 @@
 
 /* The most that one release may take, at tens of milliseconds a command on a real TPM. */
 #define COMMANDS_PER_RELEASE 14
+#define MANY 1000
 
 static struct member member;
 static struct deposit deposit;
@@ -70,16 +73,52 @@ static void test_release(void **state)
 /* After a reset of the TPM that nobody saw, say: the saved object is void, the release is not. */
 static void test_a_kept_object_that_the_tpm_refuses(void **state)
 {
+    size_t place = 0;
     uint64_t before;
 
     (void)state;
     assert_releases();
-    assert_non_null(member.tpm->kept[0]);
-    member.tpm->kept[0]->context.contextBlob.buffer[40] ^= 1;
+    while (!member.tpm->kept[place])
+        assert_true(++place < TPM_KEPT_MAX);
+    member.tpm->kept[place]->bytes[40] ^= 1;
     assert_releases();
     before = tpm_commands(member.tpm);
     assert_releases();
     assert_in_range(tpm_commands(member.tpm) - before, 1, COMMANDS_PER_RELEASE);
+}
+
+/* As Names are: the same in each run. */
+static struct tpm_name name_number(size_t number)
+{
+    struct tpm_name name = {.bytes = {0, TPM2_ALG_SHA256}};
+
+    assert_int_equal(EVP_Digest(&number, sizeof(number), name.bytes + 2, NULL, EVP_sha256(), NULL),
+                     1);
+    return name;
+}
+
+/* All of a storm's, but for those whose place is another's. */
+static void test_many_objects_are_kept(void **state)
+{
+    size_t kept = 0;
+
+    (void)state;
+    assert_releases();
+    for (size_t i = 0; i <= MANY; i++) {
+        CLEANUP(tpm_object_flush) struct tpm_object object = {.tpm = member.tpm};
+        const struct tpm_name name = name_number(i);
+
+        assert_int_equal(tpm_kept_load(member.tpm, &deposit.object.name, &object), ESCROW_OK);
+        tpm_kept_save(member.tpm, &name, &object);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        CLEANUP(tpm_object_flush) struct tpm_object object = {.tpm = member.tpm};
+        const struct tpm_name name = name_number(i);
+
+        kept += tpm_kept_load(member.tpm, &name, &object) == ESCROW_OK;
+    }
+    assert_in_range(kept, MANY * 85 / 100, MANY - 1);
+    assert_releases();
 }
 
 static void test_a_restarted_keeper_releases(void **state)
@@ -382,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_release),
         TEST(test_a_kept_object_that_the_tpm_refuses),
+        TEST(test_many_objects_are_kept),
         TEST(test_a_restarted_keeper_releases),
         TEST(test_a_second_object),
         TEST(test_a_signature_for_another_recipient),
