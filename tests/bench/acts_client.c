@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MS 20000
+#define TIMEOUT_MS 29000 /* of a worker with the shipped worker_deadline */
 #define ORDER_SECONDS 3600
 #define SQL_TIMEOUT_S 10
 
@@ -233,7 +233,8 @@ enum escrow_err acts_client_promotion(struct acts_client *client)
     if (err)
         return err;
     open = tsql_open_master_key(password);
-    return open ? sql_batch_secret(client->sql, open, &error) : ESCROW_ERR_NO_MEMORY;
+    err = open ? sql_batch_secret(client->sql, open, &error) : ESCROW_ERR_NO_MEMORY;
+    return err ? err : send_batch(client, tsql_add_service_master_key());
 }
 
 static enum escrow_err challenge_and_send(struct acts_client *client, struct act *act)

@@ -47,8 +47,9 @@ MUST_CHECK enum escrow_err acts_client_reconnect(struct acts_client *client);
 /* What an agent does between detection and OPEN MASTER KEY: challenge, session, release. */
 MUST_CHECK enum escrow_err acts_client_release(struct acts_client *client);
 /*
- * The same, after it has entered its database, and OPEN MASTER KEY with what came out. A refusal is
- * not logged: it may be asked again; client->session.problem has it.
+ * The same, after it has entered its database, and the SQL of a promotion with what came out, until
+ * the master key opens by itself. A refusal is not logged: it may be asked again;
+ * client->session.problem has it.
  */
 MUST_CHECK enum escrow_err acts_client_promotion(struct acts_client *client);
 
