@@ -248,7 +248,7 @@ TEXT
     keeper_of_alerts | command_new 10s
     init
     refused() {
-        run "$ESCROWD" run --config "$CONFIG"
+        run timeout 20 "$ESCROWD" run --config "$CONFIG"
         [ "$status" -eq 3 ] || return 1
         grep -q -- "$1" <<<"$output"
     }
