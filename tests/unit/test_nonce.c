@@ -173,6 +173,17 @@ static void test_bounded(void **state)
 }
 
 /* The identity's oldest gives way to a nonce that there is, not to one that could not be made. */
+/* What was used takes no room: not after a year of challenges either. */
+static void test_room_is_given_back(void **state)
+{
+    uint8_t nonce[ACT_NONCE_BYTES];
+
+    for (int i = 0; i < NONCES_MAX + 2; i++) {
+        assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_OK);
+        assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_OK);
+    }
+}
+
 static void test_without_randomness_none_gives_way(void **state)
 {
     uint8_t first[ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
@@ -215,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_oldest_gives_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_identities_keep_nobody_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_room_is_given_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_randomness_none_gives_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_table_is_not_slow, set_up, tear_down),
     };
