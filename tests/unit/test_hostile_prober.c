@@ -8,6 +8,7 @@
 #include "libescrow/json.h"
 #include "policy/evidence.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@
 #define LIES 120
 #define LIES_ALL 800
 #define PRIMARY 1 /* node-b, in truth */
+#define MINUTE_MS INT64_C(60000)
 
 /* ---- lies ---- */
 
@@ -166,12 +168,18 @@ static enum policy_outcome judge(const struct keeper_fixture *fx, const json_t *
 static enum policy_outcome ask(struct keeper_fixture *fx, enum fx_who who)
 {
     CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
-    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, who, recipient);
-    enum reason reason = fx->reply.reason;
-    CLEANUP(json_free_p) json_t *records = fx_log_from(fx, sequence);
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+    enum reason reason;
+    CLEANUP(json_free_p) json_t *records = NULL;
     enum policy_outcome outcome = POLICY_DENY;
     unsigned decisions = 0;
+    static int64_t asked;
 
+    /* Only ten new requests for an approval are recorded within a minute. */
+    wall_clock_move(++asked * MINUTE_MS / 8);
+    grant = fx_release(fx, who, recipient);
+    reason = fx->reply.reason;
+    records = fx_log_from(fx, sequence);
     sequence += json_array_size(records);
     for (size_t i = 0; i < json_array_size(records); i++) {
         const json_t *record = json_array_get(records, i);
@@ -479,5 +487,6 @@ int main(void)
         HOSTILE(test_too_late),  HOSTILE(test_prober_that_never_reads), HOSTILE(test_lies),
     };
 
+    wall_clock_share();
     return cmocka_run_group_tests(tests, set_up, fx_teardown);
 }
