@@ -327,7 +327,10 @@ static bool says_secondary(const struct policy_replica_facts *known,
     return has_spoken(known) && bears_name(known, replica) && known->state.role == ROLE_SECONDARY;
 }
 
-/* Only who says SECONDARY has what the candidate wrote by way of the group's own log. */
+/*
+ * Only who says SECONDARY has what the candidate wrote by way of the group's own log; the candidate
+ * itself says PRIMARY, or there is nothing to decide any more.
+ */
 struct policy_step policy_rule_echo(const struct policy_proof *proof)
 {
     bool may_come = false;
@@ -339,8 +342,6 @@ struct policy_step policy_rule_echo(const struct policy_proof *proof)
         const struct policy_replica_facts *known = policy_facts_of(proof->facts, replica);
         bool is_secondary = says_secondary(known, replica);
 
-        if (replica == proof->candidate)
-            continue;
         if (is_secondary && known->echo == POLICY_ECHO_FOUND)
             return policy_step_passed();
         may_come |= is_secondary && known->echo == POLICY_ECHO_PENDING;

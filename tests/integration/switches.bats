@@ -17,9 +17,11 @@ teardown() {
     chain_teardown
 }
 
-# start: three replicas with agents that have nothing to do
+# start: three replicas with agents that have nothing to do; each release needs an echo, so that every
+# statement of ours is sent
 start() {
-    CHAIN_RULES=$'brake: 1000\nretries: 100' CHAIN_CATALOG=true
+    CHAIN_RULES=$'brake: 1000\nretries: 100\necho: true' CHAIN_CATALOG=true
+    CHAIN_READABLE='SQL1=all SQL2=all SQL3=read_only'
     chain_serve 3 <<<'Any-Password-9182'
     chain_deposit <<<'Any-Password-9182'
     chain_agents

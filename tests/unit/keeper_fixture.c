@@ -263,11 +263,13 @@ static void answer_members(struct keeper_fixture *fx, struct fx_replica *replica
     answer(replica, IPC_PROBE_MEMBERS, id, &writer);
 }
 
-static void answer_echo(struct fx_replica *replica, uint64_t id)
+static void answer_echo(struct fx_replica *replica, uint64_t id,
+                        const struct ipc_probe_question *question)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     struct ipc_probe_echo echo = {.outcome = PROBE_ANSWERED};
 
+    memcpy(replica->echo_nonce, question->nonce, sizeof(replica->echo_nonce));
     replica->echo_asked++;
     echo.is_found = replica->echo_after && replica->echo_asked >= replica->echo_after;
     if (replica->echo_error)
@@ -300,7 +302,7 @@ static void answer_question(struct keeper_fixture *fx, struct fx_replica *replic
         answer_members(fx, replica, message->id);
         return;
     case IPC_PROBE_ASK_ECHO:
-        answer_echo(replica, message->id);
+        answer_echo(replica, message->id, question);
         return;
     default:
         if (strcmp(question->login, "escrow_agent") != 0)

@@ -113,14 +113,32 @@ static void test_only_secondaries_are_asked(void **state)
 
     fx_set_primary(fx, 1);
     fx->replicas[0].echo_after = fx->replicas[2].echo_after = 1;
+    assert_int_equal(release(fx, FX_AGENT_A), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(fx->replicas[0].echo_asked, 0);
     fx->replicas[0].state.role = 0;
     fx->replicas[2].state.outcome = PROBE_LOGIN_REFUSED;
     fx->replicas[0].state.primary_replica[0] = '\0';
     assert_int_equal(release(fx, FX_AGENT_B), REASON_WITNESSES_MISSING);
     fx_set_primary(fx, 1);
+    fx->replicas[2].echo_asked = 0;
     fx->replicas[2].state.role = 0;
     assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
     assert_int_equal(fx->replicas[2].echo_asked, 0);
+}
+
+static void test_nonce_of_the_request_is_looked_for(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    CLEANUP(act_free_p) struct act *act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
+    CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_AGENT_B, challenge, act);
+
+    fx_set_primary(fx, 1);
+    fx->replicas[2].echo_after = 1;
+    assert_int_equal(fx_reason(fx, ROUTE_RELEASE, FX_AGENT_B, body), REASON_NONE);
+    assert_memory_equal(fx->replicas[2].echo_nonce, challenge->nonce, sizeof(challenge->nonce));
 }
 
 static void test_the_challenge_tells(void **state)
@@ -157,6 +175,7 @@ int main(void)
         ECHO(test_nobody_has_it),
         ECHO(test_hung_secondary_is_not_awaited),
         ECHO(test_only_secondaries_are_asked),
+        ECHO(test_nonce_of_the_request_is_looked_for),
         ECHO(test_the_challenge_tells),
         cmocka_unit_test_setup_teardown(test_group_without_the_rule, fx_setup_ready, fx_teardown),
     };
