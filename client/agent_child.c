@@ -2,6 +2,7 @@
 #include "client/agent_child.h"
 
 #include "libescrow/cleanup.h"
+#include "libescrow/fork.h"
 #include "libescrow/log.h"
 
 #include <errno.h>
@@ -13,11 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXIT_CANNOT_EXECUTE 127 /* as of a shell */
 /* A killed process ends at once, unless the kernel holds it: a disk or network file that hangs. */
 #define REAP_MS 1000
 
@@ -65,43 +64,20 @@ static bool place_fd(int fd, int target)
  * Between fork and exec, so async-signal-safe functions only (signal-safety(7)). Nothing of the
  * environment goes on: it is where drivers and libraries look for what they should not obey.
  */
-static _Noreturn void become(const struct agent_child_config *config, pid_t parent)
+static _Noreturn void become(const struct agent_child_config *config)
 {
     static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale[] = "LC_ALL=C.UTF-8";
     char *const environment[] = {path, locale, NULL};
     int channel_fd = config->channel_fd;
-    sigset_t none;
 
-    sigemptyset(&none);
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    /* The parent may have ended between fork and prctl. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
-        _exit(EXIT_CANNOT_EXECUTE);
     /* A channel on 0 would be lost under standard input. */
     if (channel_fd >= 0 && channel_fd < AGENT_CHANNEL_FD)
         channel_fd = fcntl(channel_fd, F_DUPFD_CLOEXEC, AGENT_CHANNEL_FD + 1);
     if (!place_fd(config->stdin_fd, STDIN_FILENO) || dup2(STDERR_FILENO, STDOUT_FILENO) < 0 ||
         !place_fd(channel_fd, AGENT_CHANNEL_FD) || close_range(AGENT_CHANNEL_FD + 1, ~0U, 0) != 0)
-        _exit(EXIT_CANNOT_EXECUTE);
+        _exit(FORK_EXIT_FAILED);
     execve(config->path, (char *const *)(uintptr_t)config->argv, environment);
-    _exit(EXIT_CANNOT_EXECUTE);
-}
-
-/* Forks with all signals blocked, so that no handler of the parent runs in the child. */
-static pid_t fork_into(const struct agent_child_config *config)
-{
-    pid_t parent = getpid(), pid;
-    sigset_t all, before;
-
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &before);
-    pid = fork();
-    if (pid == 0)
-        become(config, parent);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return pid;
+    _exit(FORK_EXIT_FAILED);
 }
 
 enum escrow_err agent_child_start(const struct agent_child_config *config,
@@ -114,7 +90,9 @@ enum escrow_err agent_child_start(const struct agent_child_config *config,
     child->on_exit = config->on_exit;
     child->argument = config->argument;
     child->pidfd = -1;
-    child->pid = fork_into(config);
+    child->pid = fork_child();
+    if (child->pid == 0)
+        become(config);
     if (child->pid < 0) {
         log_error("cannot start %s: fork: %s", config->argv[0], strerror(errno));
         free(child);
