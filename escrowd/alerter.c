@@ -224,6 +224,8 @@ enum escrow_err alerter_run(const struct escrowd_config *config, int supervisor_
     }
     err = role_new(alerter.base, supervisor_fd, &role_events, &alerter, &alerter.role);
     if (!err)
+        err = command_adopt();
+    if (!err)
         err = role_ready(alerter.role, 0);
     if (!err && event_base_dispatch(alerter.base) < 0)
         err = ESCROW_ERR_SYSTEM;
@@ -300,6 +302,8 @@ enum escrow_err alerter_test(const struct escrowd_config *config)
         text = json_text(document);
     base = event_base_new();
     if (text && base)
+        err = command_adopt();
+    if (text && base && !err)
         err = run_test(config, base, text);
     if (base)
         event_base_free(base);

@@ -2,8 +2,10 @@
 #include "escrowd/command.h"
 
 #include "libescrow/cleanup.h"
+#include "libescrow/fork.h"
 #include "libescrow/log.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,12 +20,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define EXIT_CANNOT_EXECUTE 127 /* as of a shell */
-#define LINE_MAX_BYTES 512      /* of output; a longer line is logged in pieces */
+#define LINE_MAX_BYTES 512 /* of output; a longer line is logged in pieces */
 #define READS_MAX 16
 #define FIRST_FREE_FD 3
 /* A killed process ends at once, unless the kernel holds it: a disk or network file that hangs. */
 #define REAP_MS 1000
+#define ORPHAN_ROUNDS 16
 
 struct command {
     struct command_config config;
@@ -147,6 +149,74 @@ static void kill_group(const struct command *command)
         kill(command->pid, SIGKILL);
 }
 
+/* Whether this process is the parent of that one; false where nothing is known of it any more. */
+static bool is_child(const char *pid)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    char path[64], text[512];
+    const char *name_end;
+    ssize_t len;
+
+    snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (len <= 0)
+        return false;
+    text[len] = '\0';
+    /* "PID (NAME) STATE PARENT": the name may hold anything. */
+    name_end = strrchr(text, ')');
+    return name_end && strlen(name_end) > strlen(") S ") &&
+           strtol(name_end + strlen(") S "), NULL, 10) == getpid();
+}
+
+/* Its number is its own until it is reaped; what it leaves is this process's then. False: it does
+ * not end. */
+static bool kill_child(pid_t pid)
+{
+    CLEANUP(cleanup_close) int pidfd = pidfd_open(pid, 0);
+    struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+
+    kill(pid, SIGKILL);
+    if (pidfd >= 0 && poll(&ended, 1, REAP_MS) == 1 && waitpid(pid, NULL, WNOHANG) == pid)
+        return true;
+    log_error("process %d, which a command left behind, was killed and does not end", (int)pid);
+    return false;
+}
+
+/* True: there was one, and there may be others now. */
+static bool kill_children(void)
+{
+    DIR *folder = opendir("/proc");
+    const struct dirent *entry;
+    bool is_killed = true, is_found = false;
+
+    while (folder && is_killed && (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || !is_child(entry->d_name))
+            continue;
+        is_found = true;
+        is_killed = kill_child((pid_t)strtol(entry->d_name, NULL, 10));
+    }
+    if (folder)
+        closedir(folder);
+    return is_found && is_killed;
+}
+
+enum escrow_err command_adopt(void)
+{
+    return prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? ESCROW_OK : ESCROW_ERR_SYSTEM;
+}
+
+/* The children of what is killed come next; one that forks faster than that is given up. */
+static void kill_what_is_left(void)
+{
+    int adopts = 0;
+
+    if (prctl(PR_GET_CHILD_SUBREAPER, &adopts) != 0 || !adopts)
+        return;
+    for (int round = 0; round < ORPHAN_ROUNDS && kill_children(); round++)
+        continue;
+}
+
 static void discard(struct command *command)
 {
     struct event *const events[] = {command->ended, command->output, command->deadline};
@@ -174,6 +244,7 @@ static void on_ended(evutil_socket_t fd, short what, void *argument)
         return;
     kill_group(command);
     waitpid(command->pid, NULL, 0);
+    kill_what_is_left();
     end_output(command);
     if (!command->is_late)
         result = (struct command_result){
@@ -205,53 +276,31 @@ void command_free(struct command *command)
     else
         log_error("command %s was killed and does not end: it is left behind",
                   command->config.path);
+    kill_what_is_left();
     discard(command);
 }
 
 /* ---- its start ---- */
 
 /* Between fork and exec, so async-signal-safe functions only (signal-safety(7)). */
-static _Noreturn void become(const struct command *command, int input_fd, int output_fd,
-                             pid_t parent)
+static _Noreturn void become(const struct command *command, int input_fd, int output_fd)
 {
     static const char *const environment[] = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
         NULL};
     static const char failure[] = "it cannot be executed\n";
     const char *const argv[] = {command->config.path, NULL};
-    sigset_t none;
 
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    /* The parent may have ended between fork and prctl. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent || setpgid(0, 0) != 0 ||
-        chdir("/") != 0)
-        _exit(EXIT_CANNOT_EXECUTE);
+    if (setpgid(0, 0) != 0 || chdir("/") != 0)
+        _exit(FORK_EXIT_FAILED);
     umask(077);
     /* Both are above standard error: close_range leaves no other one. */
     if (dup2(input_fd, STDIN_FILENO) < 0 || dup2(output_fd, STDOUT_FILENO) < 0 ||
         dup2(output_fd, STDERR_FILENO) < 0 || close_range(FIRST_FREE_FD, ~0U, 0) != 0)
-        _exit(EXIT_CANNOT_EXECUTE);
+        _exit(FORK_EXIT_FAILED);
     execve(argv[0], (char *const *)(uintptr_t)argv, (char *const *)(uintptr_t)environment);
     (void)!write(STDERR_FILENO, failure, sizeof(failure) - 1);
-    _exit(EXIT_CANNOT_EXECUTE);
-}
-
-/* With all signals blocked, so that no handler of the parent runs in the child. */
-static pid_t fork_into(const struct command *command, int input_fd, int output_fd)
-{
-    pid_t parent = getpid(), pid;
-    sigset_t all, before;
-
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &before);
-    pid = fork();
-    if (pid == 0)
-        become(command, input_fd, output_fd, parent);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return pid;
+    _exit(FORK_EXIT_FAILED);
 }
 
 static enum escrow_err write_input(const char *text, int *ret_fd)
@@ -309,7 +358,9 @@ static enum escrow_err run(struct command *command, const char *text)
     /* The program writes as programs do: only our end does not wait. */
     if (fcntl(output_fd, F_SETFL, 0) < 0)
         return ESCROW_ERR_SYSTEM;
-    command->pid = fork_into(command, input_fd, output_fd);
+    command->pid = fork_child();
+    if (command->pid == 0)
+        become(command, input_fd, output_fd);
     if (command->pid < 0)
         return ESCROW_ERR_SYSTEM;
     /* In both processes, so that the group is there for whoever needs it first. */

@@ -13,7 +13,8 @@
  * Runs one program of somebody else's: no shell, no arguments, an environment of its own, no
  * descriptor but standard input (the text), output and error (lines of our log, so many), a process
  * group of its own, and its own death if ours comes first. The group is killed as a whole at the
- * deadline, and what the program leaves of it when it ends. Never blocks.
+ * deadline, and what the program leaves of it when it ends; after command_adopt also what has left
+ * the group (setsid). Blocks for nothing but that what was killed is gone, a second at most.
  */
 
 #define COMMAND_TEXT_MAX 4096 /* a pipe takes it at once (PIPE_BUF) */
@@ -50,6 +51,12 @@ struct command_config {
 };
 
 struct command;
+
+/*
+ * From now on every process that a command leaves behind becomes a child of this one, and is killed
+ * when the command has ended. For a process that has no other children. ESCROW_ERR_SYSTEM.
+ */
+MUST_CHECK enum escrow_err command_adopt(void);
 
 /*
  * text: at most COMMAND_TEXT_MAX bytes, and a newline follows. ESCROW_ERR_CONFIG (command_check),

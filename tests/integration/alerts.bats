@@ -179,16 +179,22 @@ TEXT
     grep -q 'lines more were left out' "$LOG"
 }
 
-@test "what it leaves behind when it ends is killed" {
+@test "what it leaves behind when it ends is killed, in its process group or not" {
+    local name
     command_new 10s <<TEXT
 sleep 1000 &
 echo \$! >"$GOT/left"
+setsid --fork sh -c 'echo \$\$ >"$GOT/left.session"; exec sleep 1000'
+setsid --fork sh -c 'setsid --fork sh -c "echo \\\$\\\$ >$GOT/left.below; exec sleep 1000"; echo \$\$ >"$GOT/left.above"; exec sleep 1000'
+until [ -s "$GOT/left.session" ] && [ -s "$GOT/left.above" ] && [ -s "$GOT/left.below" ]; do :; done
 cat >"$GOT/1.json"
 TEXT
     start
     wait_for 5 check ok
     wait_for 5 metric delivered 1
-    wait_for 5 has_ended "$(cat "$GOT/left")"
+    for name in left left.session left.above left.below; do
+        wait_for 5 has_ended "$(cat "$GOT/$name")"
+    done
 }
 
 @test "an alerter that is killed is started again, and what was with it comes once more" {
