@@ -73,6 +73,14 @@ usage() {
     done <keys
 }
 
+@test "every reason why admins are asked is described" {
+    sed -n '/^    ApprovalReason:/,/^    [A-Z].*Reason:/s/^        - \([a-z_]*\)$/\1/p' \
+        "$CLIENT/../escrowd/openapi.yaml" | sort >codes
+    assert [ "$(wc -l <codes)" -ge 9 ]
+    sed -n '/^# WHY ADMINS/,/^# THE AUDITOR/s/^\*\([a-z_]*\)\*$/\1/p' "$PAGE" | sort >described
+    assert_equal "$(cat described)" "$(cat codes)"
+}
+
 @test "every exit code is described" {
     sed -n 's/^    \[ESCROW_.*, \([0-9]*\)},$/\1/p' "$CLIENT/../libescrow/err.c" >codes
     assert [ "$(wc -l <codes)" -ge 15 ]
