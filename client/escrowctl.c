@@ -211,7 +211,9 @@ enum escrow_err ctl_number(const char *name, const char *text, uint64_t min, uin
         number = strtoull(text, &end, 10);
     }
     if (text && (text[0] < '0' || text[0] > '9' || *end || errno || number < min || number > max)) {
-        log_error("--%s is a number from %llu to %llu, not '%s'", name, (unsigned long long)min,
+        /* What has no name on the command line is in capitals in its usage. */
+        log_error("%s%s is a number from %llu to %llu, not '%s'",
+                  name[0] >= 'A' && name[0] <= 'Z' ? "" : "--", name, (unsigned long long)min,
                   (unsigned long long)max, text);
         return ESCROW_ERR_USAGE;
     }

@@ -46,7 +46,10 @@ static enum escrow_err run_list(struct ctl *ctl)
                                                 {"DATABASE", "database"}, {"VERSION", "version"},
                                                 {"STATE", "state"},       {"OBJECT", "object"}};
 
-    return ctl_show_rows(ctl, list_one, "secrets", columns, ARRAY_LEN(columns));
+    static const struct ctl_rows shown = {"secrets", "nothing was deposited", columns,
+                                          ARRAY_LEN(columns)};
+
+    return ctl_show_rows(ctl, list_one, &shown);
 }
 
 const struct ctl_command ctl_list = {"list", run_list,

@@ -99,12 +99,11 @@ enum escrow_err ctl_each_peer(const struct ctl_access *access, const char *only,
     return last;
 }
 
-enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one, const char *member,
-                              const struct ctl_column *columns, size_t column_count)
+enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one, const struct ctl_rows *shown)
 {
     CLEANUP(ctl_access_deinit) struct ctl_access access = {0};
     CLEANUP(json_free_p) json_t *rows = json_array();
-    CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", member, rows);
+    CLEANUP(json_free_p) json_t *result = json_pack("{s:O?}", shown->member, rows);
     enum escrow_err err = ctl_parse(ctl, NULL, 0, 0, 0);
 
     if (!err)
@@ -112,7 +111,10 @@ enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one, const char *memb
     if (err)
         return err;
     err = ctl_each_peer(&access, NULL, one, rows);
-    ctl_print_rows(ctl->output, result, rows, columns, column_count);
+    if (ctl->output == CTL_OUTPUT_JSON || json_array_size(rows) > 0)
+        ctl_print_rows(ctl->output, result, rows, shown->columns, shown->column_count);
+    else if (!err)
+        ctl_print_line(ctl->output, "%s", shown->none);
     return err;
 }
 

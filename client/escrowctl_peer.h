@@ -55,10 +55,17 @@ MUST_CHECK enum escrow_err ctl_each_peer(const struct ctl_access *access, const 
 
 /*
  * A command without arguments that shows rows of every escrowd: one appends to the array that it is
- * given. A table, or with CTL_OUTPUT_JSON an object with the array as this member.
+ * given. A table, or none, which is a line for a person, or with CTL_OUTPUT_JSON an object with the
+ * array as this member.
  */
-MUST_CHECK enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one, const char *member,
-                                         const struct ctl_column *columns, size_t column_count);
+struct ctl_rows {
+    const char *member;
+    const char *none;
+    const struct ctl_column *columns;
+    size_t column_count;
+};
+MUST_CHECK enum escrow_err ctl_show_rows(struct ctl *ctl, ctl_peer_fn one,
+                                         const struct ctl_rows *shown);
 
 /* A log line about the last call, with escrowd's reason; returns err. */
 enum escrow_err ctl_peer_fail(const struct ctl_peer *peer, enum escrow_err err);

@@ -65,7 +65,10 @@ static enum escrow_err pending_one(struct ctl_peer *peer, void *rows)
 
 static enum escrow_err run_pending(struct ctl *ctl)
 {
-    return ctl_show_rows(ctl, pending_one, "requests", ctl_pending_columns, CTL_PENDING_COLUMNS);
+    static const struct ctl_rows shown = {"requests", "no release waits for admins",
+                                          ctl_pending_columns, CTL_PENDING_COLUMNS};
+
+    return ctl_show_rows(ctl, pending_one, &shown);
 }
 
 /* The requester's act, verified by the roster: an agent's, and one for a release. */

@@ -58,13 +58,11 @@ static enum escrow_err run(struct ctl *ctl)
     }
     for (size_t i = 0; i < report.count; i++)
         ctl_print_line(ctl->output, "warning: %s", report.lines[i]);
-    ctl_print_line(ctl->output,
-                   "%s: valid; groups %lld, databases %lld, replicas %lld\n"
-                   "rules %s",
+    ctl_print_line(ctl->output, "%s: valid; groups %lld, databases %lld, replicas %lld",
                    ctl->argv[0], json_integer_value(json_object_get(result, "groups")),
                    json_integer_value(json_object_get(result, "databases")),
-                   json_integer_value(json_object_get(result, "replicas")),
-                   json_string_value(json_object_get(result, "rules")));
+                   json_integer_value(json_object_get(result, "replicas")));
+    ctl_print_line(ctl->output, "rules %s", json_string_value(json_object_get(result, "rules")));
     return ESCROW_OK;
 }
 

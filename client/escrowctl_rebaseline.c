@@ -78,7 +78,8 @@ static enum escrow_err run(struct ctl *ctl)
         err = send_one(&access, i, act, rows);
         last = err ? err : last;
     }
-    ctl_print_rows(ctl->output, result, rows, columns, ARRAY_LEN(columns));
+    if (ctl->output == CTL_OUTPUT_JSON || json_array_size(rows) > 0)
+        ctl_print_rows(ctl->output, result, rows, columns, ARRAY_LEN(columns));
     return last;
 }
 

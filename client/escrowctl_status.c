@@ -203,6 +203,16 @@ static void print_requests(const json_t *status)
         ctl_print_rows(CTL_OUTPUT_TABLE, rows, rows, ctl_pending_columns, CTL_PENDING_COLUMNS);
 }
 
+/* What an auditor or a witness notes elsewhere. */
+static void print_log_end(const json_t *log)
+{
+    if (json_is_object(log))
+        ctl_print_line(CTL_OUTPUT_TABLE,
+                       "log ends with record %" JSON_INTEGER_FORMAT " of %s, SHA-256 %s",
+                       json_integer_value(json_object_get(log, "sequence")), text_of(log, "time"),
+                       text_of(log, "hash"));
+}
+
 /* What is shown elsewhere is left out. */
 static void print_rest(const json_t *status)
 {
@@ -239,6 +249,7 @@ static void print_status(const json_t *status)
     ctl_print_line(CTL_OUTPUT_TABLE, "%s", "");
     print_served(json_object_get(status, "tls"));
     print_rest(status);
+    print_log_end(json_object_get(status, "log"));
     ctl_print_line(CTL_OUTPUT_TABLE, "%s", "");
 }
 

@@ -94,7 +94,13 @@ events() {
     run -0 ctl --output json status
     assert_equal "$(jq -c '.escrowds[0] | [.member, .ready, .roster]' <<<"$output")" '["e1",true,3]'
     run -0 ctl status
-    assert_line --partial "ready"
+    assert_line --index 0 'escrowd 127.0.0.1 (e1) is ready'
+    assert_line --regexp '^log ends with record [0-9]+ of 20[0-9T:.-]+Z, SHA-256 [0-9a-f]{64}$'
+    run -0 ctl pending
+    assert_output 'no release waits for admins'
+    run -2 ctl approve x
+    assert_line --partial "NUMBER is a number from 1 to"
+    refute_output --partial '--NUMBER'
 }
 
 @test "refusals have a reason, a sentence and their exit code" {
