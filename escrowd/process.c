@@ -399,8 +399,11 @@ void process_link(struct process *a, struct process *b)
     }
     err_a = send_peer(a, b, fds[0]);
     err_b = send_peer(b, a, fds[1]);
-    if (err_a || err_b)
+    if (err_a)
         process_kill(a, "it cannot be connected");
+    /* It ends by itself, perhaps: the one after it is connected with a. */
+    if (err_b)
+        on_unsent(b);
 }
 
 enum escrow_err process_new(const struct process_config *config, struct process **ret_process)

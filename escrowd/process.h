@@ -60,7 +60,10 @@ void process_shut_down(struct process *process, int64_t limit_ms);
  */
 bool process_reload(struct process *process, int credentials_fd);
 
-/* Connects two running roles: each gets one end of a new socketpair. A failure kills `a`. */
+/*
+ * Connects two running roles, the first of them new: each gets one end of a new socketpair. The new
+ * one is killed if it does not take it; the other one is on its way to its end then.
+ */
 void process_link(struct process *a, struct process *b);
 
 /* As configured. */
