@@ -158,11 +158,12 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t len, off_t at)
     return written;
 }
 
+/* What is said on stderr is none of its files. */
 static bool is_file(int fd)
 {
     struct stat status;
 
-    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    return fd != STDERR_FILENO && fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 }
 
 /* To a file, where it ends. */

@@ -282,6 +282,70 @@ static void test_log_put_back(void **state)
     assert_int_equal(look("the log put back"), SERVES);
 }
 
+/* ---- what is on disk before what ---- */
+
+/* Whether all that was written to a file is on disk. */
+struct on_disk {
+    bool database, wal;
+    unsigned written; /* to the database */
+};
+
+static bool is_of(const struct note *note, enum file file)
+{
+    char path[400];
+
+    path_of(file, path);
+    return strcmp(note->path, path) == 0;
+}
+
+static void follow(struct on_disk *on_disk, const struct note *note)
+{
+    const bool is_wal = is_of(note, WAL);
+
+    if (!is_wal && !is_of(note, DATABASE))
+        return;
+    switch (note->kind) {
+    case NOTE_WRITE:
+        assert_true(is_wal || on_disk->wal);
+        on_disk->written += !is_wal;
+        *(is_wal ? &on_disk->wal : &on_disk->database) = false;
+        break;
+    case NOTE_CUT:
+    case NOTE_REMOVE:
+        assert_true(!is_wal || on_disk->database);
+        break;
+    case NOTE_SYNC:
+        *(is_wal ? &on_disk->wal : &on_disk->database) = true;
+        break;
+    case NOTE_CREATE:
+        break;
+    }
+}
+
+/* No page goes into the database before the WAL that has it is on disk, and no WAL goes before the
+ * database is: in the start after a kill, and at the end. */
+static void test_order_of_checkpoints(void **state)
+{
+    struct on_disk on_disk = {.database = true, .wal = false};
+    struct note note;
+    off_t at = 0;
+
+    (void)state;
+    put(DATABASE, &then[LAST][DATABASE]);
+    put(WAL, &then[LAST][WAL]);
+    put(LOG, &then[LAST][LOG]);
+    steps_forget();
+    fx_run(&world.fx);
+    kill_wait_well(&world);
+    fx_shut_down(&world.fx);
+    while (pread(steps_notes(), &note, sizeof(note), at) == sizeof(note)) {
+        follow(&on_disk, &note);
+        at += (off_t)sizeof(note) + (off_t)note.len;
+    }
+    assert_true(on_disk.written > 0);
+    assert_true(on_disk.database);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -291,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_stale_shm),
         cmocka_unit_test(test_wal_alone),
         cmocka_unit_test(test_log_put_back),
+        cmocka_unit_test(test_order_of_checkpoints),
     };
 
     log_init("keeper", LOG_LEVEL_ERROR);
