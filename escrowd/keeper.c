@@ -5,6 +5,7 @@
 #include "escrowd/ipc_body.h"
 #include "escrowd/keeper_approve.h"
 #include "escrowd/keeper_state.h"
+#include "escrowd/keeper_told.h"
 #include "libescrow/log.h"
 
 #define TICK_MS 1000
@@ -265,6 +266,7 @@ static void stop(struct keeper *keeper)
         log_warning("the shutdown could not be recorded");
     keeper_flush(keeper);
     keeper_alerts_hand_over(keeper->alerts);
+    keeper_told_end(keeper);
     event_base_loopbreak(keeper->base);
 }
 
@@ -295,6 +297,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     settle_tick(keeper->settle);
     moot_tick(keeper->moot);
     keeper_alerts_tick(keeper->alerts, ROLE_OVERDUE_MS);
+    keeper_told_tick(keeper);
     survey_tick(keeper->survey);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
@@ -379,6 +382,7 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
         return ESCROW_ERR_NO_MEMORY;
     keeper->is_tpm_well = tpm_check(keeper->tpm) == ESCROW_OK;
     check_space(keeper);
+    keeper_told_resume(keeper);
     keeper_mend(keeper);
     err = record_start(keeper);
     if (!err)

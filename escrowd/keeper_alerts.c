@@ -30,6 +30,7 @@ struct keeper_alerts {
     int64_t lost_ms; /* since when there is none */
     uint64_t id;
     struct flight flight;
+    uint64_t recorded;                 /* the last record that was looked at */
     enum reason told[CHECK_OF_KEEPER]; /* trouble that there was an alert about */
     uint64_t outcomes[IPC_ALERT_DELIVERED + 1];
     uint64_t lost; /* with an alerter that died */
@@ -140,8 +141,19 @@ void keeper_alerts_record(struct keeper_alerts *alerts, const struct audit_recor
 {
     struct alert alert;
 
-    if (alerts && alert_of_record(record, &alert))
+    if (!alerts)
+        return;
+    alerts->recorded = record->sequence;
+    if (alert_of_record(record, &alert))
         add(alerts, &alert);
+}
+
+uint64_t keeper_alerts_told(const struct keeper_alerts *alerts)
+{
+    struct alert_numbers numbers;
+
+    alert_queue_numbers(alerts->queue, &numbers);
+    return numbers.waiting > 0 || alerts->flight.text ? 0 : alerts->recorded;
 }
 
 void keeper_alerts_checks(struct keeper_alerts *alerts,

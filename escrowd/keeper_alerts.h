@@ -39,6 +39,8 @@ void keeper_alerts_serve_as(struct keeper_alerts *alerts, const char *identity);
 
 /* A record is durable: an alert, if it is one. */
 void keeper_alerts_record(struct keeper_alerts *alerts, const struct audit_record *record);
+/* The last record that was looked at, when nothing waits any more; 0: something does. */
+uint64_t keeper_alerts_told(const struct keeper_alerts *alerts);
 /* What the keeper can do now: an alert for each trouble that was not there the last time. */
 void keeper_alerts_checks(struct keeper_alerts *alerts,
                           const struct check checks[static CHECK_OF_KEEPER]);

@@ -71,6 +71,7 @@ struct keeper {
     struct settle *settle;
     struct moot *moot;
     struct keeper_alerts *alerts;
+    uint64_t told; /* as the store has it: up to which record alerts are with the alerter */
     struct survey *survey;
     struct ipc_channel *front;
     int64_t front_lost_ms;   /* since when there is none; CLOCK_BOOTTIME */

@@ -108,6 +108,8 @@ static const char *const migrations[] = {
     "CREATE INDEX unreceipted ON grants (time_ms)"
     "  WHERE settled_by IS NULL AND judged IS NULL AND outcome IS NULL AND is_unfinished = 0;",
     STORE_PAIR_TABLE,
+    "CREATE TABLE told ("
+    "  id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL) STRICT;",
 };
 #define PAIR_VERSION 5 /* the schema with it */
 
@@ -387,4 +389,31 @@ enum escrow_err store_set_folded(struct store *store, const struct audit_chain *
     query_put_bytes(&query, folded->hash, sizeof(folded->hash));
     query_put_number(&query, (uint64_t)folded->time_ms);
     return query_run(&query);
+}
+
+enum escrow_err store_told(struct store *store, uint64_t *ret_sequence)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "SELECT sequence FROM told");
+    *ret_sequence = query_row(&query) ? query_number(&query, 0) : 0;
+    return query_end(&query);
+}
+
+static enum escrow_err replace_told(struct store *store, uint64_t sequence)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "REPLACE INTO told (id, sequence) VALUES (1, ?)");
+    query_put_number(&query, sequence);
+    return query_run(&query);
+}
+
+enum escrow_err store_set_told(struct store *store, uint64_t sequence)
+{
+    enum escrow_err err = store_begin(store);
+
+    if (!err)
+        err = replace_told(store, sequence);
+    return err ? err : store_commit(store);
 }

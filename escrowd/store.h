@@ -40,6 +40,10 @@ MUST_CHECK enum escrow_err store_commit(struct store *store);
 /* After a failure; safe where none is open. ESCROW_ERR_STORE: it is open still. */
 MUST_CHECK enum escrow_err store_rollback(struct store *store);
 
+/* The last record of the log whose alert was handed over; 0: none is known. Not of the fold. */
+MUST_CHECK enum escrow_err store_told(struct store *store, uint64_t *ret_sequence);
+MUST_CHECK enum escrow_err store_set_told(struct store *store, uint64_t sequence);
+
 /* The last record of the log whose meaning is in the tables; all zero in a new store. */
 MUST_CHECK enum escrow_err store_folded(struct store *store, struct audit_chain *ret_folded);
 MUST_CHECK enum escrow_err store_set_folded(struct store *store, const struct audit_chain *folded);

@@ -33,15 +33,14 @@ static int64_t wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* The next alert, and its id; the keeper waits for the answer. */
-static json_t *receive(struct keeper_fixture *fx, uint64_t *ret_id)
+/* The next alert, how old or new it is, and its id; the keeper waits for the answer. */
+static json_t *receive_any(struct keeper_fixture *fx, uint64_t *ret_id)
 {
     struct pollfd polled = {.fd = alerter, .events = POLLIN};
     struct ipc_message message;
     struct ipc_reader reader;
     const char *text;
     json_t *document;
-    int64_t time_ms;
 
     for (int64_t end_ms = wall_ms() + FX_DEADLINE_MS; poll(&polled, 1, 0) == 0;) {
         if (wall_ms() > end_ms)
@@ -55,11 +54,20 @@ static json_t *receive(struct keeper_fixture *fx, uint64_t *ret_id)
     assert_int_equal(ipc_reader_end(&reader), ESCROW_OK);
     document = json_loads(text, 0, NULL);
     assert_non_null(document);
+    *ret_id = message.id;
+    return document;
+}
+
+/* The same, of just now. */
+static json_t *receive(struct keeper_fixture *fx, uint64_t *ret_id)
+{
+    json_t *document = receive_any(fx, ret_id);
+    int64_t time_ms;
+
     assert_int_equal(
         audit_time_parse(json_string_value(json_object_get(document, "time")), &time_ms),
         ESCROW_OK);
     assert_in_range(wall_ms() - time_ms, 0, WITHIN_MS);
-    *ret_id = message.id;
     return document;
 }
 
@@ -269,6 +277,68 @@ static void test_a_hostile_alerter(void **state)
     assert_true(is_released(fx, FX_AGENT_B));
 }
 
+static void start_again(struct keeper_fixture *fx)
+{
+    cleanup_close(&alerter);
+    fx_run(fx);
+    alerter = fx_attach_alerter(fx);
+}
+
+/* The next alert is of this event; its id. */
+static uint64_t assert_next(struct keeper_fixture *fx, const char *event)
+{
+    uint64_t id;
+    CLEANUP(json_free_p) json_t *document = receive_any(fx, &id);
+
+    assert_string_equal(text_of(document, "event"), event);
+    return id;
+}
+
+static unsigned asked_before;
+
+/* Two rounds of questions, so a whole second. */
+static bool is_second_over(struct keeper_fixture *fx)
+{
+    return fx->asked >= asked_before + 2 * (unsigned)fx->replica_count;
+}
+
+/* It comes first of all after the next start, although its keeper had no time for it; and no more
+ * when it was delivered. */
+static void test_killed_before_the_hand_over(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    cleanup_close(&alerter);
+    assert_false(is_released(fx, FX_AGENT_B));
+    fx_kill(fx);
+    start_again(fx);
+    (void)assert_next(fx, "refused");
+    /* The command may have had it; nobody knows. */
+    fx_kill(fx);
+    start_again(fx);
+    answer(assert_next(fx, "refused"));
+    asked_before = fx->asked;
+    fx_until(fx, is_second_over);
+    fx_kill(fx);
+    start_again(fx);
+    fx_wait_primary(fx, "node-a");
+    assert_false(is_released(fx, FX_AGENT_A));
+    answer(assert_next(fx, "needs_approval"));
+}
+
+/* One that ends as it should hands over all that waits, and that is that. */
+static void test_handed_over_at_the_end(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    assert_false(is_released(fx, FX_AGENT_B));
+    fx_shut_down(fx);
+    start_again(fx);
+    fx_wait_primary(fx, "node-a");
+    assert_false(is_released(fx, FX_AGENT_A));
+    answer(assert_next(fx, "needs_approval"));
+}
+
 static int with_alerter(void **state)
 {
     struct keeper_fixture *fx;
@@ -305,6 +375,8 @@ int main(void)
         READY(test_releases_go_on),
         READY(test_no_alerter_for_a_while),
         READY(test_a_hostile_alerter),
+        READY(test_killed_before_the_hand_over),
+        READY(test_handed_over_at_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
