@@ -436,6 +436,12 @@ static void test_a_batch_is_folded_whole_or_not(void **state)
     assert_int_equal(folded.sequence, 1);
     assert_int_equal(store_next_version(scene->store, &scene_subject, &next), ESCROW_OK);
     assert_int_equal(next, 1);
+    /* What the store lacks is not left out for what comes after it. */
+    wanted = (struct audit_record){.event = AUDIT_ALERT};
+    assert_int_equal(audit_append(scene->audit, &wanted, NULL, NULL), ESCROW_OK);
+    assert_int_equal(audit_commit(scene->audit), ESCROW_ERR_STORE);
+    assert_int_equal(store_folded(scene->store, &folded), ESCROW_OK);
+    assert_int_equal(folded.sequence, 1);
 }
 
 /* The log is evidence, not authority: an act in it must verify by the roster of its time. */
