@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/ipc_probe.h"
 
+#include "libescrow/cleanup.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 #define LOGIN_MAX 512 /* bytes of a sysname */
@@ -10,10 +13,18 @@ static bool has_nonce(uint32_t type)
     return type == IPC_PROBE_ASK_SESSION || type == IPC_PROBE_ASK_ECHO;
 }
 
+/* With a length in front of each of its five texts. */
+_Static_assert(sizeof(uint32_t) +
+                       PROBE_STATES_MAX * (sizeof(struct probe_state) + 5 * sizeof(uint32_t)) <=
+                   IPC_PAYLOAD_MAX,
+               "so many states do not fit in a message");
+
 void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
                             const struct ipc_probe_question *question)
 {
     ipc_put_u32(writer, question->target);
+    if (type == IPC_PROBE_ASK_STATES)
+        ipc_put_u32(writer, question->count);
     if (has_nonce(type))
         ipc_put_bytes(writer, question->nonce, sizeof(question->nonce));
     if (type == IPC_PROBE_ASK_SESSION)
@@ -39,6 +50,8 @@ enum escrow_err ipc_get_probe_question(const struct ipc_message *message,
     }
     if (message->type == IPC_PROBE_ASK_SESSION)
         question.login = ipc_get_string(&reader, LOGIN_MAX);
+    if (message->type == IPC_PROBE_ASK_STATES)
+        question.count = ipc_get_enum(&reader, 1, PROBE_STATES_MAX);
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_question = question;
@@ -75,6 +88,29 @@ void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *st
     ipc_put_string(writer, state->recovery_lsn);
 }
 
+static void get_state(struct ipc_reader *reader, struct probe_state *state)
+{
+    state->outcome = (enum probe_outcome)ipc_get_enum(reader, PROBE_ANSWERED, PROBE_NO_ROW);
+    state->sql_error = ipc_get_i32(reader);
+    get_text(reader, state->diagnosis, sizeof(state->diagnosis));
+    get_text(reader, state->server_name, sizeof(state->server_name));
+    state->cluster_type = ipc_get_i32(reader);
+    state->role = ipc_get_i32(reader);
+    state->operational_state = ipc_get_i32(reader);
+    state->recovery_health = ipc_get_i32(reader);
+    state->synchronization_health = ipc_get_i32(reader);
+    state->synchronization_state = ipc_get_i32(reader);
+    state->database_state = ipc_get_i32(reader);
+    state->is_read_write = ipc_get_bool(reader);
+    state->is_forwarder = ipc_get_bool(reader);
+    state->has_quorum_row = ipc_get_bool(reader);
+    state->quorum_state = ipc_get_i32(reader);
+    get_text(reader, state->primary_replica, sizeof(state->primary_replica));
+    state->has_sequence_number = ipc_get_bool(reader);
+    state->sequence_number = ipc_get_i64(reader);
+    get_text(reader, state->recovery_lsn, sizeof(state->recovery_lsn));
+}
+
 enum escrow_err ipc_get_probe_state(const struct ipc_message *message,
                                     struct probe_state *ret_state)
 {
@@ -83,28 +119,39 @@ enum escrow_err ipc_get_probe_state(const struct ipc_message *message,
     enum escrow_err err;
 
     ipc_reader_init(&reader, message);
-    state.outcome = (enum probe_outcome)ipc_get_enum(&reader, PROBE_ANSWERED, PROBE_NO_ROW);
-    state.sql_error = ipc_get_i32(&reader);
-    get_text(&reader, state.diagnosis, sizeof(state.diagnosis));
-    get_text(&reader, state.server_name, sizeof(state.server_name));
-    state.cluster_type = ipc_get_i32(&reader);
-    state.role = ipc_get_i32(&reader);
-    state.operational_state = ipc_get_i32(&reader);
-    state.recovery_health = ipc_get_i32(&reader);
-    state.synchronization_health = ipc_get_i32(&reader);
-    state.synchronization_state = ipc_get_i32(&reader);
-    state.database_state = ipc_get_i32(&reader);
-    state.is_read_write = ipc_get_bool(&reader);
-    state.is_forwarder = ipc_get_bool(&reader);
-    state.has_quorum_row = ipc_get_bool(&reader);
-    state.quorum_state = ipc_get_i32(&reader);
-    get_text(&reader, state.primary_replica, sizeof(state.primary_replica));
-    state.has_sequence_number = ipc_get_bool(&reader);
-    state.sequence_number = ipc_get_i64(&reader);
-    get_text(&reader, state.recovery_lsn, sizeof(state.recovery_lsn));
+    get_state(&reader, &state);
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_state = state;
+    return err;
+}
+
+void ipc_put_probe_states(struct ipc_writer *writer, const struct ipc_probe_states *states)
+{
+    ipc_put_u32(writer, (uint32_t)states->count);
+    for (size_t i = 0; i < states->count; i++)
+        ipc_put_probe_state(writer, &states->items[i]);
+}
+
+enum escrow_err ipc_get_probe_states(const struct ipc_message *message,
+                                     struct ipc_probe_states **ret_states)
+{
+    CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
+    struct ipc_reader reader;
+    enum escrow_err err;
+    size_t count;
+
+    ipc_reader_init(&reader, message);
+    count = ipc_get_enum(&reader, 1, PROBE_STATES_MAX);
+    states = calloc(1, sizeof(*states) + count * sizeof(states->items[0]));
+    if (!states)
+        return ESCROW_ERR_NO_MEMORY;
+    states->count = count;
+    for (size_t i = 0; i < count; i++)
+        get_state(&reader, &states->items[i]);
+    err = ipc_reader_end(&reader);
+    if (!err)
+        *ret_states = TAKE(states);
     return err;
 }
 

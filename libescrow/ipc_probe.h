@@ -22,13 +22,19 @@ enum ipc_probe_type {
     IPC_PROBE_MEMBERS,           /* struct probe_members */
     IPC_PROBE_ASK_ECHO,          /* target, nonce */
     IPC_PROBE_ECHO,              /* struct ipc_probe_echo */
+    IPC_PROBE_ASK_STATES,        /* target: the first, count: so many from there on */
+    IPC_PROBE_STATES,            /* struct ipc_probe_states, of as many */
 };
 
-/* A question; nonce counts only in IPC_PROBE_ASK_SESSION and _ECHO, login in the first. */
+/*
+ * A question; nonce counts only in IPC_PROBE_ASK_SESSION and _ECHO, login in the first, count in
+ * IPC_PROBE_ASK_STATES.
+ */
 struct ipc_probe_question {
     uint32_t target; /* which (group, database) of the prober's own list, from 0 */
     uint8_t nonce[TSQL_NONCE_BYTES];
     const char *login; /* borrowed from the message */
+    uint32_t count;    /* 1 ..= PROBE_STATES_MAX */
 };
 
 struct ipc_probe_session {
@@ -47,6 +53,11 @@ struct ipc_probe_echo {
     int32_t sql_error;
 };
 
+struct ipc_probe_states {
+    size_t count; /* 1 ..= PROBE_STATES_MAX */
+    struct probe_state items[];
+};
+
 /* Each puts a whole payload; what fails shows when it is sent (ipc.h). */
 void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
                             const struct ipc_probe_question *question);
@@ -54,6 +65,7 @@ void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *st
 void ipc_put_probe_session(struct ipc_writer *writer, const struct ipc_probe_session *session);
 void ipc_put_probe_opens(struct ipc_writer *writer, const struct ipc_probe_opens *opens);
 void ipc_put_probe_echo(struct ipc_writer *writer, const struct ipc_probe_echo *echo);
+void ipc_put_probe_states(struct ipc_writer *writer, const struct ipc_probe_states *states);
 void ipc_put_probe_members(struct ipc_writer *writer, const struct probe_members *members);
 
 /* Decode a whole payload into *ret_; ESCROW_ERR_MALFORMED if it is not exactly one. */
@@ -67,5 +79,8 @@ MUST_CHECK enum escrow_err ipc_get_probe_opens(const struct ipc_message *message
                                                struct ipc_probe_opens *ret_opens);
 MUST_CHECK enum escrow_err ipc_get_probe_echo(const struct ipc_message *message,
                                               struct ipc_probe_echo *ret_echo);
+/* The states are owned by the caller (free). Also ESCROW_ERR_NO_MEMORY. */
+MUST_CHECK enum escrow_err ipc_get_probe_states(const struct ipc_message *message,
+                                                struct ipc_probe_states **ret_states);
 MUST_CHECK enum escrow_err ipc_get_probe_members(const struct ipc_message *message,
                                                  struct probe_members *ret_members);

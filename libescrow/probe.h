@@ -80,6 +80,16 @@ CLEANUP_FUNCTION(probe_free_p, struct probe, probe_free)
 /* Fills *ret_state whatever happens; what failed is in outcome, sql_error and diagnosis. */
 void probe_ask_state(struct probe *probe, struct probe_state *ret_state);
 
+/* More than most instances have; an answer about as many fits in a message (ipc_probe.h). */
+#define PROBE_STATES_MAX 128
+
+/*
+ * The same of so many probes at once, in one statement: all of one instance with one connection
+ * (probe_config). One state for each, as probe_ask_state would fill it; what fails for the
+ * instance is in all of them.
+ */
+void probe_ask_states(struct probe *const *probes, size_t count, struct probe_state *ret_states);
+
 /* Only role, is_read_write and what failed: the agent's cheap poll. The rest is as unknown. */
 void probe_ask_local(struct probe *probe, struct probe_state *ret_state);
 

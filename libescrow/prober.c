@@ -97,19 +97,40 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
     }
 }
 
+/* The same of many at once. */
+static enum escrow_err answer_states(const struct prober *prober,
+                                     const struct ipc_probe_question *question,
+                                     struct ipc_writer *writer)
+{
+    CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
+
+    if (question->count > prober->count - question->target)
+        return ESCROW_ERR_MALFORMED;
+    states = calloc(1, sizeof(*states) + question->count * sizeof(states->items[0]));
+    if (!states)
+        return ESCROW_ERR_NO_MEMORY;
+    states->count = question->count;
+    probe_ask_states(&prober->probes[question->target], states->count, states->items);
+    ipc_put_probe_states(writer, states);
+    return ESCROW_OK;
+}
+
 static enum escrow_err serve_one(const struct prober *prober, int fd,
                                  const struct ipc_message *message)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     struct ipc_probe_question question;
-    uint32_t type = 0;
+    uint32_t type = IPC_PROBE_STATES;
     enum escrow_err err = ipc_get_probe_question(message, &question);
 
     if (err)
         return err;
     if (question.target >= prober->count)
         return ESCROW_ERR_MALFORMED;
-    err = answer(prober->probes[question.target], message->type, &question, &type, &writer);
+    if (message->type == IPC_PROBE_ASK_STATES)
+        err = answer_states(prober, &question, &writer);
+    else
+        err = answer(prober->probes[question.target], message->type, &question, &type, &writer);
     if (err)
         return err;
     return ipc_send(fd, type, message->id, &writer, SEND_TIMEOUT_MS);

@@ -64,7 +64,8 @@ char *tsql_quote_name(const char *name)
     return quote(name, "[", ']');
 }
 
-/* asprintf that gives NULL. The arguments are literals of tsql_quote_* or hexadecimal digits. */
+/* asprintf that gives NULL. The arguments are literals of tsql_quote_*, lists of them, or digits.
+ */
 __attribute__((format(printf, 1, 2))) static char *build(const char *format, ...)
 {
     va_list arguments;
@@ -90,6 +91,26 @@ __attribute__((format(printf, 1, 2))) static char *build(const char *format, ...
  * monitoring queries). So this group is part of one if such a row bears its name. With role PRIMARY
  * and a database that is not READ_WRITE, the replica is the forwarder.
  */
+#define STATE_COLUMNS                                                                              \
+    "ar.replica_server_name, ag.cluster_type,"                                                     \
+    " CASE WHEN EXISTS (SELECT 1 FROM sys.availability_groups AS dag"                              \
+    " INNER JOIN sys.availability_replicas AS dar ON dar.group_id = dag.group_id"                  \
+    " WHERE dag.is_distributed = 1 AND dar.replica_server_name = ag.name)"                         \
+    " THEN 1 ELSE 0 END AS is_distributed,"                                                        \
+    " CONVERT(nvarchar(20), ag.sequence_number) AS sequence_number,"                               \
+    " ars.role, ars.operational_state, ars.recovery_health, ars.synchronization_health,"           \
+    " ags.primary_replica, d.state,"                                                               \
+    " CONVERT(nvarchar(20), DATABASEPROPERTYEX(d.name, N'Updateability')) AS updateability,"       \
+    " drs.synchronization_state, CONVERT(nvarchar(40), drs.recovery_lsn) AS recovery_lsn"
+#define STATE_REPLICA                                                                              \
+    " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"                                   \
+    " ON ars.group_id = ag.group_id AND ars.is_local = 1"                                          \
+    " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"                \
+    " LEFT JOIN sys.dm_hadr_availability_group_states AS ags ON ags.group_id = ag.group_id"        \
+    " LEFT JOIN (sys.databases AS d INNER JOIN sys.dm_hadr_database_replica_states AS drs"         \
+    " ON drs.database_id = d.database_id AND drs.is_local = 1)"                                    \
+    " ON drs.group_id = ag.group_id AND d.name = "
+
 char *tsql_state(const char *availability_group, const char *database)
 {
     CLEANUP(cleanup_free) char *group = tsql_quote_text(availability_group);
@@ -97,27 +118,44 @@ char *tsql_state(const char *availability_group, const char *database)
 
     if (!group || !name)
         return NULL;
-    return build(
-        "SELECT ar.replica_server_name, ag.cluster_type,"
-        " CASE WHEN EXISTS (SELECT 1 FROM sys.availability_groups AS dag"
-        " INNER JOIN sys.availability_replicas AS dar ON dar.group_id = dag.group_id"
-        " WHERE dag.is_distributed = 1 AND dar.replica_server_name = ag.name)"
-        " THEN 1 ELSE 0 END AS is_distributed,"
-        " CONVERT(nvarchar(20), ag.sequence_number) AS sequence_number,"
-        " ars.role, ars.operational_state, ars.recovery_health, ars.synchronization_health,"
-        " ags.primary_replica, d.state,"
-        " CONVERT(nvarchar(20), DATABASEPROPERTYEX(d.name, N'Updateability')) AS updateability,"
-        " drs.synchronization_state, CONVERT(nvarchar(40), drs.recovery_lsn) AS recovery_lsn"
-        " FROM sys.availability_groups AS ag"
-        " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"
-        " ON ars.group_id = ag.group_id AND ars.is_local = 1"
-        " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"
-        " LEFT JOIN sys.dm_hadr_availability_group_states AS ags ON ags.group_id = ag.group_id"
-        " LEFT JOIN (sys.databases AS d INNER JOIN sys.dm_hadr_database_replica_states AS drs"
-        " ON drs.database_id = d.database_id AND drs.is_local = 1)"
-        " ON drs.group_id = ag.group_id AND d.name = %s"
-        " WHERE ag.is_distributed = 0 AND ag.name = %s",
-        name, group);
+    return build("SELECT " STATE_COLUMNS " FROM sys.availability_groups AS ag" STATE_REPLICA "%s"
+                 " WHERE ag.is_distributed = 0 AND ag.name = %s",
+                 name, group);
+}
+
+/* A row of the list of those that are wanted. */
+static bool write_target(FILE *stream, size_t index, const struct tsql_target *target)
+{
+    CLEANUP(cleanup_free) char *group = tsql_quote_text(target->availability_group);
+    CLEANUP(cleanup_free) char *name = tsql_quote_text(target->database);
+
+    return group && name &&
+           fprintf(stream, "%s(%zu, %s, %s)", index ? ", " : "", index, group, name) > 0;
+}
+
+/*
+ * A list, so that the server compares the names, as in tsql_state, and says nothing of databases
+ * that nobody asked for; and one text for one list, so that its plan is made once. Columns of such
+ * a list have the collation of the current database (master, so the server's), which need not be
+ * that of a system view: without COLLATE it may be 468.
+ */
+char *tsql_states(const struct tsql_target *targets, size_t count)
+{
+    CLEANUP(cleanup_free) char *list = NULL;
+    size_t len = 0;
+    FILE *stream = count ? open_memstream(&list, &len) : NULL;
+    bool is_whole = stream;
+
+    for (size_t i = 0; is_whole && i < count; i++)
+        is_whole = write_target(stream, i, &targets[i]);
+    if (!stream || fclose(stream) != 0 || !is_whole)
+        return NULL;
+    return build("SELECT wanted.target, " STATE_COLUMNS
+                 " FROM (VALUES %s) AS wanted (target, group_name, database_name)"
+                 " INNER JOIN sys.availability_groups AS ag ON ag.is_distributed = 0"
+                 " AND ag.name = wanted.group_name COLLATE DATABASE_DEFAULT" STATE_REPLICA
+                 "wanted.database_name COLLATE DATABASE_DEFAULT",
+                 list);
 }
 
 /* sys.dm_hadr_cluster: no row at all on a node without quorum. */

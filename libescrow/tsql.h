@@ -4,6 +4,7 @@
 #include "libescrow/err.h"
 #include "libescrow/secret.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -27,6 +28,16 @@ char *tsql_quote_name(const char *name);
  * see it.
  */
 char *tsql_state(const char *availability_group, const char *database);
+
+struct tsql_target {
+    const char *availability_group;
+    const char *database;
+};
+/*
+ * The same of many at once: a row for each that is here, its index in front of those columns. NULL
+ * also for none at all.
+ */
+char *tsql_states(const struct tsql_target *targets, size_t count);
 enum tsql_state_column {
     TSQL_STATE_SERVER_NAME,            /* sys.availability_replicas.replica_server_name, local */
     TSQL_STATE_CLUSTER_TYPE,           /* 0 WSFC, 1 EXTERNAL, 2 NONE */

@@ -95,6 +95,23 @@ static enum escrow_err state(const struct ipc_message *message, struct ipc_write
     return err;
 }
 
+static enum escrow_err ask_states(const struct ipc_message *message, struct ipc_writer *writer)
+{
+    return question_of(message, writer, IPC_PROBE_ASK_STATES);
+}
+
+static enum escrow_err states(const struct ipc_message *message, struct ipc_writer *writer)
+{
+    CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
+    enum escrow_err err = ipc_get_probe_states(message, &states);
+
+    if (!err) {
+        FUZZ_CHECK(states->count > 0 && states->count <= PROBE_STATES_MAX);
+        ipc_put_probe_states(writer, states);
+    }
+    return err;
+}
+
 static enum escrow_err session(const struct ipc_message *message, struct ipc_writer *writer)
 {
     struct ipc_probe_session session;
@@ -141,15 +158,18 @@ static enum escrow_err result(const struct ipc_message *message, struct ipc_writ
 
 void fuzz_input(const uint8_t *bytes, size_t len)
 {
-    static const again_fn decoders[] = {request, reply, peer, ask_state, ask_session, state,
-                                        session, opens, part, result,    ask_echo,    echo};
+    static const again_fn decoders[] = {request,  reply,   peer,       ask_state, ask_session,
+                                        state,    session, opens,      part,      result,
+                                        ask_echo, echo,    ask_states, states};
     struct fuzz_source source = {bytes, len};
     const again_fn again = decoders[fuzz_take_byte(&source) % ARRAY_LEN(decoders)];
     const struct ipc_message message = {.payload = source.bytes, .len = source.len, .fd = -1};
     struct ipc_writer writer = {0};
     enum escrow_err err = again(&message, &writer);
 
-    FUZZ_CHECK(err == ESCROW_OK || err == ESCROW_ERR_MALFORMED);
+    /* Without memory for it a message is taken for none. */
+    FUZZ_CHECK(err == ESCROW_OK || err == ESCROW_ERR_MALFORMED ||
+               !fuzz_went_well(err != ESCROW_ERR_NO_MEMORY));
     if (!err && fuzz_went_well(writer.err == ESCROW_OK))
         FUZZ_CHECK(writer.len == source.len &&
                    (writer.len == 0 || memcmp(writer.bytes, source.bytes, writer.len) == 0));

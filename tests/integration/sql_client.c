@@ -21,11 +21,13 @@
 
 #define ANSWER_TIMEOUT_MS 30000
 #define PASSWORD_FILE_MAX 4096
+#define TARGETS_MAX 8
 
 struct client {
     struct sql_instance instance;
     struct sql_connection *connection;
-    struct prober_target target;
+    struct prober_target targets[TARGETS_MAX];
+    size_t target_count;
     pid_t prober; /* 0: not started */
     int channel;
     uint64_t id;
@@ -133,7 +135,7 @@ static bool run_later(struct client *client, char **arguments)
 
 static void start_prober(struct client *client)
 {
-    const struct prober_config config = {&client->instance, &client->target, 1};
+    const struct prober_config config = {&client->instance, client->targets, client->target_count};
     int fds[2];
 
     if (ipc_pair(fds) != ESCROW_OK)
@@ -147,21 +149,23 @@ static void start_prober(struct client *client)
     client->channel = fds[0];
 }
 
-static void print_state(const struct ipc_message *message)
+static void print_state(const struct probe_state *state)
 {
-    struct probe_state state;
-
-    if (ipc_get_probe_state(message, &state) != ESCROW_OK)
-        abort();
     printf("outcome=%d sql_error=%d server=%s cluster=%d role=%d operational=%d recovery=%d "
            "health=%d synchronization=%d database=%d rw=%d forwarder=%d quorum=%d/%d primary=%s "
            "sequence=%d/%lld lsn=%s diagnosis=%s\n",
-           (int)state.outcome, state.sql_error, state.server_name, state.cluster_type, state.role,
-           state.operational_state, state.recovery_health, state.synchronization_health,
-           state.synchronization_state, state.database_state, state.is_read_write,
-           state.is_forwarder, state.has_quorum_row, state.quorum_state, state.primary_replica,
-           state.has_sequence_number, (long long)state.sequence_number, state.recovery_lsn,
-           state.diagnosis);
+           (int)state->outcome, state->sql_error, state->server_name, state->cluster_type,
+           state->role, state->operational_state, state->recovery_health,
+           state->synchronization_health, state->synchronization_state, state->database_state,
+           state->is_read_write, state->is_forwarder, state->has_quorum_row, state->quorum_state,
+           state->primary_replica, state->has_sequence_number, (long long)state->sequence_number,
+           state->recovery_lsn, state->diagnosis);
+}
+
+static void print_states(const struct ipc_probe_states *states)
+{
+    for (size_t i = 0; i < states->count; i++)
+        print_state(&states->items[i]);
 }
 
 static void print_members(const struct probe_members *members)
@@ -174,13 +178,18 @@ static void print_members(const struct probe_members *members)
 
 static void print_answer(const struct ipc_message *message)
 {
+    CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
     struct ipc_probe_session session;
     struct ipc_probe_opens opens;
     struct ipc_probe_echo echo;
     struct probe_members members;
+    struct probe_state state;
 
-    if (message->type == IPC_PROBE_STATE)
-        print_state(message);
+    if (message->type == IPC_PROBE_STATE && ipc_get_probe_state(message, &state) == ESCROW_OK)
+        print_state(&state);
+    else if (message->type == IPC_PROBE_STATES &&
+             ipc_get_probe_states(message, &states) == ESCROW_OK)
+        print_states(states);
     else if (message->type == IPC_PROBE_SESSION &&
              ipc_get_probe_session(message, &session) == ESCROW_OK)
         printf("outcome=%d found=%d\n", (int)session.outcome, session.is_found);
@@ -223,6 +232,14 @@ static bool run_state(struct client *client, char **arguments)
 {
     (void)arguments;
     return ask(client, IPC_PROBE_ASK_STATE, &(struct ipc_probe_question){0});
+}
+
+/* Of all that the prober knows. */
+static bool run_states(struct client *client, char **arguments)
+{
+    (void)arguments;
+    return ask(client, IPC_PROBE_ASK_STATES,
+               &(struct ipc_probe_question){.count = (uint32_t)client->target_count});
 }
 
 static bool run_local(struct client *client, char **arguments)
@@ -281,6 +298,7 @@ static const struct {
     {"wait", 0, run_wait},       {"state", 0, run_state},     {"local", 0, run_local},
     {"opens", 0, run_opens},     {"members", 0, run_members}, {"session", 2, run_session},
     {"message", 2, run_message}, {"later", 1, run_later},     {"echo", 1, run_echo},
+    {"states", 0, run_states},
 };
 
 static bool run_commands(struct client *client, int count, char **words)
@@ -301,6 +319,18 @@ static bool run_commands(struct client *client, int count, char **words)
     return is_ok;
 }
 
+/* also=GROUP/DATABASE: one more that the prober knows, for states. */
+static bool add_target(struct client *client, const char *value)
+{
+    const char *slash = strchr(value, '/');
+
+    if (!slash || client->target_count == TARGETS_MAX)
+        return false;
+    client->targets[client->target_count++] =
+        (struct prober_target){strndup(value, (size_t)(slash - value)), slash + 1};
+    return true;
+}
+
 static bool set_option(struct client *client, const char *word)
 {
     struct sql_instance *instance = &client->instance;
@@ -316,8 +346,8 @@ static bool set_option(struct client *client, const char *word)
         {"password=", &instance->password_file},
         {"keytab=", &instance->keytab},
         {"krb5_conf=", &instance->krb5_conf},
-        {"group=", &client->target.availability_group},
-        {"database=", &client->target.database},
+        {"group=", &client->targets[0].availability_group},
+        {"database=", &client->targets[0].database},
     };
 
     if (!value)
@@ -328,6 +358,8 @@ static bool set_option(struct client *client, const char *word)
             *texts[i].text = *value ? value : NULL;
             return true;
         }
+    if (strncmp(word, "also=", 5) == 0)
+        return add_target(client, value);
     if (strncmp(word, "port=", 5) == 0)
         instance->port = (uint16_t)strtoul(value, NULL, 10);
     else if (strncmp(word, "kdc_port=", 9) == 0)
@@ -348,7 +380,8 @@ int main(int argc, char **argv)
                      .kdc_port = 88,
                      .login_timeout_s = 5,
                      .query_timeout_s = 5},
-        .target = {"AG1", "SSISDB"},
+        .targets = {{"AG1", "SSISDB"}},
+        .target_count = 1,
         .channel = -1,
     };
     int at = 1;

@@ -63,7 +63,7 @@ STEPS += [
     (node, f"escrowd: {what} ({node} replica)", "statement", text, PROBER)
     for node in ("new", "old", "third")
     for what, text in (
-        ("state question", "SELECT ar.replica_server_name, "),
+        ("state question", "ar.replica_server_name, "),
         ("quorum question", "dm_hadr_cluster"),
     )
 ]

@@ -96,8 +96,8 @@ texts() {
 
 # model_texts: the texts that the model knows, in an order in which each of them works.
 model_texts() {
-    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_members", "tsql_local", "tsql_set_context",
-        "tsql_find_session", "tsql_use", "tsql_commit_echo", "tsql_find_echo",
+    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_states", "tsql_members", "tsql_local",
+        "tsql_set_context", "tsql_find_session", "tsql_use", "tsql_commit_echo", "tsql_find_echo",
         "tsql_probe_certificate", "tsql_opens",
         "tsql_open_master_key", "tsql_add_service_master_key", "tsql_close_master_key",
         "tsql_catalog_startup"] as $order

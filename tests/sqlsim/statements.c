@@ -31,25 +31,8 @@ static void statement_set_context(struct session *session,
 /* clang-format off */
 static const struct statement statements[] = {
     /* libescrow/tsql.c, in the order of tsql.h */
-    {"SELECT ar.replica_server_name, ag.cluster_type,"
-     " CASE WHEN EXISTS (SELECT 1 FROM sys.availability_groups AS dag"
-     " INNER JOIN sys.availability_replicas AS dar ON dar.group_id = dag.group_id"
-     " WHERE dag.is_distributed = 1 AND dar.replica_server_name = ag.name)"
-     " THEN 1 ELSE 0 END AS is_distributed,"
-     " CONVERT(nvarchar(20), ag.sequence_number) AS sequence_number,"
-     " ars.role, ars.operational_state, ars.recovery_health, ars.synchronization_health,"
-     " ags.primary_replica, d.state,"
-     " CONVERT(nvarchar(20), DATABASEPROPERTYEX(d.name, N'Updateability')) AS updateability,"
-     " drs.synchronization_state, CONVERT(nvarchar(40), drs.recovery_lsn) AS recovery_lsn"
-     " FROM sys.availability_groups AS ag"
-     " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"
-     " ON ars.group_id = ag.group_id AND ars.is_local = 1"
-     " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"
-     " LEFT JOIN sys.dm_hadr_availability_group_states AS ags ON ags.group_id = ag.group_id"
-     " LEFT JOIN (sys.databases AS d INNER JOIN sys.dm_hadr_database_replica_states AS drs"
-     " ON drs.database_id = d.database_id AND drs.is_local = 1)"
-     " ON drs.group_id = ag.group_id AND d.name = $text"
-     " WHERE ag.is_distributed = 0 AND ag.name = $text",
+    {"SELECT " STATEMENTS_STATE_COLUMNS " FROM sys.availability_groups AS ag"
+     STATEMENTS_STATE_REPLICA "$text WHERE ag.is_distributed = 0 AND ag.name = $text",
      statement_state, "4.1"},
     {"SELECT quorum_state FROM sys.dm_hadr_cluster", statement_quorum, "4.1"},
     {"SELECT ar.replica_server_name FROM sys.availability_groups AS ag"
@@ -114,7 +97,8 @@ bool statements_run_one(struct session *session, const char *text, struct reply 
         if (run_row(row, session, text, reply))
             return true;
     }
-    return statements_run_catalog(session, text, reply) ||
+    return statements_run_states(session, text, reply) ||
+           statements_run_catalog(session, text, reply) ||
            statements_run_grant(session, text, reply) ||
            statements_run_principal(session, text, reply) || select_run(session, text, reply);
 }

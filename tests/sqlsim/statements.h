@@ -36,7 +36,32 @@ bool statements_run_principal(struct session *session, const char *text, struct 
 /* 2.2: whether a login may read a dynamic management view; else the reply has 300 and 297. */
 bool statement_check_server_state(const struct session *session, struct reply *reply);
 
-/* statements_hadr.c: views of the group and of sessions */
+/*
+ * statements_hadr.c: views of the group and of sessions. The probers' columns of a database and its
+ * local replica, and where they come from; the second ends at the database's name.
+ */
+#define STATEMENTS_STATE_COLUMNS                                                                   \
+    "ar.replica_server_name, ag.cluster_type,"                                                     \
+    " CASE WHEN EXISTS (SELECT 1 FROM sys.availability_groups AS dag"                              \
+    " INNER JOIN sys.availability_replicas AS dar ON dar.group_id = dag.group_id"                  \
+    " WHERE dag.is_distributed = 1 AND dar.replica_server_name = ag.name)"                         \
+    " THEN 1 ELSE 0 END AS is_distributed,"                                                        \
+    " CONVERT(nvarchar(20), ag.sequence_number) AS sequence_number,"                               \
+    " ars.role, ars.operational_state, ars.recovery_health, ars.synchronization_health,"           \
+    " ags.primary_replica, d.state,"                                                               \
+    " CONVERT(nvarchar(20), DATABASEPROPERTYEX(d.name, N'Updateability')) AS updateability,"       \
+    " drs.synchronization_state, CONVERT(nvarchar(40), drs.recovery_lsn) AS recovery_lsn"
+#define STATEMENTS_STATE_REPLICA                                                                   \
+    " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"                                   \
+    " ON ars.group_id = ag.group_id AND ars.is_local = 1"                                          \
+    " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"                \
+    " LEFT JOIN sys.dm_hadr_availability_group_states AS ags ON ags.group_id = ag.group_id"        \
+    " LEFT JOIN (sys.databases AS d INNER JOIN sys.dm_hadr_database_replica_states AS drs"         \
+    " ON drs.database_id = d.database_id AND drs.is_local = 1)"                                    \
+    " ON drs.group_id = ag.group_id AND d.name = "
+
+/* The same of a list of databases; false: another statement, and nothing is replied. */
+bool statements_run_states(struct session *session, const char *text, struct reply *reply);
 void statement_state(struct session *session, const struct lexer_parameters *parameters,
                      struct reply *reply);
 void statement_local(struct session *session, const struct lexer_parameters *parameters,

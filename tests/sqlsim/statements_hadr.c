@@ -71,37 +71,30 @@ static bool check_columns(const struct session *session, struct reply *reply)
     return false;
 }
 
-void statement_state(struct session *session, const struct lexer_parameters *parameters,
-                     struct reply *reply)
-{
-    static const struct reply_column columns[] = {
-        {"replica_server_name", REPLY_TEXT},
-        {"cluster_type", REPLY_TINYINT},
-        {"is_distributed", REPLY_INT},
-        {"sequence_number", REPLY_TEXT},
-        {"role", REPLY_TINYINT},
-        {"operational_state", REPLY_TINYINT},
-        {"recovery_health", REPLY_TINYINT},
-        {"synchronization_health", REPLY_TINYINT},
-        {"primary_replica", REPLY_TEXT},
-        {"state", REPLY_TINYINT},
-        {"updateability", REPLY_TEXT},
-        {"synchronization_state", REPLY_TINYINT},
-        {"recovery_lsn", REPLY_TEXT},
-    };
-    const struct model_group *group = find_group(session, parameters->values[1]);
-    const struct model_database *database = find_database(session, group, parameters->values[0]);
-    struct model_view view;
+static const struct reply_column state_columns[] = {
+    {"target", REPLY_INT}, /* of many at once only */
+    {"replica_server_name", REPLY_TEXT},
+    {"cluster_type", REPLY_TINYINT},
+    {"is_distributed", REPLY_INT},
+    {"sequence_number", REPLY_TEXT},
+    {"role", REPLY_TINYINT},
+    {"operational_state", REPLY_TINYINT},
+    {"recovery_health", REPLY_TINYINT},
+    {"synchronization_health", REPLY_TINYINT},
+    {"primary_replica", REPLY_TEXT},
+    {"state", REPLY_TINYINT},
+    {"updateability", REPLY_TEXT},
+    {"synchronization_state", REPLY_TINYINT},
+    {"recovery_lsn", REPLY_TEXT},
+};
 
-    if (!check_columns(session, reply))
-        return;
-    if (!statement_check_server_state(session, reply))
-        return;
-    reply_columns(reply, columns, ARRAY_LEN(columns));
-    if (!group)
-        return;
-    view = database ? model_view_database(session->model, database, session->instance)
-                    : model_view(session->model, group, session->instance);
+static void put_state(const struct session *session, const struct model_group *group,
+                      const struct model_database *database, struct reply *reply)
+{
+    struct model_view view = database
+                                 ? model_view_database(session->model, database, session->instance)
+                                 : model_view(session->model, group, session->instance);
+
     reply_value(reply, group->replicas[session->instance].name);
     reply_number(reply, view.cluster_type);
     reply_number(reply, view.is_distributed);
@@ -120,6 +113,70 @@ void statement_state(struct session *session, const struct lexer_parameters *par
     reply_value(reply, view.updateability);
     reply_number(reply, view.synchronization_state);
     reply_value(reply, view.recovery_lsn[0] ? view.recovery_lsn : NULL);
+}
+
+void statement_state(struct session *session, const struct lexer_parameters *parameters,
+                     struct reply *reply)
+{
+    const struct model_group *group = find_group(session, parameters->values[1]);
+
+    if (!check_columns(session, reply) || !statement_check_server_state(session, reply))
+        return;
+    reply_columns(reply, state_columns + 1, ARRAY_LEN(state_columns) - 1);
+    if (group)
+        put_state(session, group, find_database(session, group, parameters->values[0]), reply);
+}
+
+/* A row of the list; reply NULL: only whether it is one. */
+static bool read_wanted(const char **text, struct session *session, struct reply *reply)
+{
+    struct lexer_parameters wanted = {0};
+    const struct model_group *group;
+
+    if (!lexer_match_start("($name, $text, $text)", text, &wanted))
+        return false;
+    group = reply ? find_group(session, wanted.values[1]) : NULL;
+    if (group) {
+        reply_number(reply, (int64_t)strtoul(wanted.values[0], NULL, 10));
+        put_state(session, group, find_database(session, group, wanted.values[2]), reply);
+    }
+    lexer_parameters_deinit(&wanted);
+    return true;
+}
+
+/* All of them. */
+static bool read_list(const char **text, struct session *session, struct reply *reply)
+{
+    struct lexer_parameters none = {0};
+
+    do {
+        if (!read_wanted(text, session, reply))
+            return false;
+    } while (lexer_match_start(",", text, &none));
+    return true;
+}
+
+bool statements_run_states(struct session *session, const char *text, struct reply *reply)
+{
+    struct lexer_parameters none = {0};
+    const char *list = text, *rest;
+
+    if (!lexer_match_start("SELECT wanted.target, " STATEMENTS_STATE_COLUMNS " FROM (VALUES", &list,
+                           &none))
+        return false;
+    rest = list;
+    if (!read_list(&rest, session, NULL) ||
+        !lexer_match(
+            ") AS wanted (target, group_name, database_name)"
+            " INNER JOIN sys.availability_groups AS ag ON ag.is_distributed = 0"
+            " AND ag.name = wanted.group_name COLLATE DATABASE_DEFAULT" STATEMENTS_STATE_REPLICA
+            "wanted.database_name COLLATE DATABASE_DEFAULT",
+            rest, &none))
+        return false;
+    if (!check_columns(session, reply) || !statement_check_server_state(session, reply))
+        return true;
+    reply_columns(reply, state_columns, ARRAY_LEN(state_columns));
+    return read_list(&list, session, reply);
 }
 
 void statement_local(struct session *session, const struct lexer_parameters *parameters,

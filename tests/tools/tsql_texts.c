@@ -84,6 +84,8 @@ int main(void)
     print_owned("tsql_close_master_key", "", tsql_close_master_key());
     for (size_t i = 0; i < ARRAY_LEN(samples); i++) {
         print_owned("tsql_state", samples[i], tsql_state(samples[i], samples[i]));
+        print_owned("tsql_states", samples[i],
+                    tsql_states(&(struct tsql_target){samples[i], samples[i]}, 1));
         print_owned("tsql_local", samples[i], tsql_local(samples[i], samples[i]));
         print_owned("tsql_members", samples[i], tsql_members(samples[i]));
         print_owned("tsql_find_session", samples[i], tsql_find_session(nonce, samples[i]));

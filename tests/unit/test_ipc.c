@@ -378,6 +378,49 @@ static void test_probe_echo(void **state)
     assert_int_equal(got_echo.sql_error, 976);
 }
 
+/* As many as there may be, with the longest texts: they fit in a message, and come back. */
+static void test_states_of_many(void **state)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0}, question = {0};
+    CLEANUP(cleanup_free) struct ipc_probe_states *got = NULL;
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *sent =
+        calloc(1, sizeof(*sent) + PROBE_STATES_MAX * sizeof(sent->items[0]));
+    struct ipc_probe_question asked = {.target = 7, .count = PROBE_STATES_MAX};
+    struct ipc_message message;
+
+    (void)state;
+    assert_non_null(sent);
+    sent->count = PROBE_STATES_MAX;
+    for (size_t i = 0; i < sent->count; i++) {
+        struct probe_state *item = &sent->items[i];
+
+        item->outcome = PROBE_SQL_ERROR;
+        item->role = (int32_t)i;
+        memset(item->diagnosis, 'd', sizeof(item->diagnosis) - 1);
+        memset(item->server_name, 's', sizeof(item->server_name) - 1);
+        memset(item->primary_replica, 'p', sizeof(item->primary_replica) - 1);
+        memset(item->recovery_lsn, '9', sizeof(item->recovery_lsn) - 1);
+    }
+    ipc_put_probe_states(&writer, sent);
+    message = message_of(&writer);
+    assert_int_equal(ipc_get_probe_states(&message, &got), ESCROW_OK);
+    assert_int_equal(got->count, sent->count);
+    for (size_t i = 0; i < sent->count; i++)
+        assert_memory_equal(&got->items[i], &sent->items[i], sizeof(got->items[i]));
+
+    ipc_put_probe_question(&question, IPC_PROBE_ASK_STATES, &asked);
+    message = message_of(&question);
+    message.type = IPC_PROBE_ASK_STATES;
+    assert_int_equal(ipc_get_probe_question(&message, &asked), ESCROW_OK);
+    assert_int_equal(asked.target, 7);
+    assert_int_equal(asked.count, PROBE_STATES_MAX);
+    question.bytes[4] = PROBE_STATES_MAX + 1;
+    assert_int_equal(ipc_get_probe_question(&message, &asked), ESCROW_ERR_MALFORMED);
+    question.bytes[4] = 0;
+    assert_int_equal(ipc_get_probe_question(&message, &asked), ESCROW_ERR_MALFORMED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +441,7 @@ int main(void)
                                         pair_teardown),
         cmocka_unit_test(test_probe_messages),
         cmocka_unit_test(test_probe_echo),
+        cmocka_unit_test(test_states_of_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -159,8 +159,10 @@ static char *open_text(const char *password)
 static void test_every_text_of_tsql_is_known(void **state)
 {
     static const uint8_t nonce[TSQL_NONCE_BYTES] = {1, 2, 0xab};
+    static const struct tsql_target target = {"AG1", "SSISDB"};
     char *const texts[] = {
         tsql_state("AG1", "SSISDB"),
+        tsql_states(&target, 1),
         tsql_quorum(),
         tsql_members("AG1"),
         tsql_local("AG1", "SSISDB"),
@@ -233,6 +235,58 @@ static void test_state_columns(void **state)
         assert_null(reply.values[i]);
     reply_deinit(&reply);
     assert_int_equal(count_rows(session, other_group), 0);
+}
+
+/* The same of many: each row is as it is of one, behind its number; who is not here has none. */
+static void test_states_of_many(void **state)
+{
+    static const struct tsql_target targets[] = {
+        {"AG2", "SSISDB"}, {"ag1", "ssisdb"}, {"AG1", "OTHER"}};
+    static const size_t here[] = {1, 2};
+    CLEANUP(session_free_p) struct session *session = log_in(*state, SQL1, "prober", "");
+    CLEANUP(cleanup_free) char *text = tsql_states(targets, ARRAY_LEN(targets));
+    struct reply many = {0};
+
+    assert_true(statements_run(session, text, &many));
+    assert_int_equal(many.column_count, 1 + TSQL_STATE_COLUMNS);
+    assert_int_equal(many.value_count, ARRAY_LEN(here) * (1 + TSQL_STATE_COLUMNS));
+    for (size_t i = 0; i < ARRAY_LEN(here); i++) {
+        const struct tsql_target *target = &targets[here[i]];
+        CLEANUP(cleanup_free)
+        char *alone = tsql_state(target->availability_group, target->database);
+        char *const *row = &many.values[i * (1 + TSQL_STATE_COLUMNS)];
+        struct reply one = {0};
+
+        assert_int_equal(strtoul(row[0], NULL, 10), here[i]);
+        assert_true(statements_run(session, alone, &one));
+        for (size_t j = 0; j < TSQL_STATE_COLUMNS; j++) {
+            assert_int_equal(row[1 + j] == NULL, one.values[j] == NULL);
+            if (row[1 + j])
+                assert_string_equal(row[1 + j], one.values[j]);
+        }
+        reply_deinit(&one);
+    }
+    reply_deinit(&many);
+}
+
+/* The rights and the columns that it takes are the same too. */
+static void test_states_of_many_are_refused_alike(void **state)
+{
+    static const struct tsql_target target = {"AG1", "SSISDB"};
+    struct model *model = *state;
+    CLEANUP(session_free_p) struct session *weak = log_in(model, SQL1, "weak", "");
+    CLEANUP(session_free_p) struct session *agent = log_in(model, SQL1, "agent", "");
+    CLEANUP(cleanup_free) char *text = tsql_states(&target, 1);
+    CLEANUP(cleanup_free) char *cut = strndup(text, strlen(text) - 1);
+    struct reply reply = {0};
+
+    assert_int_equal(run(weak, text), 300);
+    assert_false(statements_run(agent, cut, &reply));
+    assert_int_equal(first_error(&reply), 102);
+    reply_deinit(&reply);
+    free(model->instances[SQL1].version);
+    model->instances[SQL1].version = strdup("13.0.7029.3");
+    assert_int_equal(run(agent, text), 207);
 }
 
 static void test_server_rights(void **state)
@@ -509,6 +563,8 @@ int main(void)
         TEST(test_every_text_of_tsql_is_known),
         TEST(test_unknown_text),
         TEST(test_state_columns),
+        TEST(test_states_of_many),
+        TEST(test_states_of_many_are_refused_alike),
         TEST(test_server_rights),
         TEST(test_columns_of_2016),
         TEST(test_opens_is_asked_by_signature),

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/cleanup.h"
 #include "libescrow/tsql.h"
 
 #include <setjmp.h>
@@ -46,10 +47,14 @@ static void test_quote_name(void **state)
 /* SQL Server would drop both characters from the literal. */
 static void test_line_continuation_has_no_literal(void **state)
 {
+    static const struct tsql_target targets[] = {{"AG", "D"}, {"AG", "a\\\nb"}};
+
     (void)state;
     assert_null(tsql_quote_text("a\\\nb"));
     assert_null(tsql_quote_text("a\\\r\nb"));
     assert_null(tsql_state("AG", "a\\\nb"));
+    assert_null(tsql_states(targets, ARRAY_LEN(targets)));
+    assert_null(tsql_states(targets, 0));
     assert_null(tsql_use("a\\\nb"));
     check(tsql_quote_text("a\nb\\"), "N'a\nb\\'");
 }
@@ -118,6 +123,7 @@ static void test_nonce(void **state)
 
 static void test_names_enter_quoted(void **state)
 {
+    static const struct tsql_target targets[] = {{"a'g", "d'b"}, {"AG", "D"}};
     char *text = tsql_state("a'g", "d'b");
 
     (void)state;
@@ -135,6 +141,12 @@ static void test_names_enter_quoted(void **state)
     text = tsql_members("a'g");
     assert_non_null(text);
     assert_non_null(strstr(text, " AND ag.name = N'a''g' ORDER BY "));
+    free(text);
+
+    text = tsql_states(targets, ARRAY_LEN(targets));
+    assert_non_null(text);
+    assert_non_null(
+        strstr(text, " FROM (VALUES (0, N'a''g', N'd''b'), (1, N'AG', N'D')) AS wanted "));
     free(text);
 
     check(tsql_use("d]b"), "USE [d]]b]");
