@@ -24,14 +24,20 @@ enum escrow_err target_at(const struct policy *policy, const char *instance, uin
 enum escrow_err target_number(const struct policy *policy, const char *instance,
                               const struct target *target, uint32_t *ret_number)
 {
-    struct target candidate;
+    const struct policy_group *groups;
+    size_t count = policy_groups(policy, &groups);
+    uint32_t first = 0;
 
-    for (uint32_t number = 0; target_at(policy, instance, number, &candidate) == ESCROW_OK;
-         number++) {
-        if (candidate.group == target->group && strcmp(candidate.database, target->database) == 0) {
-            *ret_number = number;
-            return ESCROW_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (!policy_find_replica(&groups[i], instance))
+            continue;
+        for (size_t j = 0; &groups[i] == target->group && j < groups[i].database_count; j++) {
+            if (strcmp(groups[i].databases[j], target->database) == 0) {
+                *ret_number = first + (uint32_t)j;
+                return ESCROW_OK;
+            }
         }
+        first += (uint32_t)groups[i].database_count;
     }
     return ESCROW_ERR_NOT_FOUND;
 }
