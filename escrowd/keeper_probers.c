@@ -15,12 +15,13 @@
 #define SENT_MAX 2
 
 struct question {
-    STAILQ_ENTRY(question) next; /* once it is sent */
-    struct turn turn;            /* until then */
+    STAILQ_ENTRY(question) next; /* once it is sent; the watch's always */
+    struct turn turn;            /* of others, until then */
     char asker[IDENTITY_MAX + 1];
     struct ipc_writer message;
     uint64_t id;
     enum ipc_probe_type type;
+    uint32_t count; /* of IPC_PROBE_ASK_STATES */
     int64_t asked_ms;
     prober_answer_fn on_answer; /* NULL: forgotten */
     void *argument;
@@ -33,7 +34,9 @@ struct prober {
     int64_t lost_ms;             /* since when; CLOCK_BOOTTIME */
     struct question_queue sent;  /* oldest first */
     unsigned sent_count;
-    struct turns waiting; /* nobody, unless SENT_MAX are sent */
+    struct question_queue watch; /* nothing waits here or there, unless SENT_MAX are sent */
+    struct turns waiting;
+    bool was_watch;       /* the last that was sent */
     uint64_t connections; /* channels so far */
     struct probers *probers;
 };
@@ -60,15 +63,22 @@ static void question_free(struct question *question)
     free(question);
 }
 
+static bool is_watch(const struct question *question)
+{
+    return strcmp(question->asker, PROBERS_WATCH) == 0;
+}
+
 /* Out of its queue. */
 static void take_out(struct prober *prober, struct question *question)
 {
-    if (question->asked_ms == 0) {
+    if (question->asked_ms) {
+        STAILQ_REMOVE(&prober->sent, question, question, next);
+        prober->sent_count--;
+    } else if (is_watch(question)) {
+        STAILQ_REMOVE(&prober->watch, question, question, next);
+    } else {
         turns_leave(&prober->waiting, &question->turn);
-        return;
     }
-    STAILQ_REMOVE(&prober->sent, question, question, next);
-    prober->sent_count--;
 }
 
 /* Hands out an answer; the question is gone before anybody hears of it. */
@@ -87,8 +97,11 @@ static void answer_question(struct prober *prober, struct question *question,
 static struct question *next_waiting(const struct prober *prober)
 {
     const struct turn *turn = turns_next(&prober->waiting);
+    struct question *watch = STAILQ_FIRST(&prober->watch);
 
-    return turn ? turn->owner : NULL;
+    if (!turn || (watch && !prober->was_watch))
+        return watch;
+    return turn->owner;
 }
 
 /*
@@ -123,6 +136,7 @@ static enum escrow_err send_question(struct prober *prober, struct question *que
     if (err)
         return err;
     question->asked_ms = clock_boot_ms();
+    prober->was_watch = is_watch(question);
     STAILQ_INSERT_TAIL(&prober->sent, question, next);
     prober->sent_count++;
     return ESCROW_OK;
@@ -135,8 +149,9 @@ static void send_waiting(struct prober *prober)
 
     while (prober->channel && prober->sent_count < SENT_MAX &&
            (question = next_waiting(prober)) != NULL) {
-        turns_had(&prober->waiting, &question->turn);
-        turns_leave(&prober->waiting, &question->turn);
+        if (!is_watch(question))
+            turns_had(&prober->waiting, &question->turn);
+        take_out(prober, question);
         if (send_question(prober, question) == ESCROW_OK)
             continue;
         if (question->on_answer)
@@ -160,7 +175,8 @@ static enum escrow_err deliver(struct prober *prober, uint64_t id, enum ipc_prob
 {
     struct question *question = find_question(prober, id);
 
-    if (!question || question->type != asked) {
+    if (!question || question->type != asked ||
+        (answer->states && answer->states->count != question->count)) {
         log_warning("the prober of %s answers what it was not asked", prober->instance);
         return ESCROW_ERR_MALFORMED;
     }
@@ -234,6 +250,19 @@ static enum escrow_err on_echo(struct ipc_channel *channel, const struct ipc_mes
                    &(struct prober_answer){.echo = &echo});
 }
 
+static enum escrow_err on_states(struct ipc_channel *channel, const struct ipc_message *message,
+                                 void *argument)
+{
+    CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
+    enum escrow_err err = ipc_get_probe_states(message, &states);
+
+    (void)channel;
+    if (err)
+        return err;
+    return deliver(argument, message->id, IPC_PROBE_ASK_STATES,
+                   &(struct prober_answer){.states = states});
+}
+
 static void on_close(struct ipc_channel *channel, enum ipc_closed why, void *argument)
 {
     struct prober *prober = argument;
@@ -251,6 +280,7 @@ static const struct ipc_permit permits[] = {
     {.type = IPC_PROBE_OPENS, .states = IPC_ANY_STATE, .handler = on_opens},
     {.type = IPC_PROBE_MEMBERS, .states = IPC_ANY_STATE, .handler = on_members},
     {.type = IPC_PROBE_ECHO, .states = IPC_ANY_STATE, .handler = on_echo},
+    {.type = IPC_PROBE_STATES, .states = IPC_ANY_STATE, .handler = on_states},
 };
 
 void probers_attach(struct probers *probers, const char *instance, int fd)
@@ -286,15 +316,16 @@ static bool is_busy(const struct prober *prober, const char *asker)
 
     STAILQ_FOREACH(question, &prober->sent, next)
     {
-        all += question->asker[0] != '\0';
+        all += !is_watch(question);
         own += strcmp(question->asker, asker) == 0;
     }
     TAILQ_FOREACH(turn, &prober->waiting.queue, next)
     {
-        all += turn->whose[0] != '\0';
+        all++;
         own += strcmp(turn->whose, asker) == 0;
     }
-    return asker[0] != '\0' && (all >= PROBERS_WAITING_MAX || own >= PROBERS_PER_ASKER);
+    return strcmp(asker, PROBERS_WATCH) != 0 &&
+           (all >= PROBERS_WAITING_MAX || own >= PROBERS_PER_ASKER);
 }
 
 static struct question *question_new(const struct prober_ask *ask, uint64_t id)
@@ -305,6 +336,7 @@ static struct question *question_new(const struct prober_ask *ask, uint64_t id)
         return NULL;
     question->id = id;
     question->type = ask->type;
+    question->count = ask->question.count;
     question->on_answer = ask->on_answer;
     question->argument = ask->argument;
     memcpy(question->asker, ask->asker, strlen(ask->asker) + 1);
@@ -332,26 +364,42 @@ enum escrow_err probers_ask(struct probers *probers, const struct prober_ask *as
             question_free(question);
         return err;
     }
-    turns_wait(&prober->waiting, &question->turn, question->asker, question);
+    if (is_watch(question))
+        STAILQ_INSERT_TAIL(&prober->watch, question, next);
+    else
+        turns_wait(&prober->waiting, &question->turn, question->asker, question);
     return ESCROW_OK;
+}
+
+static struct question *find_waiting(const struct prober *prober, uint64_t id)
+{
+    struct question *question;
+    const struct turn *turn;
+
+    STAILQ_FOREACH(question, &prober->watch, next)
+    {
+        if (question->id == id)
+            return question;
+    }
+    TAILQ_FOREACH(turn, &prober->waiting.queue, next)
+    {
+        question = turn->owner;
+        if (question->id == id)
+            return question;
+    }
+    return NULL;
 }
 
 /* One that waits is gone; of one that was sent, the answer must still come. */
 static void forget(struct prober *prober, uint64_t id)
 {
     struct question *question = find_question(prober, id);
-    const struct turn *turn;
 
-    if (question)
+    if (question) {
         question->on_answer = NULL;
-    TAILQ_FOREACH(turn, &prober->waiting.queue, next)
-    {
-        question = turn->owner;
-        if (question->id == id) {
-            take_out(prober, question);
-            question_free(question);
-            return;
-        }
+    } else if ((question = find_waiting(prober, id)) != NULL) {
+        take_out(prober, question);
+        question_free(question);
     }
 }
 
@@ -409,6 +457,7 @@ static void add_prober(struct probers *probers, const char *instance)
     prober->probers = probers;
     prober->lost_ms = clock_boot_ms();
     STAILQ_INIT(&prober->sent);
+    STAILQ_INIT(&prober->watch);
     turns_init(&prober->waiting);
     probers->count++;
 }

@@ -22,6 +22,7 @@ struct prober_answer {
     const struct ipc_probe_opens *opens;     /* to IPC_PROBE_ASK_OPENS */
     const struct probe_members *members;     /* to IPC_PROBE_ASK_MEMBERS */
     const struct ipc_probe_echo *echo;       /* to IPC_PROBE_ASK_ECHO */
+    const struct ipc_probe_states *states;   /* to IPC_PROBE_ASK_STATES: as many as were asked */
 };
 typedef void (*prober_answer_fn)(const struct prober_answer *answer, void *argument);
 
@@ -45,14 +46,15 @@ void probers_attach(struct probers *probers, const char *instance, int fd);
 
 /*
  * What one prober may have to do for whoever asks, sent or waiting: for one identity, and for all
- * together. The keeper's own questions ("") are a few a target, and count for nobody.
+ * together. The watch's questions (PROBERS_WATCH) are a few an instance, and count for nobody.
  */
+#define PROBERS_WATCH ""
 #define PROBERS_PER_ASKER 64
 #define PROBERS_WAITING_MAX 1024
 
 struct prober_ask {
     const char *instance;
-    const char *asker; /* the identity that it is done for; "": the keeper itself. Copied */
+    const char *asker; /* the identity that it is done for, or a part of the keeper's. Copied */
     enum ipc_probe_type type;
     struct ipc_probe_question question;
     prober_answer_fn on_answer;
@@ -61,9 +63,10 @@ struct prober_ask {
 
 /*
  * Asks, when it is the asker's turn (turns.h): a prober has at most two questions at once, so that
- * nobody's many delay another's one. *ret_id names the question, for probers_forget.
- * ESCROW_ERR_UNAVAILABLE: there is no prober of this instance now. ESCROW_ERR_DENIED: it has too
- * much to do for this asker, or in all. on_answer is not called then.
+ * nobody's many delay another's one. The watch has every other turn, however many others there
+ * are: what it does not hear for long would count as gone. *ret_id names the question, for
+ * probers_forget. ESCROW_ERR_UNAVAILABLE: there is no prober of this instance now.
+ * ESCROW_ERR_DENIED: it has too much to do for this asker, or in all. on_answer is not called then.
  */
 MUST_CHECK enum escrow_err probers_ask(struct probers *probers, const struct prober_ask *ask,
                                        uint64_t *ret_id);

@@ -2,10 +2,11 @@
 #include "escrowd/keeper_watch.h"
 
 #include "escrowd/clock.h"
-#include "escrowd/keeper_round.h"
+#include "escrowd/keeper_poll.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/ledger_detail.h"
 #include "escrowd/store_ledger.h"
+#include "escrowd/watch_memory.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
 #include "libescrow/probe_hold.h"
@@ -21,74 +22,38 @@
 /* SQL Server's numbers, as in policy/rules.c. */
 enum { ROLE_PRIMARY = 1, ROLE_SECONDARY = 2, HEALTH_HEALTHY = 2, SYNCHRONIZED = 2 };
 
-/* What is remembered of a replica; times by CLOCK_BOOTTIME, 0 for never. */
-struct memory {
-    bool is_known;
-    struct probe_state last; /* outcome and diagnosis of the last question */
-    struct probe_state said; /* its last answer */
-    bool was_synchronised;
-    int64_t heard_ms;    /* last outcome of any kind */
-    int64_t answered_ms; /* last answer */
-    int64_t primary_ms;  /* last answer PRIMARY */
-    int64_t refusing_ms; /* since when every connection is refused */
-    bool is_answering;   /* the last question was answered */
-    /* What the log has said of it: that it answers, that it is silent, or an outcome. */
-    enum { TOLD_ANSWERS, TOLD_SILENT, TOLD_FAILED } told;
-    enum probe_outcome told_outcome;
-    int32_t told_error;
+/* What a replica says in one round: struct policy_replica_facts. */
+struct said {
+    enum policy_status status;
+    int64_t answered_ms;
+    struct probe_state state;
 };
 
+struct seen {
+    struct memory memory;
+    struct said now, last; /* in the round that is open, and in the last whole one */
+};
+
+/* A database of a group. Rounds are its own; the questions are not (keeper_poll.h). */
 struct watched {
     struct watch *watch;
     struct target target;
-    struct round *round; /* NULL: none is open */
-    struct round *last;  /* whole; NULL: none has been yet */
-    struct memory memories[POLICY_REPLICAS_MAX];
+    bool is_asking;     /* a round is open */
+    int64_t started_ms; /* CLOCK_BOOTTIME, as is the next: the last round that began */
+    int64_t last_ms;    /* when the last whole round began; 0: none has been yet */
+    struct seen *seen;  /* of each replica of the group */
 };
 
 struct watch {
     struct keeper *keeper;
+    struct poll *poll;
     size_t count;
-    struct watched *items;
+    struct watched *items; /* in the order of the policy, those of a group side by side */
+    struct seen *seen;     /* of all items */
+    const struct policy_group *groups;
+    size_t *first;             /* item of each group */
+    struct policy_facts facts; /* of the round that ends */
 };
-
-/* An answer of the prober, if only that it cannot connect. */
-static void remember(struct memory *memory, const struct probe_state *state)
-{
-    int64_t now_ms = clock_boot_ms();
-    bool is_refusing = state->outcome == PROBE_REFUSED;
-
-    memory->is_known = true;
-    memory->last = *state;
-    memory->heard_ms = now_ms;
-    memory->is_answering = state->outcome == PROBE_ANSWERED;
-    if (!is_refusing)
-        memory->refusing_ms = 0;
-    else if (memory->refusing_ms == 0)
-        memory->refusing_ms = now_ms;
-    if (!memory->is_answering)
-        return;
-    memory->said = *state;
-    memory->answered_ms = now_ms;
-    if (state->role == ROLE_PRIMARY)
-        memory->primary_ms = now_ms;
-}
-
-static void remember_silence(struct memory *memory)
-{
-    memory->is_answering = false;
-    memory->refusing_ms = 0;
-}
-
-static bool is_told(const struct memory *memory, const struct probe_state *state)
-{
-    if (!state)
-        return memory->told == TOLD_SILENT;
-    if (state->outcome == PROBE_ANSWERED)
-        return memory->told == TOLD_ANSWERS;
-    return memory->told == TOLD_FAILED && memory->told_outcome == state->outcome &&
-           memory->told_error == state->sql_error;
-}
 
 static void tell_failed(const struct target *target, const char *name,
                         const struct probe_state *state)
@@ -106,31 +71,24 @@ static void tell_failed(const struct target *target, const char *name,
 }
 
 /*
- * Only changes are said: one line a round at most, from a replica that flaps. A DBA learns of it
+ * Only changes are said: one line an answer at most, from a replica that flaps. A DBA learns of it
  * here before the failover in which this replica's word would have been needed. NULL: silence.
  */
 static void tell(struct watched *watched, size_t replica, const struct probe_state *state)
 {
-    struct memory *memory = &watched->memories[replica];
     const struct target *target = &watched->target;
     const char *name = target->group->replicas[replica].instance;
 
-    if (is_told(memory, state))
+    if (!memory_tell(&watched->seen[replica].memory, state))
         return;
-    if (!state) {
-        memory->told = TOLD_SILENT;
+    if (!state)
         log_warning("watch: %s does not answer the question for its role (%s/%s) in %d ms; asked "
                     "again every second, and for each release",
                     name, target->group->name, target->database, ROUND_MS);
-    } else if (state->outcome == PROBE_ANSWERED) {
-        memory->told = TOLD_ANSWERS;
+    else if (state->outcome == PROBE_ANSWERED)
         log_notice("watch: %s answers again (%s/%s)", name, target->group->name, target->database);
-    } else {
-        memory->told = TOLD_FAILED;
-        memory->told_outcome = state->outcome;
-        memory->told_error = state->sql_error;
+    else
         tell_failed(target, name, state);
-    }
 }
 
 static bool says_role(const struct policy_replica_facts *known, int32_t role)
@@ -160,26 +118,8 @@ static void judge_synchronised(struct watched *watched, const struct policy_fact
 {
     for (size_t i = 0; i < facts->replica_count; i++) {
         if (has_other_primary(facts, i))
-            watched->memories[i].was_synchronised = is_synchronised(&facts->replicas[i]);
+            watched->seen[i].memory.was_synchronised = is_synchronised(&facts->replicas[i]);
     }
-}
-
-static void fill_history(const struct memory *memory, struct policy_history *history)
-{
-    int64_t now_ms = clock_boot_ms();
-
-    *history = (struct policy_history){
-        .is_known = memory->is_known,
-        .last_role = memory->answered_ms ? memory->said.role : -1,
-        .was_synchronised = memory->was_synchronised,
-        .primary_ago_ms = memory->primary_ms ? now_ms - memory->primary_ms : POLICY_NEVER,
-        .silent_for_ms = POLICY_NEVER,
-        .dead_for_ms = memory->refusing_ms ? now_ms - memory->refusing_ms : 0,
-    };
-    if (memory->is_answering)
-        history->silent_for_ms = 0;
-    else if (memory->answered_ms)
-        history->silent_for_ms = now_ms - memory->answered_ms;
 }
 
 static void fill_histories(const struct watched *watched, struct policy_facts *facts)
@@ -189,19 +129,25 @@ static void fill_histories(const struct watched *watched, struct policy_facts *f
     for (size_t i = 0; i < facts->replica_count; i++) {
         for (size_t j = 0; j < group->replica_count; j++) {
             if (strcmp(group->replicas[j].instance, facts->replicas[i].instance) == 0)
-                fill_history(&watched->memories[j], &facts->replicas[i].history);
+                memory_history(&watched->seen[j].memory, &facts->replicas[i].history);
         }
     }
 }
 
-static const struct watched *find_watched(const struct watch *watch, const char *group,
+/* The items of a group of the policy: as many as it has databases. */
+static struct watched *items_of(const struct watch *watch, const struct policy_group *group)
+{
+    return &watch->items[watch->first[group - watch->groups]];
+}
+
+static const struct watched *find_watched(const struct watch *watch, const char *group_name,
                                           const char *database)
 {
-    for (size_t i = 0; i < watch->count; i++) {
-        const struct target *target = &watch->items[i].target;
+    const struct policy_group *group = policy_find_group(watch->keeper->policy, group_name);
 
-        if (strcmp(target->group->name, group) == 0 && strcmp(target->database, database) == 0)
-            return &watch->items[i];
+    for (size_t i = 0; group && i < group->database_count; i++) {
+        if (strcmp(group->databases[i], database) == 0)
+            return &items_of(watch, group)[i];
     }
     return NULL;
 }
@@ -220,16 +166,14 @@ void watch_learn(struct watch *watch, const struct policy_group *group,
 {
     int64_t now_ms = clock_boot_ms();
 
-    for (size_t i = 0; i < watch->count; i++) {
-        struct watched *watched = &watch->items[i];
+    for (size_t i = 0; i < group->database_count; i++) {
+        struct seen *seen = items_of(watch, group)[i].seen;
 
-        if (watched->target.group != group)
-            continue;
         for (size_t j = 0; j < facts->replica_count; j++) {
             if (says_role(&facts->replicas[j], ROLE_PRIMARY))
-                watched->memories[j].primary_ms = now_ms;
+                seen[j].memory.primary_ms = now_ms;
             if (has_other_primary(facts, j) && !is_synchronised(&facts->replicas[j]))
-                watched->memories[j].was_synchronised = false;
+                seen[j].memory.was_synchronised = false;
         }
     }
 }
@@ -241,23 +185,22 @@ const struct probe_state *watch_said(const struct watch *watch, const struct act
     const struct policy_replica *replica =
         watched ? policy_find_replica(watched->target.group, instance) : NULL;
     const struct memory *memory =
-        replica ? &watched->memories[replica - watched->target.group->replicas] : NULL;
+        replica ? &watched->seen[replica - watched->target.group->replicas].memory : NULL;
 
-    return memory && memory->is_answering && memory->answered_ms > since_ms ? &memory->said : NULL;
+    return memory && memory->is_answering && memory->answered_ms > since_ms ? &memory->last : NULL;
 }
 
 void watch_hints(const struct watch *watch, const struct policy_group *group, size_t primary,
                  struct ledger_epoch *epoch)
 {
-    for (size_t i = 0; i < watch->count; i++) {
-        const struct watched *watched = &watch->items[i];
-        const struct memory *memory = &watched->memories[primary];
+    for (size_t i = 0; i < group->database_count; i++) {
+        const struct memory *memory = &items_of(watch, group)[i].seen[primary].memory;
 
-        if (watched->target.group != group || !memory->is_answering)
+        if (!memory->is_answering)
             continue;
-        memcpy(epoch->hints[epoch->hint_count].database, watched->target.database,
-               strlen(watched->target.database) + 1);
-        ledger_hints_from(&memory->said, &epoch->hints[epoch->hint_count].hints);
+        memcpy(epoch->hints[epoch->hint_count].database, group->databases[i],
+               strlen(group->databases[i]) + 1);
+        ledger_hints_from(&memory->last, &epoch->hints[epoch->hint_count].hints);
         epoch->hint_count++;
     }
 }
@@ -287,7 +230,7 @@ static void record_primary(struct watch *watch, const struct policy_group *group
     keeper_flush(watch->keeper);
 }
 
-static void observe(struct watched *watched, const struct policy_facts *facts)
+static void observe(const struct watched *watched, const struct policy_facts *facts)
 {
     struct watch *watch = watched->watch;
     const struct policy_group *group = watched->target.group;
@@ -308,23 +251,50 @@ static void observe(struct watched *watched, const struct policy_facts *facts)
     record_primary(watch, group, (size_t)(primary - group->replicas), &ledger);
 }
 
+/* What the replicas said in one of the rounds, without what is remembered of them. */
+static void gather(const struct watched *watched, bool is_last, struct policy_facts *ret_facts)
+{
+    const struct policy_group *group = watched->target.group;
+    int64_t began_ms = is_last ? watched->last_ms : watched->started_ms;
+
+    *ret_facts = (struct policy_facts){
+        .elapsed_ms = clock_boot_ms() - began_ms,
+        .session = POLICY_SESSION_MISSING,
+        .replica_count = group->replica_count,
+    };
+    for (size_t i = 0; i < group->replica_count; i++) {
+        const struct said *said = is_last ? &watched->seen[i].last : &watched->seen[i].now;
+        struct policy_replica_facts *known = &ret_facts->replicas[i];
+
+        memcpy(known->instance, group->replicas[i].instance,
+               strlen(group->replicas[i].instance) + 1);
+        known->status = said->status;
+        known->answered_ms = said->answered_ms;
+        known->state = said->state;
+    }
+}
+
 static void end_round(struct watched *watched)
 {
-    struct policy_facts *facts = round_facts(watched->round);
+    struct policy_facts *facts = &watched->watch->facts;
 
-    for (size_t i = 0; i < facts->replica_count; i++) {
-        if (facts->replicas[i].status != POLICY_SILENT)
-            continue;
-        remember_silence(&watched->memories[i]);
-        tell(watched, i, NULL);
+    for (size_t i = 0; i < watched->target.group->replica_count; i++) {
+        struct seen *seen = &watched->seen[i];
+
+        if (seen->now.status == POLICY_SILENT && seen->memory.heard_ms < watched->started_ms) {
+            memory_silence(&seen->memory);
+            tell(watched, i, NULL);
+        }
+        seen->last = seen->now;
     }
+    watched->last_ms = watched->started_ms;
+    watched->is_asking = false;
+    gather(watched, true, facts);
     judge_synchronised(watched, facts);
     fill_histories(watched, facts);
     /* The primary belongs to the group: its first database speaks for all. */
     if (watched->target.database == watched->target.group->databases[0])
         observe(watched, facts);
-    round_free(watched->last);
-    watched->last = TAKE(watched->round);
 }
 
 /*
@@ -333,65 +303,82 @@ static void end_round(struct watched *watched)
  */
 static bool is_over(const struct watched *watched)
 {
-    const struct policy_facts *facts = round_facts(watched->round);
+    const struct policy_group *group = watched->target.group;
+    int64_t elapsed_ms = clock_boot_ms() - watched->started_ms, last_ms = 0;
     bool have_all_spoken = true;
-    int64_t last_ms = 0;
 
-    for (size_t i = 0; i < facts->replica_count; i++) {
-        const struct policy_replica_facts *known = &facts->replicas[i];
-        bool has_answered = known->status == POLICY_ANSWERED;
+    for (size_t i = 0; i < group->replica_count; i++) {
+        const struct said *said = &watched->seen[i].now;
+        bool has_answered = said->status == POLICY_ANSWERED;
 
-        have_all_spoken &= has_answered && (known->state.outcome == PROBE_ANSWERED ||
-                                            known->state.outcome == PROBE_REFUSED);
-        if (has_answered && known->answered_ms > last_ms)
-            last_ms = known->answered_ms;
+        if (said->status == POLICY_PENDING)
+            return false;
+        have_all_spoken &= has_answered && (said->state.outcome == PROBE_ANSWERED ||
+                                            said->state.outcome == PROBE_REFUSED);
+        if (has_answered && said->answered_ms > last_ms)
+            last_ms = said->answered_ms;
     }
-    return round_is_complete(watched->round) &&
-           (have_all_spoken || facts->elapsed_ms - last_ms >= watched->target.group->rival_wait_ms);
+    return have_all_spoken || elapsed_ms - last_ms >= group->rival_wait_ms;
 }
 
-static void on_change(struct round *round, size_t replica, void *argument)
+/*
+ * An answer that comes while a round waits for others is remembered, and changes nothing of what
+ * was said in the round.
+ */
+static void on_answer(const struct poll_answer *answer, void *argument)
 {
-    struct watched *watched = argument;
+    const struct watch *watch = argument;
+    struct watched *watched = &watch->items[answer->target];
+    struct seen *seen = &watched->seen[answer->replica];
 
-    const struct policy_replica_facts *known = &round_facts(round)->replicas[replica];
-
-    if (known->status == POLICY_ANSWERED) {
-        remember(&watched->memories[replica], &known->state);
-        tell(watched, replica, &known->state);
+    /* Of a round that was given up. */
+    if (answer->asked_ms < watched->started_ms)
+        return;
+    if (answer->state) {
+        memory_hear(&seen->memory, answer->state);
+        tell(watched, answer->replica, answer->state);
     }
+    if (!watched->is_asking || seen->now.status != POLICY_PENDING)
+        return;
+    seen->now.status = answer->state ? POLICY_ANSWERED : POLICY_SILENT;
+    seen->now.answered_ms = clock_boot_ms() - watched->started_ms;
+    if (answer->state)
+        seen->now.state = *answer->state;
     if (is_over(watched))
         end_round(watched);
 }
 
 static void begin_round(struct watched *watched)
 {
-    const struct round_config config = {
-        .probers = watched->watch->keeper->probers,
-        .policy = watched->watch->keeper->policy,
-        .target = watched->target,
-        .asker = "",
-        .on_change = on_change,
-        .argument = watched,
-    };
+    watched->is_asking = true;
+    watched->started_ms = clock_boot_ms();
+    for (size_t i = 0; i < watched->target.group->replica_count; i++)
+        watched->seen[i].now = (struct said){.status = POLICY_PENDING};
+}
 
-    /* Where there is no prober to call back, the next tick ends it. */
-    if (round_new(&config, &watched->round))
-        watched->round = NULL;
+static void give_up(struct watched *watched)
+{
+    for (size_t i = 0; i < watched->target.group->replica_count; i++) {
+        if (watched->seen[i].now.status == POLICY_PENDING)
+            watched->seen[i].now.status = POLICY_SILENT;
+    }
 }
 
 void watch_tick(struct watch *watch)
 {
+    int64_t now_ms = clock_boot_ms();
+
     for (size_t i = 0; i < watch->count; i++) {
         struct watched *watched = &watch->items[i];
 
-        if (watched->round && round_facts(watched->round)->elapsed_ms >= ROUND_MS)
-            round_give_up(watched->round);
-        if (watched->round && is_over(watched))
+        if (watched->is_asking && now_ms - watched->started_ms >= ROUND_MS)
+            give_up(watched);
+        if (watched->is_asking && is_over(watched))
             end_round(watched);
-        if (!watched->round)
+        if (!watched->is_asking)
             begin_round(watched);
     }
+    poll_ask(watch->poll);
 }
 
 enum reason watch_last(const struct watch *watch, uint64_t number, struct target *ret_target,
@@ -402,34 +389,12 @@ enum reason watch_last(const struct watch *watch, uint64_t number, struct target
     if (number == 0 || number > watch->count)
         return REASON_DATABASE_UNKNOWN;
     watched = &watch->items[number - 1];
-    if (!watched->last)
+    if (watched->last_ms == 0)
         return REASON_STARTING;
     *ret_target = watched->target;
-    *ret_facts = *round_facts(watched->last);
+    gather(watched, true, ret_facts);
     fill_histories(watched, ret_facts);
     return REASON_NONE;
-}
-
-static const char *role_word(int32_t role)
-{
-    static const char *const words[] = {"resolving", "primary", "secondary"};
-
-    return role >= 0 && role < (int32_t)ARRAY_LEN(words) ? words[role] : "unknown";
-}
-
-static json_t *memory_json(const struct memory *memory, const struct policy_replica *replica)
-{
-    json_t *diagnosis;
-
-    if (!memory->is_known)
-        return json_pack("{s:s, s:n, s:n, s:s, s:n}", "instance", replica->instance, "outcome",
-                         "role", "diagnosis", "", "ago_ms");
-    diagnosis = json_string(memory->last.diagnosis);
-    return json_pack("{s:s, s:s, s:s?, s:o, s:I}", "instance", replica->instance, "outcome",
-                     policy_outcome_word(memory->last.outcome), "role",
-                     memory->is_answering ? role_word(memory->said.role) : NULL, "diagnosis",
-                     diagnosis ? diagnosis : json_string("(not UTF-8)"), "ago_ms",
-                     (json_int_t)(clock_boot_ms() - memory->heard_ms));
 }
 
 static json_t *watched_json(const struct watched *watched)
@@ -440,8 +405,8 @@ static json_t *watched_json(const struct watched *watched)
     bool is_known = store_group(watched->watch->keeper->store, group->name, &known) == ESCROW_OK;
 
     for (size_t i = 0; i < group->replica_count; i++) {
-        if (json_array_append_new(replicas,
-                                  memory_json(&watched->memories[i], &group->replicas[i]))) {
+        if (json_array_append_new(
+                replicas, memory_json(&watched->seen[i].memory, group->replicas[i].instance))) {
             json_decref(replicas);
             return NULL;
         }
@@ -462,35 +427,57 @@ json_t *watch_json(const struct watch *watch)
     return TAKE(groups);
 }
 
+/* Items and what is seen, of every database of every group. */
+static enum escrow_err add_items(struct watch *watch, const struct policy *policy)
+{
+    size_t group_count = policy_groups(policy, &watch->groups), items = 0, all = 0;
+    struct seen *seen;
+
+    for (size_t i = 0; i < group_count; i++) {
+        items += watch->groups[i].database_count;
+        all += watch->groups[i].database_count * watch->groups[i].replica_count;
+    }
+    watch->first = calloc(group_count + 1, sizeof(*watch->first));
+    watch->items = calloc(items + 1, sizeof(*watch->items));
+    watch->seen = seen = calloc(all + 1, sizeof(*watch->seen));
+    if (!watch->first || !watch->items || !watch->seen)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < group_count; i++) {
+        const struct policy_group *group = &watch->groups[i];
+
+        watch->first[i] = watch->count;
+        for (size_t j = 0; j < group->database_count; j++, seen += group->replica_count)
+            watch->items[watch->count++] = (struct watched){
+                .watch = watch, .target = {group, group->databases[j]}, .seen = seen};
+    }
+    return ESCROW_OK;
+}
+
 enum escrow_err watch_new(struct keeper *keeper, struct watch **ret_watch)
 {
     CLEANUP(watch_free_p) struct watch *watch = calloc(1, sizeof(*watch));
-    const struct policy_group *groups;
-    size_t group_count = policy_groups(keeper->policy, &groups), most = 0;
+    struct poll_config config = {
+        .probers = keeper->probers, .policy = keeper->policy, .on_answer = on_answer};
+    enum escrow_err err;
 
     if (!watch)
         return ESCROW_ERR_NO_MEMORY;
     watch->keeper = keeper;
-    for (size_t i = 0; i < group_count; i++)
-        most += groups[i].database_count;
-    watch->items = calloc(most ? most : 1, sizeof(*watch->items));
-    if (!watch->items)
-        return ESCROW_ERR_NO_MEMORY;
-    for (size_t i = 0; i < group_count; i++) {
-        for (size_t j = 0; j < groups[i].database_count; j++)
-            watch->items[watch->count++] =
-                (struct watched){.watch = watch, .target = {&groups[i], groups[i].databases[j]}};
-    }
-    *ret_watch = TAKE(watch);
-    return ESCROW_OK;
+    config.argument = watch;
+    err = add_items(watch, keeper->policy);
+    if (!err)
+        err = poll_new(&config, &watch->poll);
+    if (!err)
+        *ret_watch = TAKE(watch);
+    return err;
 }
 
 void watch_free(struct watch *watch)
 {
-    for (size_t i = 0; i < watch->count; i++) {
-        round_free(watch->items[i].round);
-        round_free(watch->items[i].last);
-    }
+    if (watch->poll)
+        poll_free(watch->poll);
+    free(watch->first);
     free(watch->items);
+    free(watch->seen);
     free(watch);
 }

@@ -279,6 +279,21 @@ static void answer_echo(struct fx_replica *replica, uint64_t id,
     answer(replica, IPC_PROBE_ECHO, id, &writer);
 }
 
+/* Of all databases alike. */
+static void answer_states(struct fx_replica *replica, uint64_t id, uint32_t count)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *states = calloc(1, sizeof(*states) + count * sizeof(states->items[0]));
+
+    NOT_NULL(states);
+    states->count = count;
+    for (uint32_t i = 0; i < count; i++)
+        states->items[i] = replica->state;
+    ipc_put_probe_states(&writer, states);
+    answer(replica, IPC_PROBE_STATES, id, &writer);
+}
+
 /* What an honest prober says. */
 static void answer_question(struct keeper_fixture *fx, struct fx_replica *replica,
                             const struct ipc_message *message,
@@ -292,6 +307,9 @@ static void answer_question(struct keeper_fixture *fx, struct fx_replica *replic
     case IPC_PROBE_ASK_STATE:
         ipc_put_probe_state(&writer, &replica->state);
         answer(replica, IPC_PROBE_STATE, message->id, &writer);
+        return;
+    case IPC_PROBE_ASK_STATES:
+        answer_states(replica, message->id, question->count);
         return;
     case IPC_PROBE_ASK_OPENS:
         replica->opens_asked++;
@@ -523,7 +541,7 @@ void fx_wait_primary(struct keeper_fixture *fx, const char *instance)
 
         if (!reply->body)
             fx_fail("no status", reason_code(reply->reason));
-        OK(json_parse(reply->body, strlen(reply->body), 65536, &status));
+        OK(json_parse(reply->body, strlen(reply->body), 1 << 20, &status));
         primary = json_string_value(
             json_object_get(json_array_get(json_object_get(status, "groups"), 0), "primary"));
         if (primary && strcmp(primary, instance) == 0)

@@ -306,6 +306,22 @@ static void test_every_cut(void **state)
     assert_int_equal(fx_descriptors(fx), before);
 }
 
+/* Of so many databases; 0: to the question about one. */
+static void put_states(struct ipc_writer *writer, const struct probe_state *state, size_t count)
+{
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *states = calloc(1, sizeof(*states) + count * sizeof(*state));
+
+    assert_non_null(states);
+    states->count = count;
+    for (size_t i = 0; i < count; i++)
+        states->items[i] = *state;
+    if (count)
+        ipc_put_probe_states(writer, states);
+    else
+        ipc_put_probe_state(writer, state);
+}
+
 /* Numbers and texts that no enum and no buffer has. */
 static void test_values_out_of_range(void **state)
 {
@@ -313,6 +329,8 @@ static void test_values_out_of_range(void **state)
     struct probe_state said = fx->replicas[LIAR].state;
     CLEANUP(ipc_writer_deinit) struct ipc_writer whole = {0};
     static const uint32_t wrong[] = {0x7f7f7f7f, UINT32_MAX, 0x80000000, 512, 513};
+
+    static const uint32_t counts[] = {0, 1, 2, 3, PROBE_STATES_MAX + 1, UINT32_MAX};
 
     ipc_put_probe_state(&whole, &said);
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
@@ -322,6 +340,14 @@ static void test_values_out_of_range(void **state)
         memset(whole.bytes, 0, sizeof(uint32_t));
         memcpy(whole.bytes + 8, &wrong[i], sizeof(wrong[i]));
         assert_kills(fx, make_packet(IPC_PROBE_STATE, 1, whole.bytes, whole.len), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        CLEANUP(ipc_writer_deinit) struct ipc_writer many = {0};
+
+        put_states(&many, &said, 2);
+        memcpy(many.bytes, &counts[i], sizeof(counts[i]));
+        assert_kills(fx, make_packet(IPC_PROBE_STATES, 1, many.bytes, many.len), 0);
+        assert_kills(fx, make_packet(IPC_PROBE_STATES, 1, many.bytes, many.len - 1), 0);
     }
     for (uint8_t value = 2; value != 0; value = (uint8_t)(value * 2)) {
         const uint8_t session[] = {0, 0, 0, 0, value};
@@ -339,6 +365,7 @@ enum wrong {
     WRONG_ECHO,
     WRONG_TWICE,
     WRONG_OTHERS,
+    WRONG_NUMBER,
     WRONG_COUNT
 };
 
@@ -350,8 +377,12 @@ static bool answer_wrongly(struct fx_replica *replica, const struct ipc_message 
     enum wrong how = *(const enum wrong *)argument;
     const struct ipc_probe_session session = {PROBE_ANSWERED, true};
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-    uint32_t type = IPC_PROBE_STATE;
+    const bool is_of_many = question->type == IPC_PROBE_ASK_STATES;
+    uint32_t type = is_of_many ? IPC_PROBE_STATES : IPC_PROBE_STATE;
     uint64_t id = question->id;
+
+    if (!is_of_many && how == WRONG_NUMBER)
+        return false;
 
     if (how == WRONG_ID)
         id += 1000;
@@ -370,7 +401,7 @@ static bool answer_wrongly(struct fx_replica *replica, const struct ipc_message 
     else if (type == IPC_PROBE_OPENS)
         ipc_put_probe_opens(&writer, &(struct ipc_probe_opens){.opens = PROBE_OPENS_YES});
     else
-        ipc_put_probe_state(&writer, &replica->state);
+        put_states(&writer, &replica->state, is_of_many ? 1 + (how == WRONG_NUMBER) : 0);
     for (int i = 0; i < (how == WRONG_TWICE ? 2 : 1); i++)
         (void)!ipc_send(replica->fd, type, id, &writer, FX_DEADLINE_MS);
     return true;
@@ -412,7 +443,7 @@ static bool keep(struct fx_replica *replica, const struct ipc_message *question,
 {
     (void)replica;
     (void)argument;
-    if (kept_count < ARRAY_LEN(kept))
+    if (question->type == IPC_PROBE_ASK_STATE && kept_count < ARRAY_LEN(kept))
         kept[kept_count++] = question->id;
     return true;
 }

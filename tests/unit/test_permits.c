@@ -199,7 +199,7 @@ static void on_overdue(const char *instance, void *argument)
 static void on_answer(const struct prober_answer *answer, void *argument)
 {
     (void)argument;
-    answers += answer->state || answer->session;
+    answers += answer->state || answer->session || answer->states;
 }
 
 static void open_probers(struct event_base *base, int fd)
@@ -208,7 +208,7 @@ static void open_probers(struct event_base *base, int fd)
     const struct prober_ask ask = {.instance = "node-a",
                                    .asker = "",
                                    .type = asked,
-                                   .question = {.login = "agent"},
+                                   .question = {.login = "agent", .count = 1},
                                    .on_answer = on_answer};
     uint64_t id;
 
@@ -244,9 +244,21 @@ static void fill_session(struct ipc_writer *payload)
     ipc_put_probe_session(payload, &(struct ipc_probe_session){PROBE_ANSWERED, true});
 }
 
+static void fill_states(struct ipc_writer *payload)
+{
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *states = calloc(1, sizeof(*states) + sizeof(states->items[0]));
+
+    assert_non_null(states);
+    states->count = 1;
+    states->items[0].outcome = PROBE_ANSWERED;
+    ipc_put_probe_states(payload, states);
+}
+
 static void test_prober_to_keeper(void **state)
 {
     static const struct permitted to_state[] = {{IPC_PROBE_STATE, false, 1, fill_state}};
+    static const struct permitted to_states[] = {{IPC_PROBE_STATES, false, 1, fill_states}};
     static const struct permitted to_session[] = {{IPC_PROBE_SESSION, false, 1, fill_session}};
     struct permits_subject subject = {"prober to keeper", open_probers, prober_given_up,
                                       close_probers,      NULL,         0};
@@ -257,6 +269,9 @@ static void test_prober_to_keeper(void **state)
     subject.count = 1;
     subject.permitted = to_state;
     asked = IPC_PROBE_ASK_STATE;
+    permits_exhaust(&subject);
+    subject.permitted = to_states;
+    asked = IPC_PROBE_ASK_STATES;
     permits_exhaust(&subject);
     subject.permitted = to_session;
     asked = IPC_PROBE_ASK_SESSION;

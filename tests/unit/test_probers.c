@@ -21,7 +21,9 @@
 #define AT_ONCE 2 /* questions that a prober has */
 #define FLOOD "spiffe://test/agent/flood"
 #define OTHER "spiffe://test/agent/the-other"
-#define SELF ""
+#define SELF PROBERS_WATCH
+#define SURVEY "survey"
+#define PARTS 5 /* of the watch */
 #define TIMEOUT_MS 5000
 
 static const char rules[] = "groups:\n"
@@ -179,7 +181,7 @@ static void test_a_flood_waits_for_itself(void **state)
 }
 
 /* What the watch does not hear for long would count as gone: a flood must not be able to do that.
- */
+ * It waits for those at work alone. */
 static void test_the_watch_goes_on_in_a_flood(void **state)
 {
     struct scene *scene = *state;
@@ -188,7 +190,42 @@ static void test_the_watch_goes_on_in_a_flood(void **state)
     for (int i = 0; i < PROBERS_PER_ASKER; i++)
         ask(scene, FLOOD, &flood);
     ask(scene, SELF, &watch);
-    assert_int_equal(answer_until(scene, SELF), AT_ONCE + 1);
+    assert_int_equal(answer_until(scene, SELF), AT_ONCE);
+}
+
+/* Answers so many, one after the other: whose they are, by the length of the asker's name. */
+static void answer_many(struct scene *scene, unsigned many, size_t ret_lengths[])
+{
+    struct ipc_header open[2 * AT_ONCE + 1] = {0};
+    size_t count = 0;
+
+    for (unsigned i = 0; i < many; i++) {
+        count += receive(scene, &open[count]);
+        assert_in_range(count, 1, AT_ONCE);
+        ret_lengths[i] = open[0].type;
+        answer(scene, open[0].id);
+        count--;
+        memmove(&open[0], &open[1], count * sizeof(open[0]));
+    }
+}
+
+/* The watch never waits for the survey's many, nor others for all parts of the watch. */
+static void test_the_watch_has_every_other_turn(void **state)
+{
+    struct scene *scene = *state;
+    struct fate survey = {0}, watch = {0};
+    size_t lengths[AT_ONCE + 2 * PARTS];
+
+    for (int i = 0; i < PROBERS_PER_ASKER; i++)
+        ask(scene, SURVEY, &survey);
+    for (int i = 0; i < PARTS; i++)
+        ask(scene, SELF, &watch);
+    answer_many(scene, ARRAY_LEN(lengths), lengths);
+    for (size_t i = AT_ONCE; i < ARRAY_LEN(lengths); i += 2) {
+        assert_int_equal(lengths[i], strlen(SELF));
+        assert_int_equal(lengths[i + 1], strlen(SURVEY));
+    }
+    assert_int_equal(watch.answered, PARTS);
 }
 
 /* Of one identity so many; another one still has its place, and whoever had an answer has again. */
@@ -269,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_flood_waits_for_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_watch_goes_on_in_a_flood, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_watch_has_every_other_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_asker_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_askers_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_nobody_waits_for_is_not_asked, setup, teardown),
