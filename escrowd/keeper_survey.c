@@ -13,6 +13,9 @@
 #include <strings.h>
 
 #define ASK_MS 5000
+/* So many databases a second are looked at, those of all instances together: what an instance has
+ * to do for this does not grow with its databases, the time until each has had its turn does. */
+#define LOOKS_MAX 16
 /* The watch asks every second: what was said longer ago is not of now. */
 #define FRESH_MS 3000
 /* After a promotion the prober is the agent's: its release waits for what the prober says. */
@@ -55,6 +58,7 @@ struct survey {
     struct keeper *keeper;
     size_t count;
     struct surveyed *items;
+    size_t next; /* whose turn it is */
 };
 
 static void forget_key(struct surveyed *surveyed)
@@ -235,22 +239,27 @@ static void on_members(const struct prober_answer *answer, void *argument)
 
 /* ---- rounds ---- */
 
-static void ask(struct surveyed *surveyed, enum ipc_probe_type type, prober_answer_fn on_answer,
+/* False: the prober has too much to do for the survey. */
+static bool ask(struct surveyed *surveyed, enum ipc_probe_type type, prober_answer_fn on_answer,
                 uint64_t *question)
 {
     const struct keeper *keeper = surveyed->survey->keeper;
     struct prober_ask ask = {.instance = surveyed->primary,
-                             .asker = "",
+                             .asker = "survey",
                              .type = type,
                              .on_answer = on_answer,
                              .argument = surveyed};
+    enum escrow_err err;
     uint64_t id;
 
-    if (*question ||
-        target_number(keeper->policy, ask.instance, &surveyed->target, &ask.question.target) ||
-        probers_ask(keeper->probers, &ask, &id))
-        return;
-    *question = id;
+    if (*question)
+        return true;
+    err = target_number(keeper->policy, ask.instance, &surveyed->target, &ask.question.target);
+    if (!err)
+        err = probers_ask(keeper->probers, &ask, &id);
+    if (!err)
+        *question = id;
+    return err != ESCROW_ERR_DENIED;
 }
 
 /* What is known is of one primary, in one epoch. */
@@ -283,41 +292,68 @@ static bool may_list(const struct surveyed *surveyed, const struct probe_state *
            (said->cluster_type != CLUSTER_TYPE_WSFC || said->has_quorum_row);
 }
 
-static void look(struct surveyed *surveyed)
+/* False: it cannot be asked about now, though it is its turn. */
+static bool look(struct surveyed *surveyed, int64_t now_ms, bool has_turn)
 {
     const struct keeper *keeper = surveyed->survey->keeper;
-    int64_t now_ms = clock_boot_ms();
     const struct probe_state *said;
     struct policy_ledger ledger;
 
     if (ledger_policy(keeper->ledger, &surveyed->subject, clock_wall_ms(), &ledger) ||
         !ledger.has_record)
-        return;
+        return true;
     turn_to(surveyed, &ledger);
     said = primary_now(surveyed, now_ms);
     if (!said || (!should_open(&ledger) && ledger.epoch_age_ms < SETTLING_MS))
-        return;
+        return true;
     if (should_open(&ledger))
         judge_key(surveyed, &ledger);
     else
         forget_key(surveyed);
-    if (now_ms < surveyed->next_ms)
-        return;
+    if (!has_turn)
+        return true;
+    if (should_open(&ledger) &&
+        !ask(surveyed, IPC_PROBE_ASK_OPENS, on_opens, &surveyed->key.question))
+        return false;
+    if (may_list(surveyed, said) &&
+        !ask(surveyed, IPC_PROBE_ASK_MEMBERS, on_members, &surveyed->members.question))
+        return false;
     surveyed->next_ms = now_ms + ASK_MS;
-    if (should_open(&ledger))
-        ask(surveyed, IPC_PROBE_ASK_OPENS, on_opens, &surveyed->key.question);
-    if (may_list(surveyed, said))
-        ask(surveyed, IPC_PROBE_ASK_MEMBERS, on_members, &surveyed->members.question);
+    return true;
 }
 
+/* Something is said of it, or will be. */
+static bool is_open(const struct surveyed *surveyed)
+{
+    return surveyed->key.question || surveyed->members.question || surveyed->key.noes ||
+           surveyed->key.is_closed;
+}
+
+/*
+ * One after the other, from where the last tick ended: what is due again waits until all others had
+ * their turn. Whoever cannot have it, for what one instance has to do, is the first of the next.
+ */
 void survey_tick(struct survey *survey)
 {
     const struct keeper *keeper = survey->keeper;
+    int64_t now_ms = clock_boot_ms();
+    size_t begin = survey->next, looks = 0;
+    bool is_denied = false;
 
     if (keeper->is_stopping || keeper_lacks(keeper, KEEPER_NEEDS_LOG))
         return;
-    for (size_t i = 0; i < survey->count; i++)
-        look(&survey->items[i]);
+    for (size_t i = 0; i < survey->count; i++) {
+        size_t index = (begin + i) % survey->count;
+        struct surveyed *surveyed = &survey->items[index];
+        bool has_turn = now_ms >= surveyed->next_ms && looks < LOOKS_MAX, had_turn = false;
+
+        if (has_turn || is_open(surveyed))
+            had_turn = look(surveyed, now_ms, has_turn) && has_turn;
+        looks += had_turn;
+        if (has_turn && !is_denied)
+            survey->next = had_turn ? (index + 1) % survey->count : index;
+        is_denied |= has_turn && !had_turn;
+    }
 }
 
 void survey_check(const struct survey *survey, struct check *check)

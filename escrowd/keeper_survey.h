@@ -6,8 +6,9 @@
 #include <jansson.h>
 
 /*
- * What the primaries are asked beside their role, every few seconds: whether the master keys that
- * are to open by themselves still do, and which replicas the group has there. A difference is
+ * What the primaries are asked beside their role, every few seconds, many databases in turn:
+ * whether the master keys that are to open by themselves still do, and which replicas the group has
+ * there. A difference is
  * recorded once, as an alert. It decides nothing and lets nothing out: a master key that closes
  * without a promotion is opened by whatever the policy says of restarts, when its agent asks.
  * Nothing of it is kept: after a start what differs is recorded once more.
