@@ -68,6 +68,7 @@ static enum escrow_err decide(const struct request *request)
     enum escrow_err err;
 
     watch_fill_history(keeper->watch, release->target.group->name, release->target.database, facts);
+    watch_learn(keeper->watch, release->target.group, facts);
     /* A grant on its way to the log may hold a new epoch. */
     keeper_flush(keeper);
     release->asked = (struct policy_request){.purpose = request->act->purpose,

@@ -153,14 +153,35 @@ static void test_keeper_killed(void **state)
     assert_int_equal(fx_count(fx, "epoch", NULL), 2);
 }
 
+/* What the replicas said to it between two rounds of the watch counts too: node-a was no healthy
+ * secondary of node-b, as the watch last saw it. */
+static void test_between_rounds(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t epoch = 0;
+
+    fx_set_primary(fx, 1);
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(release(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    fx->replicas[0].state.synchronization_health = 0;
+    assert_int_equal(rebaseline(fx, FX_ADMIN, "node-b"), REASON_NONE);
+    fx_set_primary(fx, 0);
+    fx->replicas[1].is_hung = true;
+    assert_int_equal(release(fx, FX_AGENT_A, &epoch), REASON_SILENCE_UNPROVEN);
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        READY(test_nothing_is_owed),          READY(test_unseen_promotion),
-        READY(test_word_is_no_evidence),      READY(test_who_may),
-        READY(test_roster_changed_meanwhile), READY(test_keeper_killed),
+        READY(test_nothing_is_owed),
+        READY(test_unseen_promotion),
+        READY(test_word_is_no_evidence),
+        READY(test_who_may),
+        READY(test_roster_changed_meanwhile),
+        READY(test_keeper_killed),
+        cmocka_unit_test_setup_teardown(test_between_rounds, fx_setup_pair, fx_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
