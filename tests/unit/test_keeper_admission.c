@@ -26,6 +26,9 @@
 #define COUNT 24        /* releases at once; of one identity, which has a challenge for each */
 #define COMMAND_US 9000 /* of the slow TPM: 14 commands, so that all of them take more than 2 s */
 #define PATIENCE_S 20
+#define RULES_OF_ALL "    retries: 100\n    brake: 1000\n"
+/* Without a wait for rivals the facts' age is the keeper's own limit alone. */
+#define RULES RULES_OF_ALL "    rival_wait: 0s\n"
 
 struct sent {
     uint64_t id;
@@ -277,6 +280,43 @@ static void test_slow_rounds_keep_no_place(void **state)
     end_releases();
 }
 
+/* A hung replica holds all of them up, and they come to their decision together: more than the TPM
+ * does before what they rest on is too old. It is asked for again, not decided and recorded. */
+static void test_slow_rounds_come_together(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx->replicas[2].is_hung = true;
+    send_releases(fx, FX_AGENT_B);
+    fx_until(fx, have_all_replies);
+    assert_int_equal(count_replies(REASON_NONE), COUNT);
+    assert_in_range(fx_count(fx, "unfinished", NULL), 0, 1);
+    assert_in_range(sessions, COUNT + 1, 2 * COUNT);
+    fx->replicas[2].is_hung = false;
+    end_releases();
+}
+
+static bool are_most_decided(struct keeper_fixture *fx)
+{
+    return fx_count(fx, "release", NULL) > COUNT / 2;
+}
+
+/* One release has shown how fast the TPM is: all are under way at once. */
+static void test_a_fast_tpm_takes_many(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, FX_AGENT_B, recipient);
+
+    assert_non_null(grant);
+    stop_tpm(fx);
+    send_releases(fx, FX_AGENT_B);
+    fx_until(fx, are_most_decided);
+    resume_tpm(fx);
+    fx_until(fx, have_all_replies);
+    end_releases();
+}
+
 /* Whoever has waited for as long as front waits for it is told to come back. */
 static void test_patience_ends(void **state)
 {
@@ -332,8 +372,7 @@ static void start_proxy(struct keeper_fixture *fx, unsigned command_us)
     fx->config.tpm.tcti = proxied;
 }
 
-/* Without a wait for rivals the facts' age is the keeper's own limit alone. */
-static int setup_with(void **state, unsigned command_us)
+static int setup_with(void **state, unsigned command_us, const char *rules)
 {
     struct keeper_fixture *fx;
 
@@ -341,7 +380,7 @@ static int setup_with(void **state, unsigned command_us)
     fx = *state;
     if (command_us > 0)
         start_proxy(fx, command_us);
-    fx_run_with(fx, "    rival_wait: 0s\n    retries: 100\n    brake: 1000\n");
+    fx_run_with(fx, rules);
     fx_wait_primary(fx, "node-a");
     fx_set_primary(fx, 1);
     fx_wait_primary(fx, "node-b");
@@ -351,19 +390,24 @@ static int setup_with(void **state, unsigned command_us)
 
 static int setup(void **state)
 {
-    return setup_with(state, 0);
+    return setup_with(state, 0, RULES);
 }
 
 static int setup_slow(void **state)
 {
-    return setup_with(state, COMMAND_US);
+    return setup_with(state, COMMAND_US, RULES);
+}
+
+static int setup_rival(void **state)
+{
+    return setup_with(state, COMMAND_US, RULES_OF_ALL "    rival_wait: 400ms\n");
 }
 
 /* So slow that two are through in a second, and the last of COUNT would wait for longer than
  * anybody waits. */
 static int setup_slowest(void **state)
 {
-    return setup_with(state, PATIENCE_S * 1000000U / COUNT / 10);
+    return setup_with(state, PATIENCE_S * 1000000U / COUNT / 10, RULES);
 }
 
 static int teardown(void **state)
@@ -394,6 +438,8 @@ int main(void)
         TEST(test_tpm_gone_while_they_wait, setup),
         TEST(test_stop_while_they_wait, setup),
         TEST(test_slow_rounds_keep_no_place, setup),
+        TEST(test_slow_rounds_come_together, setup_rival),
+        TEST(test_a_fast_tpm_takes_many, setup),
     };
     /* Half a minute in which nothing happens. */
     const struct CMUnitTest patience[] = {TEST(test_patience_ends, setup_slowest)};
