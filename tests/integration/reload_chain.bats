@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Files that change under the whole chain: swtpm, escrowd, a modelled availability group, agents.
 
+bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
 load lib/chain
@@ -250,4 +251,57 @@ slow_tpm() {
     assert_equal "$(records '.event == "receipt"')" 0
     wait_log escrowd 'unproved record=.* reason=certificate_revoked' 1 90
     assert_equal "$(records '.event == "release"')" 1
+}
+
+@test "an agent that is taken out of the roster while the TPM works for its release gets nothing of it" {
+    start
+    chain_deposit <<<"$PASSWORD"
+    slow_tpm 200
+    chain_agents
+    # Made beforehand, so that it counts in the moment it is wanted.
+    cp "$CHAIN/docs/roster" "$CHAIN/docs/without"
+    ctl_offline roster remove-key --key "$CHAIN/keys/authority" --roster "$CHAIN/docs/without" \
+        spiffe://test/agent/sql2 >>"$CHAIN/log/publish"
+    sim failover SQL2
+    wait_log escrowd 'release record=.* decision=allow' 1 60
+    ctl publish "$CHAIN/docs/without" >>"$CHAIN/log/publish" 2>&1
+    wait_log escrowd 'unfinished record=.* replica=sql2' 1 60
+    wait_log agent-sql2 'denied/key_unknown: .*next attempt in' 1 60
+    assert_equal "$(records '.event == "receipt"')" 0
+    assert_equal "$(records '.event == "release" and .decision == "allow"')" 1
+}
+
+# change_policy NUMBER: in the midst of whatever goes on. 1 and 2 differ in brake, 3 is none.
+change_policy() {
+    cp "$CHAIN/policy.$1" "$CHAIN/policy.next"
+    mv "$CHAIN/policy.next" "$CHAIN/policy.yaml"
+    kill -HUP "${CHAIN_PIDS[escrowd]}"
+}
+
+@test "the policy changes during each of many promotions: each is decided by one of them as a whole" {
+    local round number=0 one two
+    CHAIN_RULES='brake: 100'
+    start
+    chain_deposit <<<"$PASSWORD"
+    chain_agents
+    cp "$CHAIN/policy.yaml" "$CHAIN/policy.1"
+    sed 's/brake: 100/brake: 200/' "$CHAIN/policy.1" >"$CHAIN/policy.2"
+    sed 's/brake: 100/brake: none/' "$CHAIN/policy.1" >"$CHAIN/policy.3"
+    for round in 2 3 1 2 3 1; do
+        number=$((number + 1))
+        sim failover "SQL$((1 + number % 2))" >/dev/null
+        change_policy "$round"
+        sim wait opens "SQL$((1 + number % 2))" --timeout 60000
+    done
+    wait_log escrowd 'brake: found .none., expected an integer'
+    one=$(sha256sum "$CHAIN/policy.1" | cut -d ' ' -f 1)
+    two=$(sha256sum "$CHAIN/policy.2" | cut -d ' ' -f 1)
+    run jq -r 'select(.event == "release") | "\(.rules) \(.facts.evidence.rules.brake)"' "$CHAIN"/audit/*.jsonl
+    assert_equal "$(sort -u <<<"$output" | grep -c -v -E "^($one 100|$two 200)\$")" 0
+    for number in $(jq 'select(.event == "release") | .sequence' "$CHAIN"/audit/*.jsonl); do
+        run -0 ctl audit explain "$number"
+        assert_output --partial 'the same'
+    done
+    run records '.event == "release" and .decision == "allow" and .reason == "promotion"'
+    assert_output 6
 }
