@@ -103,8 +103,8 @@ struct keeper_fixture {
 
     pid_t pid;
     int supervisor_fd, front_fd;
-    struct ipc_buffer *buffer;
     int replica_count; /* 3, or 2 of a pair */
+    struct ipc_buffer *buffer;
     struct fx_replica replicas[FX_REPLICAS];
     uint64_t last_id;
     struct fx_reply reply;
