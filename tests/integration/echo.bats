@@ -73,6 +73,10 @@ explain() {
     assert_line --regexp '^echo +passed'
     assert_line --regexp '^REPLICA .* ECHO$'
     assert_output --partial 'the same'
+    # Nobody is asked for that: an echo is taken for granted as the session is.
+    run -0 ctl policy explain --group ssis --replica sql2
+    assert_line --regexp '^echo +passed'
+    refute_output --partial echo_missing
 }
 
 @test "no secondary can be read: an admin is asked, and can let it go" {
@@ -105,11 +109,22 @@ explain() {
     assert_equal "${lines[-1]}" 'sql2 allow promotion'
 }
 
+@test "a candidate that escrowd hears alone waits for an admin, even where one witness is enough" {
+    begin 'SQL1=all SQL2=all SQL3=all' 'witnesses: 1'
+    sim trouble SQL1 partition --login escrow_prober
+    sim trouble SQL3 partition --login escrow_prober
+    sim failover --force SQL2 >/dev/null
+    wait_log agent-sql2 'waits for an approval: request [0-9]* .echo_missing.' 1 60
+    run -0 records
+    refute_output --partial allow
+    assert_equal "$(facts sql1) $(facts sql3)" 'unasked unasked'
+}
+
 @test "a commit that hangs, or is refused, does not keep the agent from asking" {
     # shellcheck disable=SC2034 # of lib/chain.bash
     CHAIN_SQL_TIMEOUT=2s
     begin 'SQL1=all SQL2=all SQL3=all'
-    sim trouble SQL2 block --statement sp_addextendedproperty
+    sim trouble SQL2 hang --statement sp_addextendedproperty
     sim failover SQL2 >/dev/null
     wait_log agent-sql2 'echo. was not committed: timeout, SQL error 0' 1 60
     wait_log agent-sql2 'waits for an approval: request [0-9]* .echo_missing.' 1 60
