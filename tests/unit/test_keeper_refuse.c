@@ -191,6 +191,27 @@ static void test_release_of_what_is_not_yours(void **state)
     assert_int_equal(post(fx, FX_ADMIN, ROUTE_RELEASE, admins, act), REASON_ROLE_NOT_ALLOWED);
 }
 
+/* The roster has it, the policy has not: there is nobody to ask. */
+static void test_replica_that_the_policy_does_not_know(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *challenge = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    json_t *payload = fx_roster_payload(fx, 2);
+
+    json_object_set_new(json_array_get(json_object_get(payload, "keys"), FX_AGENT_A), "instances",
+                        json_pack("[s]", "node-z"));
+    assert_int_equal(fx_publish_roster(fx, payload, fx->authority), REASON_NONE);
+    challenge = fx_challenge(fx, FX_AGENT_A, ACT_RELEASE, PURPOSE_PROMOTE);
+    assert_non_null(challenge);
+    act = fx_release_act(fx, FX_AGENT_A, challenge, recipient);
+    snprintf(act->release.replica, sizeof(act->release.replica), "node-z");
+    assert_int_equal(post(fx, FX_AGENT_A, ROUTE_RELEASE, challenge, act), REASON_REPLICA_UNKNOWN);
+    fx_wait_count(fx, "refusal", "replica_unknown", 1);
+    assert_int_equal(fx_count(fx, "release", NULL), 0);
+}
+
 /* Bends a right deposit; returns the reason. */
 static enum reason deposit(struct keeper_fixture *fx, enum fx_who who,
                            void (*bend)(struct act_deposit *deposit))
@@ -384,6 +405,7 @@ int main(void)
         READY(test_identity_audience_nonce_act),
         READY(test_altered_signature),
         READY(test_release_of_what_is_not_yours),
+        READY(test_replica_that_the_policy_does_not_know),
         READY(test_deposit),
         FRESH(test_approvals),
         READY(test_challenge),
