@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/keeper_probers.h"
 #include "libescrow/ipc_probe.h"
+#include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
 
 #include <setjmp.h>
@@ -238,6 +239,42 @@ static void test_readers_and_approvers_take_no_turn(void **state)
     assert_in_range(fx_tpm_commands(fx) - commands, 1, MANY / 2);
 }
 
+/* node-a's agent asks again, which is for admins; the number of the request. */
+static uint64_t ask_admins(struct keeper_fixture *fx)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, FX_AGENT_A, recipient);
+    CLEANUP(json_free_p) json_t *document = NULL;
+
+    assert_null(grant);
+    assert_int_equal(fx->reply.status, 202);
+    assert_int_equal(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &document),
+                     ESCROW_OK);
+    return (uint64_t)json_integer_value(json_object_get(document, "request"));
+}
+
+/* One identity waits in as many places as it may, and in no more; others ask meanwhile. */
+static void test_too_many_wait(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    const struct ipc_request request = {.route = ROUTE_REQUEST,
+                                        .identity = fx->actors[FX_AUDITOR].identity,
+                                        .from = ask_admins(fx),
+                                        .wait_ms = FX_DEADLINE_MS};
+
+    overloaded = 0;
+    fx->on_reply = count_replies;
+    for (int i = 0; i <= MANY; i++) {
+        fx->last_id++;
+        while (fx_try_request(fx, fx->last_id, &request) == ESCROW_ERR_TIMEOUT)
+            fx_serve(fx, 10);
+    }
+    fx_wait(fx, fx->last_id);
+    assert_int_equal(fx->reply.reason, REASON_OVERLOADED);
+    assert_int_not_equal(ask_admins(fx), 0);
+    assert_int_equal(overloaded, 1);
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 
 int main(void)
@@ -246,6 +283,7 @@ int main(void)
         READY(test_releases_of_one_do_not_delay_another),
         READY(test_questions_of_one_identity_are_bounded),
         READY(test_readers_and_approvers_take_no_turn),
+        READY(test_too_many_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
