@@ -33,7 +33,7 @@ struct answer *fx_challenge(struct keeper_fixture *fx, enum fx_who who, enum act
 
     if (kind != ACT_PUBLISH)
         challenge.subject =
-            fx->subject.group[0] ? fx->subject : (struct act_subject){FX_GROUP, FX_DATABASE};
+            fx->subject ? *fx->subject : (struct act_subject){FX_GROUP, FX_DATABASE};
     body = rpc_challenge_text(&challenge);
     fx_ask(fx, ROUTE_CHALLENGE, actor->identity, body);
     return read_answer(fx, &expect);

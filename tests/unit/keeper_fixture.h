@@ -108,8 +108,8 @@ struct keeper_fixture {
     struct fx_replica replicas[FX_REPLICAS];
     uint64_t last_id;
     struct fx_reply reply;
-    char *last_act;             /* that was signed, compact */
-    struct act_subject subject; /* of challenges; empty: FX_GROUP and FX_DATABASE */
+    char *last_act;                    /* that was signed, compact */
+    const struct act_subject *subject; /* of challenges; NULL: FX_GROUP and FX_DATABASE */
     char status[IPC_STATUS_MAX];
     unsigned asked; /* questions to probers so far */
     unsigned front_restarts;

@@ -277,10 +277,10 @@ static void test_orders_of_another_place(void **state)
         CLEANUP(answer_free_p) struct answer *noted = NULL;
         CLEANUP(json_free_p) json_t *orders = NULL;
 
-        fx->subject = places[i];
+        fx->subject = &places[i];
         noted = fx_act(fx, FX_ADMIN, ROUTE_ORDER, act);
         assert_non_null(noted);
-        fx->subject = (struct act_subject){0};
+        fx->subject = NULL;
         orders = ask_json(fx, ROUTE_ORDERS, FX_AGENT_A);
         assert_null(drill(fx, FX_AGENT_A, order_of(orders, places[i].group)));
         assert_int_equal(fx->reply.reason, REASON_ORDER_UNKNOWN);

@@ -216,10 +216,10 @@ static void test_of_another_place(void **state)
     CLEANUP(asked_deinit) struct asked asked = ask(fx);
 
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-        fx->subject = places[i];
+        fx->subject = &places[i];
         assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
     }
-    fx->subject = (struct act_subject){0};
+    fx->subject = NULL;
     assert_string_equal(member(fx, asked.number, "approvals"), "0");
     assert_int_equal(approve(fx, FX_ADMIN, &asked), REASON_NONE);
     assert_string_equal(member(fx, asked.number, "approvals"), "1");
