@@ -84,7 +84,9 @@ void poll_ask(struct poll *poll)
 static bool is_known(const struct poll *poll, const char *instance)
 {
     for (size_t i = 0; i < poll->part_count; i++) {
-        if (strcmp(poll->parts[i].instance, instance) == 0)
+        const char *known = poll->parts[i].instance;
+
+        if (known && strcmp(known, instance) == 0)
             return true;
     }
     return false;

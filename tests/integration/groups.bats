@@ -21,6 +21,13 @@ sessions() {
         '[.instances[$name].sessions[] | select(.login == "escrow_prober")] | length'
 }
 
+# questions NODE: of the probers' login, each kind once; of many databases with their number.
+questions() {
+    sim log "$1" | jq -c '[.statements[] | select(.login == "escrow_prober") | .statement
+        | if startswith("SELECT wanted.target") then "states of \([scan("\\([0-9]+, N")] | length)"
+          else . end] | unique'
+}
+
 @test "a prober asks about all groups of its instance over one session" {
     local group node
     CHAIN_GROUPS='two three four'
@@ -28,6 +35,9 @@ sessions() {
     for group in $CHAIN_GROUPS; do
         wait_log escrowd "epoch record=.* group=$group"
     done
+    # The watch alone asks a secondary, and of all groups at once: no statement is of one.
+    run -0 questions SQL2
+    assert_output '["SELECT quorum_state FROM sys.dm_hadr_cluster","states of 4"]'
     sim failover SQL2 --group three
     wait_log escrowd "epoch record=.* group=three" 2
     for node in SQL1 SQL2; do
