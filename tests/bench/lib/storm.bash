@@ -68,13 +68,26 @@ storm() {
     STORM=$(tail -n 1 "$CHAIN/log/storm")
 }
 
+# bare_seconds SOCKET COUNT: how long so many bare releases take, 25 in a row. The TPM serves one
+# connection at a time: a keeper that waits for it longer than for any command takes it for lost,
+# and forgets what it has loaded.
+bare_seconds() {
+    local left=$2 part seconds=0
+    while [ "$left" -gt 0 ]; do
+        part=$((left < 25 ? left : 25))
+        seconds=$(calculate "$seconds + $(bare "$1" "$part" | jq .seconds)") || return
+        left=$((left - part))
+    done
+    echo "$seconds"
+}
+
 # stormed NAME AIM COUNT SOCKET NOTE: COUNT groups at once, over as many bare releases.
 stormed() {
     local alone before
     before=$(wasted)
-    alone=$(bare "$4" "$3") && storm "$3" || return
+    alone=$(bare_seconds "$4" "$3") && storm "$3" || return
     result "$1_over_bare" ratio "$2" "$5" \
-        "$(calculate "$(jq .seconds <<<"$STORM") / $(jq .seconds <<<"$alone")")"
+        "$(calculate "$(jq .seconds <<<"$STORM") / $alone")"
     result "$1_last_ms" ms '' "the last of $3" "$(jq '.seconds * 1000' <<<"$STORM")"
     result "$1_p50_ms" ms '' '' "$(jq '.p50_us / 1000' <<<"$STORM")"
     result "$1_p99_ms" ms '' '' "$(jq '.p99_us / 1000' <<<"$STORM")"
