@@ -38,6 +38,8 @@ enum moment {
 static const char *const moments[] = {"stopped",       "killed",  "killed later", "grown",
                                       "stopped again", "rebuilt", "the last"};
 
+#define PAGE 4096 /* of the database */
+
 struct content {
     char *bytes; /* NULL: there is no such file */
     size_t len;
@@ -273,6 +275,26 @@ static void test_wal_alone(void **state)
     assert_int_equal(look("an empty database"), SERVES);
 }
 
+/* Killed in the middle of a checkpoint, and then beside a WAL that does not have the other half:
+ * the database is worth nothing either. */
+static void test_half_a_checkpoint(void **state)
+{
+    const struct content *before = &then[GROWN][DATABASE], *after = &then[STOPPED_AGAIN][DATABASE];
+    const size_t from = before->len / 2 / PAGE * PAGE;
+    struct content half = {malloc(after->len), after->len};
+
+    (void)state;
+    assert_non_null(half.bytes);
+    assert_true(before->len <= after->len);
+    memcpy(half.bytes, after->bytes, after->len);
+    memcpy(half.bytes + from, before->bytes + from, before->len - from);
+    put(DATABASE, &half);
+    put(WAL, &then[KILLED][WAL]);
+    put(LOG, &then[LAST][LOG]);
+    free(half.bytes);
+    assert_int_equal(look("half a checkpoint"), SERVES);
+}
+
 /* A mixture that was once refused for its log serves when the log is put back. */
 static void test_log_put_back(void **state)
 {
@@ -354,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_log_of_before_the_wal),
         cmocka_unit_test(test_stale_shm),
         cmocka_unit_test(test_wal_alone),
+        cmocka_unit_test(test_half_a_checkpoint),
         cmocka_unit_test(test_log_put_back),
         cmocka_unit_test(test_order_of_checkpoints),
     };
