@@ -157,6 +157,30 @@ static void test_only_a_proof_settles(void **state)
     assert_unsettled(scene, 0);
 }
 
+/* And what was granted before it for the same; nothing that came later, or for something else. */
+static void test_a_proof_settles_what_was_before_it(void **state)
+{
+    struct ledger_scene *scene = *state;
+    const uint64_t before = scene_promote(scene, 1, true, "sql1");
+    const uint64_t drill = scene_release(
+        scene, &(struct wanted_release){
+                   .decision = "allow", .purpose = PURPOSE_DRILL, .epoch = 1, .replica = "sql1"});
+    const uint64_t proved = scene_promote(scene, 1, false, "sql1");
+    const uint64_t after = scene_promote(scene, 1, false, "sql1");
+    const struct {
+        uint64_t grant;
+        bool is_settled;
+    } rows[] = {{before, true}, {drill, false}, {proved, true}, {after, false}};
+
+    scene_settle(scene, proved, scene_receipt(scene, proved, OUTCOME_OPENED), REASON_GRANT_PROVED);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct store_grant grant = {0};
+
+        assert_int_equal(store_grant(scene->store, rows[i].grant, &grant), ESCROW_OK);
+        assert_int_equal(grant.is_settled, rows[i].is_settled);
+    }
+}
+
 static void test_what_is_past_is_not_asked_for(void **state)
 {
     struct ledger_scene *scene = *state;
@@ -477,6 +501,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(test_what_policy_decide_is_told),
         LEDGER_TEST(test_only_a_proof_settles),
+        LEDGER_TEST(test_a_proof_settles_what_was_before_it),
         LEDGER_TEST(test_what_is_past_is_not_asked_for),
         LEDGER_TEST(test_an_old_receipt_settles),
         LEDGER_TEST(test_brake_counts_the_last_hour),
