@@ -462,6 +462,45 @@ static void test_unlinked_segment_refuses_until_it_is_back(void **state)
     assert_int_equal(count_records(fixture), 3);
 }
 
+/* The segment that is renamed while it is synced; NULL: none. */
+static const char *moved_from, *moved_to;
+
+/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+    if (moved_from)
+        assert_int_equal(rename(moved_from, moved_to), 0);
+    moved_from = NULL;
+    return __real_fdatasync(fd);
+}
+/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+
+/* What went under another name while it was written is in no log. */
+static void test_segment_moved_while_it_is_written(void **state)
+{
+    struct fixture *fixture = *state;
+    char path[PATH_BYTES], aside[PATH_BYTES];
+
+    open_log(fixture, 1 << 20);
+    append_committed(fixture, 1);
+    path_in(fixture, FIRST_SEGMENT, path);
+    path_in(fixture, "aside", aside);
+    append(fixture, "a");
+    moved_from = path;
+    moved_to = aside;
+    assert_int_equal(audit_commit(fixture->audit), ESCROW_ERR_STORE);
+    assert_null(moved_from);
+    assert_int_equal(fixture->failures, 1);
+    assert_int_equal(rename(aside, path), 0);
+    assert_int_equal(audit_recover(fixture->audit), ESCROW_OK);
+    assert_int_equal(count_records(fixture), 2);
+}
+
 static void test_replaced_directory_refuses(void **state)
 {
     struct fixture *fixture = *state;
@@ -496,6 +535,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_disk_refuses_and_recovers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unlinked_segment_refuses_until_it_is_back, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_segment_moved_while_it_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_replaced_directory_refuses, set_up, tear_down),
     };
 
