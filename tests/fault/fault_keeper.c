@@ -3,6 +3,7 @@
 
 #include "libescrow/json.h"
 #include "tests/fault/sanitizer_exit.h"
+#include "tests/unit/wall_clock.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@
 
 /* Longer than a keeper needs for any work here that it answers at all. */
 #define FRONT_MS 4000
+/* The keeper takes ten new requests for an approval within a minute. */
+#define REQUEST_MS (60000 / 8)
 
 /* ---- the work ---- */
 
@@ -161,6 +164,7 @@ bool fault_approve(struct fault_world *world)
     CLEANUP(answer_free_p) struct answer *grant = NULL;
     const int32_t role = fx->replicas[rival].state.role;
 
+    wall_clock_move(++world->requests * REQUEST_MS);
     fx->replicas[rival].state.role = 1;
     challenge = fx_challenge(fx, agent, ACT_RELEASE, PURPOSE_PROMOTE);
     if (challenge)

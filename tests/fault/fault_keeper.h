@@ -15,6 +15,7 @@ struct fault_world {
     int primary;      /* the replica that is */
     bool is_granted;  /* the password */
     unsigned rosters; /* the version published last */
+    int64_t requests; /* for an approval, so far */
     unsigned served;  /* acts, since the world began */
 };
 

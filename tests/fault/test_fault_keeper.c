@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/fault/fault_keeper.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -218,6 +219,7 @@ int main(int count, char *arguments[])
 
     seed = first_seed = wanted ? strtoull(wanted, NULL, 10) : SEED;
     main_pid = getpid();
+    wall_clock_share();
     inject_init();
     atexit(say_current);
     if (one)
