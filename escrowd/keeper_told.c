@@ -30,7 +30,7 @@ static enum escrow_err on_line(const struct audit_line *line, void *argument)
 
 static void tell_again(struct keeper *keeper)
 {
-    struct audit_reading reading;
+    struct audit_reading reading = {0};
 
     if (audit_read(keeper->config->audit_folder, keeper->told + 1, on_line, keeper, &reading))
         log_warning("alerts of before this start cannot be told: the log cannot be read");
