@@ -334,7 +334,7 @@ static void read_part(size_t *ret_first, size_t *ret_step)
 
     *ret_step = slash ? strtoul(slash + 1, NULL, 10) : 1;
     *ret_first = slash ? strtoul(part, NULL, 10) - 1 : 0;
-    if (*ret_first >= *ret_step || (part && !slash))
+    if (part && (!slash || *ret_first >= *ret_step))
         fx_fail(part, "is no part");
 }
 

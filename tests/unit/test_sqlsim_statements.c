@@ -254,7 +254,7 @@ static void test_states_of_many(void **state)
         const struct tsql_target *target = &targets[here[i]];
         CLEANUP(cleanup_free)
         char *alone = tsql_state(target->availability_group, target->database);
-        char *const *row = &many.values[i * (1 + TSQL_STATE_COLUMNS)];
+        char *const *row = many.values + i * (1 + TSQL_STATE_COLUMNS);
         struct reply one = {0};
 
         assert_int_equal(strtoul(row[0], NULL, 10), here[i]);
