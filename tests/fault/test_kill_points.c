@@ -329,12 +329,18 @@ static void world_end(struct kill_world *world)
 /* Rounds from *ret_first, in steps. */
 static void read_part(size_t *ret_first, size_t *ret_step)
 {
-    const char *part = getenv("ESCROW_TEST_PART");
-    const char *slash = part ? strchr(part, '/') : NULL;
+    const char *part = getenv("ESCROW_TEST_PART"), *slash;
 
-    *ret_step = slash ? strtoul(slash + 1, NULL, 10) : 1;
-    *ret_first = slash ? strtoul(part, NULL, 10) - 1 : 0;
-    if (part && (!slash || *ret_first >= *ret_step))
+    *ret_first = 0;
+    *ret_step = 1;
+    if (!part)
+        return;
+    slash = strchr(part, '/');
+    if (slash) {
+        *ret_first = strtoul(part, NULL, 10) - 1;
+        *ret_step = strtoul(slash + 1, NULL, 10);
+    }
+    if (!slash || *ret_first >= *ret_step)
         fx_fail(part, "is no part");
 }
 
