@@ -41,6 +41,7 @@ struct watched {
     bool is_asking;     /* a round is open */
     int64_t started_ms; /* CLOCK_BOOTTIME, as is the next: the last round that began */
     int64_t last_ms;    /* when the last whole round began; 0: none has been yet */
+    uint64_t epoch;     /* of the group, when the last round began */
     struct seen *seen;  /* of each replica of the group */
 };
 
@@ -246,6 +247,9 @@ static void observe(const struct watched *watched, const struct policy_facts *fa
     keeper_flush(watch->keeper);
     if (ledger_policy(watch->keeper->ledger, &subject, clock_wall_ms(), &ledger))
         return;
+    /* What was said before a release began an epoch is no promotion that came after it. */
+    if (ledger.epoch != watched->epoch)
+        return;
     if (policy_observe(group, facts, &ledger, &primary) == POLICY_NOTHING)
         return;
     record_primary(watch, group, (size_t)(primary - group->replicas), &ledger);
@@ -348,9 +352,20 @@ static void on_answer(const struct poll_answer *answer, void *argument)
         end_round(watched);
 }
 
+static uint64_t epoch_of(const struct watched *watched)
+{
+    struct store_group known = {0};
+
+    return store_group(watched->watch->keeper->store, watched->target.group->name, &known) ==
+                   ESCROW_OK
+               ? known.epoch
+               : 0;
+}
+
 static void begin_round(struct watched *watched)
 {
     watched->is_asking = true;
+    watched->epoch = epoch_of(watched);
     watched->started_ms = clock_boot_ms();
     for (size_t i = 0; i < watched->target.group->replica_count; i++)
         watched->seen[i].now = (struct said){.status = POLICY_PENDING};

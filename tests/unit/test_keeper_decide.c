@@ -133,6 +133,47 @@ static void test_promotion_seen_by_the_watch(void **state)
 
 /* A replica whose certificate has expired says at once that it says nothing: the watch waits for
  * rivals all the same, and then records the promotion. */
+static unsigned asked_before[FX_REPLICAS];
+
+static void note_asked(const struct keeper_fixture *fx)
+{
+    for (int i = 0; i < FX_REPLICAS; i++)
+        asked_before[i] = fx->replicas[i].asked;
+}
+
+static bool are_all_asked(struct keeper_fixture *fx)
+{
+    bool are_asked = true;
+
+    for (int i = 0; i < FX_REPLICAS; i++)
+        are_asked &= fx->replicas[i].asked > asked_before[i];
+    return are_asked;
+}
+
+static bool is_round_over(struct keeper_fixture *fx)
+{
+    return fx->replicas[1].asked > asked_before[1] + 3; /* more than a round may take */
+}
+
+/* A round of the watch that began before a failover ends after the release: the old primary that it
+ * has heard of is no promotion. */
+static void test_release_while_the_watch_waits(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t epoch;
+
+    fx->replicas[2].is_hung = true;
+    note_asked(fx);
+    fx_until(fx, are_all_asked);
+    fx_set_primary(fx, 1);
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    assert_int_equal(epoch, 2);
+    note_asked(fx);
+    fx_until(fx, is_round_over);
+    fx->replicas[2].is_hung = false;
+    assert_int_equal(fx_count(fx, "epoch", NULL), 1);
+}
+
 static void test_promotion_beside_a_replica_that_fails(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -323,6 +364,7 @@ int main(void)
         READY(test_session_missing),
         READY(test_back_and_forth),
         READY(test_promotion_seen_by_the_watch),
+        READY(test_release_while_the_watch_waits),
         READY(test_promotion_beside_a_replica_that_fails),
         READY(test_hung_old_primary),
         READY(test_dead_old_primary),
