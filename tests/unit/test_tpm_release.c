@@ -108,7 +108,11 @@ static void test_many_objects_are_kept(void **state)
         CLEANUP(tpm_object_flush) struct tpm_object object = {.tpm = member.tpm};
         const struct tpm_name name = name_number(i);
 
-        assert_int_equal(tpm_kept_load(member.tpm, &deposit.object.name, &object), ESCROW_OK);
+        /* The one before may have had the deposit's own place. */
+        if (tpm_kept_load(member.tpm, &deposit.object.name, &object)) {
+            assert_releases();
+            assert_int_equal(tpm_kept_load(member.tpm, &deposit.object.name, &object), ESCROW_OK);
+        }
         tpm_kept_save(member.tpm, &name, &object);
     }
     for (size_t i = 0; i < MANY; i++) {
