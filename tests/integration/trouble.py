@@ -347,7 +347,7 @@ class Case:
 
     def patience(self):
         """How long it may take until all is well again."""
-        refused = re.compile("login_refused|refuses the login|the login was refused")
+        refused = re.compile("login_refused|refuses the login|the login was refused|error 18456")
         return REFUSED_S if any(refused.search(line) for line in self.chain.logs.read()) else OPEN_S
 
     def heal(self):
