@@ -6,6 +6,7 @@
 #include "escrowd/tpm_provision.h"
 #include "libescrow/file.h"
 #include "libescrow/tpm_recovery.h"
+#include "tests/fault/folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -44,22 +45,9 @@ void machine_start(struct machine *machine)
     };
 }
 
-void machine_clear(struct machine *machine)
-{
-    DIR *folder = opendir(machine->state);
-    const struct dirent *entry;
-
-    assert_non_null(folder);
-    while ((entry = readdir(folder)) != NULL) {
-        if (entry->d_name[0] != '.')
-            assert_int_equal(unlinkat(dirfd(folder), entry->d_name, 0), 0);
-    }
-    closedir(folder);
-}
-
 void machine_stop(struct machine *machine)
 {
-    machine_clear(machine);
+    folder_clear(machine->state);
     unlink(machine->recovery_file);
     assert_int_equal(rmdir(machine->state), 0);
     assert_int_equal(rmdir(machine->folder), 0);

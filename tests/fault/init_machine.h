@@ -18,8 +18,6 @@ struct machine {
 
 void machine_start(struct machine *machine);
 void machine_stop(struct machine *machine);
-/* Removes the files of its state folder. */
-void machine_clear(struct machine *machine);
 /* Whether the state folder has a file of this name. */
 bool machine_has(const struct machine *machine, const char *name);
 /* Others may read nothing but the statement; and nothing is empty, or it was cut short. Returns how

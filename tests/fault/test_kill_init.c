@@ -3,6 +3,7 @@
 #include "escrowd/keeper_member.h"
 #include "libescrow/log.h"
 #include "tests/fault/draw.h"
+#include "tests/fault/folder.h"
 #include "tests/fault/init_machine.h"
 #include "tests/fault/kill_works.h"
 #include "tests/fault/steps.h"
@@ -111,7 +112,7 @@ static void try_init(const struct point *point, unsigned counts[2])
             assert_left_over(&machine, is_untouched);
         /* Where the TPM has nothing of it, the files may go, and that is all. */
         if (is_untouched) {
-            machine_clear(&machine);
+            folder_clear(machine.state);
             assert_int_equal(run_init(&machine), 0);
         }
         counts[is_untouched]++;

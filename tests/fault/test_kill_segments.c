@@ -2,9 +2,9 @@
 #include "escrowd/audit.h"
 #include "libescrow/log.h"
 #include "tests/fault/disk.h"
+#include "tests/fault/folder.h"
 #include "tests/fault/steps.h"
 
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -108,15 +108,7 @@ static void scene_start(struct scene *scene)
 
 static void scene_stop(struct scene *scene)
 {
-    DIR *folder = opendir(scene->folder);
-    const struct dirent *entry;
-
-    assert_non_null(folder);
-    while ((entry = readdir(folder)) != NULL) {
-        if (entry->d_name[0] != '.')
-            assert_int_equal(unlinkat(dirfd(folder), entry->d_name, 0), 0);
-    }
-    closedir(folder);
+    folder_clear(scene->folder);
     assert_int_equal(rmdir(scene->folder), 0);
     disk_free(scene->disk);
 }
