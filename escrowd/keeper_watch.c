@@ -41,7 +41,7 @@ struct watched {
     bool is_asking;     /* a round is open */
     int64_t started_ms; /* CLOCK_BOOTTIME, as is the next: the last round that began */
     int64_t last_ms;    /* when the last whole round began; 0: none has been yet */
-    uint64_t epoch;     /* of the group, when the last round began */
+    uint64_t epoch;     /* of the group, when the last round began; if it speaks for it */
     struct seen *seen;  /* of each replica of the group */
 };
 
@@ -139,6 +139,12 @@ static void fill_histories(const struct watched *watched, struct policy_facts *f
 static struct watched *items_of(const struct watch *watch, const struct policy_group *group)
 {
     return &watch->items[watch->first[group - watch->groups]];
+}
+
+/* The primary belongs to the group: its first database speaks for all. */
+static bool speaks_for_group(const struct watched *watched)
+{
+    return watched->target.database == watched->target.group->databases[0];
 }
 
 static const struct watched *find_watched(const struct watch *watch, const char *group_name,
@@ -296,8 +302,7 @@ static void end_round(struct watched *watched)
     gather(watched, true, facts);
     judge_synchronised(watched, facts);
     fill_histories(watched, facts);
-    /* The primary belongs to the group: its first database speaks for all. */
-    if (watched->target.database == watched->target.group->databases[0])
+    if (speaks_for_group(watched))
         observe(watched, facts);
 }
 
@@ -365,7 +370,8 @@ static uint64_t epoch_of(const struct watched *watched)
 static void begin_round(struct watched *watched)
 {
     watched->is_asking = true;
-    watched->epoch = epoch_of(watched);
+    if (speaks_for_group(watched))
+        watched->epoch = epoch_of(watched);
     watched->started_ms = clock_boot_ms();
     for (size_t i = 0; i < watched->target.group->replica_count; i++)
         watched->seen[i].now = (struct said){.status = POLICY_PENDING};
