@@ -31,6 +31,7 @@ struct said {
 
 struct seen {
     struct memory memory;
+    int64_t learnt_ms;     /* CLOCK_BOOTTIME: watch_learn last found it not to be synchronised */
     struct said now, last; /* in the round that is open, and in the last whole one */
 };
 
@@ -114,12 +115,18 @@ static bool has_other_primary(const struct policy_facts *facts, size_t replica)
     return false;
 }
 
-/* Judged only in rounds in which another replica said PRIMARY: see struct policy_history. */
+/*
+ * Judged only in rounds in which another replica said PRIMARY: see struct policy_history. What a
+ * round heard may be older than what was learnt while it waited, and takes nothing of that back.
+ */
 static void judge_synchronised(struct watched *watched, const struct policy_facts *facts)
 {
     for (size_t i = 0; i < facts->replica_count; i++) {
+        struct seen *seen = &watched->seen[i];
+
         if (has_other_primary(facts, i))
-            watched->seen[i].memory.was_synchronised = is_synchronised(&facts->replicas[i]);
+            seen->memory.was_synchronised =
+                is_synchronised(&facts->replicas[i]) && seen->learnt_ms < watched->started_ms;
     }
 }
 
@@ -179,8 +186,10 @@ void watch_learn(struct watch *watch, const struct policy_group *group,
         for (size_t j = 0; j < facts->replica_count; j++) {
             if (says_role(&facts->replicas[j], ROLE_PRIMARY))
                 seen[j].memory.primary_ms = now_ms;
-            if (has_other_primary(facts, j) && !is_synchronised(&facts->replicas[j]))
-                seen[j].memory.was_synchronised = false;
+            if (!has_other_primary(facts, j) || is_synchronised(&facts->replicas[j]))
+                continue;
+            seen[j].memory.was_synchronised = false;
+            seen[j].learnt_ms = now_ms;
         }
     }
 }

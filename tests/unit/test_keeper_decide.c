@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "policy/evidence.h"
 #include "tests/unit/keeper_fixture.h"
@@ -281,6 +282,71 @@ static void test_pair_between_rounds(void **state)
     assert_int_equal(refusal(fx, FX_AGENT_A), REASON_SILENCE_UNPROVEN);
 }
 
+/* The watch's question is kept, and answered later with what was true when it came. */
+struct held {
+    uint64_t id; /* 0: none has come */
+    struct probe_state state;
+};
+
+static bool hold_back(struct fx_replica *replica, const struct ipc_message *question,
+                      void *argument)
+{
+    struct held *held = argument;
+
+    if (question->type != IPC_PROBE_ASK_STATES)
+        return false;
+    held->id = question->id;
+    held->state = replica->state;
+    return true;
+}
+
+static bool is_round_begun(struct keeper_fixture *fx)
+{
+    const struct held *held = fx->replicas[0].argument;
+
+    return held->id && fx->replicas[1].asked > asked_before[1];
+}
+
+static void answer_held(struct fx_replica *replica)
+{
+    const struct held *held = replica->argument;
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *states = calloc(1, sizeof(*states) + sizeof(states->items[0]));
+
+    assert_non_null(states);
+    states->count = 1;
+    states->items[0] = held->state;
+    ipc_put_probe_states(&writer, states);
+    assert_int_equal(ipc_send(replica->fd, IPC_PROBE_STATES, held->id, &writer, FX_DEADLINE_MS),
+                     ESCROW_OK);
+    replica->lie = NULL;
+}
+
+/*
+ * The same, and a round of the watch was open meanwhile: what the old primary said to it as a
+ * healthy secondary, before the request, comes after what it said to the request.
+ */
+static void test_pair_while_the_watch_waits(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    struct held held = {0};
+    uint64_t epoch;
+
+    fx_set_primary(fx, 1);
+    fx_wait_primary(fx, "node-b");
+    note_asked(fx);
+    fx->replicas[0].argument = &held;
+    fx->replicas[0].lie = hold_back;
+    fx_until(fx, is_round_begun);
+    fx->replicas[0].state.synchronization_health = 0;
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    answer_held(&fx->replicas[0]);
+    fx_set_primary(fx, 0);
+    fx->replicas[1].is_hung = true;
+    assert_int_equal(refusal(fx, FX_AGENT_A), REASON_SILENCE_UNPROVEN);
+}
+
 /* A cut network: the other one is as silent, but this keeper has never seen it as primary. */
 static void test_pair_unproven(void **state)
 {
@@ -372,6 +438,8 @@ int main(void)
         READY(test_rival),
         cmocka_unit_test_setup_teardown(test_pair_by_silence, fx_setup_pair, fx_teardown),
         cmocka_unit_test_setup_teardown(test_pair_between_rounds, fx_setup_pair, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_pair_while_the_watch_waits, fx_setup_pair,
+                                        fx_teardown),
         cmocka_unit_test_setup_teardown(test_pair_unproven, fx_setup_pair, fx_teardown),
         READY(test_decision_can_be_recomputed),
         READY(test_roster_changed_meanwhile),
