@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROLE_SECONDARY 2
-
 struct asked {
     struct round *round;
     size_t replica;
@@ -33,7 +31,7 @@ static void stop_echoes(struct round *round)
     }
 }
 
-/* One is enough: the others need not be asked any more. */
+/* Whoever is asked counts, so one is enough: the others need not be asked any more. */
 static void on_echo(void *argument)
 {
     const struct asked *asked = argument;
@@ -44,12 +42,14 @@ static void on_echo(void *argument)
     round->config.on_change(round, asked->replica, round->config.argument);
 }
 
-static bool is_for_echo(const struct round *round, const struct policy_replica_facts *known)
+static bool is_for_echo(const struct round *round, size_t replica)
 {
-    return round->config.candidate && round->config.target.group->wants_echo &&
+    const struct policy_group *group = round->config.target.group;
+    const struct policy_replica_facts *known = &round->facts.replicas[replica];
+
+    return round->config.candidate && group->wants_echo &&
            strcmp(known->instance, round->config.candidate) != 0 &&
-           known->status == POLICY_ANSWERED && known->state.outcome == PROBE_ANSWERED &&
-           known->state.role == ROLE_SECONDARY;
+           policy_echo_counts(&group->replicas[replica], known);
 }
 
 static void ask_echo(struct round *round, size_t replica)
@@ -82,7 +82,7 @@ static void on_state(const struct prober_answer *answer, void *argument)
     known->answered_ms = clock_boot_ms() - round->started_ms;
     if (answer->state)
         known->state = *answer->state;
-    if (is_for_echo(round, known))
+    if (is_for_echo(round, asked->replica))
         ask_echo(round, asked->replica);
     round->config.on_change(round, asked->replica, round->config.argument);
 }

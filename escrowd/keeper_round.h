@@ -7,8 +7,9 @@
 
 /*
  * One question to all replicas of a group at once, and the facts that come back. Where there is a
- * candidate, and the group wants it, each other replica that says SECONDARY is also asked for the
- * echo, again and again until one has it. A round does not know what its facts are for.
+ * candidate, and the group wants it, each other replica whose echo counts (policy_echo_counts) is
+ * also asked for it, again and again until one has it. A round does not know what its facts are
+ * for.
  */
 struct round;
 

@@ -202,6 +202,14 @@ void policy_decide(const struct policy_group *rules, const struct policy_request
                    const struct policy_facts *facts, const struct policy_ledger *ledger,
                    struct policy_verdict *ret_verdict);
 
+/*
+ * Whether an echo that this replica finds counts for the rule: it says SECONDARY, under the name
+ * that it has in the rules. The candidate's own never counts: it says PRIMARY where there is
+ * anything to decide.
+ */
+bool policy_echo_counts(const struct policy_replica *replica,
+                        const struct policy_replica_facts *known);
+
 /* The rules of a verdict that hold only with an approval: a bit 1U << enum policy_rule for each. */
 unsigned policy_rules_to_approve(const struct policy_verdict *verdict);
 

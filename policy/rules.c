@@ -321,16 +321,13 @@ struct policy_step policy_rule_rival(struct policy_proof *proof)
     return policy_step_waiting(REASON_RIVAL_PRIMARY);
 }
 
-static bool says_secondary(const struct policy_replica_facts *known,
-                           const struct policy_replica *replica)
+bool policy_echo_counts(const struct policy_replica *replica,
+                        const struct policy_replica_facts *known)
 {
     return has_spoken(known) && bears_name(known, replica) && known->state.role == ROLE_SECONDARY;
 }
 
-/*
- * Only who says SECONDARY has what the candidate wrote by way of the group's own log; the candidate
- * itself says PRIMARY, or there is nothing to decide any more.
- */
+/* Only who says SECONDARY has what the candidate wrote by way of the group's own log. */
 struct policy_step policy_rule_echo(const struct policy_proof *proof)
 {
     bool may_come = false;
@@ -340,11 +337,11 @@ struct policy_step policy_rule_echo(const struct policy_proof *proof)
     for (size_t i = 0; i < proof->rules->replica_count; i++) {
         const struct policy_replica *replica = &proof->rules->replicas[i];
         const struct policy_replica_facts *known = policy_facts_of(proof->facts, replica);
-        bool is_secondary = says_secondary(known, replica);
+        bool counts = policy_echo_counts(replica, known);
 
-        if (is_secondary && known->echo == POLICY_ECHO_FOUND)
+        if (counts && known->echo == POLICY_ECHO_FOUND)
             return policy_step_passed();
-        may_come |= is_secondary && known->echo == POLICY_ECHO_PENDING;
+        may_come |= counts && known->echo == POLICY_ECHO_PENDING;
         may_come |= known->status == POLICY_PENDING && !is_dead(known);
     }
     return may_come ? policy_step_waiting(REASON_ECHO_MISSING)

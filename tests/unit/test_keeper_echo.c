@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,21 @@ static void test_only_secondaries_are_asked(void **state)
     assert_int_equal(fx->replicas[2].echo_asked, 0);
 }
 
+/* One under another server's name has it at once: that is nobody's echo, and ends nobody's. */
+static void test_another_server_has_it_first(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    snprintf(fx->replicas[0].state.server_name, PROBE_NAME_MAX, "SQLX");
+    fx->replicas[0].echo_after = 1;
+    fx->replicas[2].echo_after = 4;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    assert_int_equal(fx->replicas[0].echo_asked, 0);
+    assert_recorded(fx, 0, "unasked");
+    assert_recorded(fx, 2, "found");
+}
+
 static void test_nonce_of_the_request_is_looked_for(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -175,6 +191,7 @@ int main(void)
         ECHO(test_nobody_has_it),
         ECHO(test_hung_secondary_is_not_awaited),
         ECHO(test_only_secondaries_are_asked),
+        ECHO(test_another_server_has_it_first),
         ECHO(test_nonce_of_the_request_is_looked_for),
         ECHO(test_the_challenge_tells),
         cmocka_unit_test_setup_teardown(test_group_without_the_rule, fx_setup_ready, fx_teardown),
