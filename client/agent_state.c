@@ -21,10 +21,6 @@ static const struct spacing rarely = {30 * 1000, 480 * 1000};
 
 #define DOUBLINGS_MAX 16
 
-/* sys.dm_hadr_availability_replica_states, and RESOLVING is 0. */
-#define ROLE_PRIMARY 1
-#define ROLE_SECONDARY 2
-
 /* xorshift32 (Marsaglia 2003): spreads attempts; nothing secret depends on it. */
 static uint32_t next_random(uint32_t *random)
 {
@@ -197,15 +193,15 @@ static void start_afresh(struct agent_state *state, int64_t now_ms)
 /* A primary that leaves its role, and comes back to it, has a master key that opens. */
 static void expect(struct agent_state *state, const struct probe_state *answer)
 {
-    bool is_usable = answer->role == ROLE_PRIMARY && answer->is_read_write;
+    bool is_usable = answer->role == PROBE_ROLE_PRIMARY && answer->is_read_write;
 
-    if (answer->role == ROLE_SECONDARY)
+    if (answer->role == PROBE_ROLE_SECONDARY)
         state->is_expected = false;
     else if (is_usable ? state->settled == AGENT_ROLE_OTHER : state->settled != AGENT_ROLE_PRIMARY)
         state->is_expected = true;
     if (is_usable)
         state->settled = AGENT_ROLE_PRIMARY;
-    else if (answer->role == ROLE_SECONDARY)
+    else if (answer->role == PROBE_ROLE_SECONDARY)
         state->settled = AGENT_ROLE_OTHER;
 }
 
@@ -217,7 +213,7 @@ void agent_state_on_local(struct agent_state *state, const struct probe_state *a
     state->is_asking = false;
     state->local_due_ms = now_ms + state->poll_ms;
     if (answer->outcome == PROBE_ANSWERED) {
-        bool is_primary = answer->role == ROLE_PRIMARY && answer->is_read_write;
+        bool is_primary = answer->role == PROBE_ROLE_PRIMARY && answer->is_read_write;
 
         role = is_primary ? AGENT_ROLE_PRIMARY : AGENT_ROLE_OTHER;
         expect(state, answer);

@@ -26,8 +26,6 @@
 /* A worker of the agent lives for 30 s; the rest is for an escrowd that was away. */
 #define RECEIPT_MS ((int64_t)10 * 60 * 1000)
 
-#define ROLE_PRIMARY 1 /* as in policy/rules.c */
-
 struct proof {
     struct settle *settle;
     bool is_used, is_listed; /* listed: the ledger still has it */
@@ -134,7 +132,7 @@ static bool is_no_of_primary(const struct proof *proof)
     const struct probe_state *said = watch_said(proof->settle->keeper->watch, &proof->grant.subject,
                                                 proof->grant.replica, proof->answered_ms);
 
-    return proof->found.opens == PROBE_OPENS_NO && said && said->role == ROLE_PRIMARY;
+    return proof->found.opens == PROBE_OPENS_NO && said && said->role == PROBE_ROLE_PRIMARY;
 }
 
 static void advance(struct proof *proof)

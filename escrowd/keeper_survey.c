@@ -26,9 +26,6 @@
 /* A replica that lists something else each time does not fill the log. */
 #define TELL_MS 60000
 
-/* SQL Server's numbers, as in policy/rules.c. */
-enum { ROLE_PRIMARY = 1, DATABASE_ONLINE = 0, CLUSTER_TYPE_WSFC = 0 };
-
 /* Of one database of a group; members of its first one only. Times by CLOCK_BOOTTIME. */
 struct surveyed {
     struct survey *survey;
@@ -158,7 +155,7 @@ static void judge_key(struct surveyed *surveyed, const struct policy_ledger *led
     CLEANUP(json_free_p) json_t *detail = NULL;
 
     if (surveyed->key.is_closed || surveyed->key.noes < NO_TIMES || !said ||
-        said->role != ROLE_PRIMARY ||
+        said->role != PROBE_ROLE_PRIMARY ||
         (!surveyed->key.has_opened && ledger->grant.state != POLICY_GRANT_SETTLED))
         return;
     detail = json_pack("{s:i}", "sql_error", (int)surveyed->key.sql_error);
@@ -279,8 +276,8 @@ static const struct probe_state *primary_now(const struct surveyed *surveyed, in
     const struct probe_state *said = watch_said(surveyed->survey->keeper->watch, &surveyed->subject,
                                                 surveyed->primary, now_ms - FRESH_MS);
 
-    return said && said->role == ROLE_PRIMARY && said->database_state == DATABASE_ONLINE &&
-                   said->is_read_write
+    return said && said->role == PROBE_ROLE_PRIMARY &&
+                   said->database_state == PROBE_DATABASE_ONLINE && said->is_read_write
                ? said
                : NULL;
 }
@@ -289,7 +286,7 @@ static const struct probe_state *primary_now(const struct surveyed *surveyed, in
 static bool may_list(const struct surveyed *surveyed, const struct probe_state *said)
 {
     return surveyed->target.database == surveyed->target.group->databases[0] &&
-           (said->cluster_type != CLUSTER_TYPE_WSFC || said->has_quorum_row);
+           (said->cluster_type != PROBE_CLUSTER_WSFC || said->has_quorum_row);
 }
 
 /* False: it cannot be asked about now, though it is its turn. */

@@ -19,8 +19,8 @@
 /* A round that is not complete by then goes without those that are missing. */
 #define ROUND_MS 2000
 
-/* SQL Server's numbers, as in policy/rules.c. */
-enum { ROLE_PRIMARY = 1, ROLE_SECONDARY = 2, HEALTH_HEALTHY = 2, SYNCHRONIZED = 2 };
+/* SQL Server's numbers (sys.dm_hadr_availability_replica_states, _database_replica_states). */
+enum { HEALTH_HEALTHY = 2, SYNCHRONIZED = 2 };
 
 /* What a replica says in one round: struct policy_replica_facts. */
 struct said {
@@ -101,7 +101,7 @@ static bool says_role(const struct policy_replica_facts *known, int32_t role)
 
 static bool is_synchronised(const struct policy_replica_facts *known)
 {
-    return says_role(known, ROLE_SECONDARY) &&
+    return says_role(known, PROBE_ROLE_SECONDARY) &&
            known->state.synchronization_health == HEALTH_HEALTHY &&
            known->state.synchronization_state == SYNCHRONIZED;
 }
@@ -109,7 +109,7 @@ static bool is_synchronised(const struct policy_replica_facts *known)
 static bool has_other_primary(const struct policy_facts *facts, size_t replica)
 {
     for (size_t i = 0; i < facts->replica_count; i++) {
-        if (i != replica && says_role(&facts->replicas[i], ROLE_PRIMARY))
+        if (i != replica && says_role(&facts->replicas[i], PROBE_ROLE_PRIMARY))
             return true;
     }
     return false;
@@ -184,7 +184,7 @@ void watch_learn(struct watch *watch, const struct policy_group *group,
         struct seen *seen = items_of(watch, group)[i].seen;
 
         for (size_t j = 0; j < facts->replica_count; j++) {
-            if (says_role(&facts->replicas[j], ROLE_PRIMARY))
+            if (says_role(&facts->replicas[j], PROBE_ROLE_PRIMARY))
                 seen[j].memory.primary_ms = now_ms;
             if (!has_other_primary(facts, j) || is_synchronised(&facts->replicas[j]))
                 continue;

@@ -5,8 +5,6 @@
 #include "libescrow/cleanup.h"
 #include "policy/evidence.h"
 
-#define ROLE_PRIMARY 1 /* as in policy/rules.c */
-
 void memory_hear(struct memory *memory, const struct probe_state *state)
 {
     int64_t now_ms = clock_boot_ms();
@@ -24,7 +22,7 @@ void memory_hear(struct memory *memory, const struct probe_state *state)
         return;
     memory->last_role = state->role;
     memory->answered_ms = now_ms;
-    if (state->role == ROLE_PRIMARY)
+    if (state->role == PROBE_ROLE_PRIMARY)
         memory->primary_ms = now_ms;
 }
 
@@ -80,7 +78,11 @@ void memory_history(const struct memory *memory, struct policy_history *ret_hist
 
 static const char *role_word(int32_t role)
 {
-    static const char *const words[] = {"resolving", "primary", "secondary"};
+    static const char *const words[] = {
+        [PROBE_ROLE_RESOLVING] = "resolving",
+        [PROBE_ROLE_PRIMARY] = "primary",
+        [PROBE_ROLE_SECONDARY] = "secondary",
+    };
 
     return role >= 0 && role < (int32_t)ARRAY_LEN(words) ? words[role] : "unknown";
 }

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLUSTER_TYPE_WSFC 0
-
 typedef bool (*row_read_fn)(size_t columns, const char *const *values, struct probe_state *state);
 
 /* The rows of a question that must have at most one. */
@@ -55,7 +53,7 @@ void probe_ask_state(struct probe *probe, struct probe_state *ret_state)
     if (quorum && ask_about(probe, probe->state_text, probe_row_state, &state, &rows)) {
         if (rows == 0)
             state = probe_no_row(probe);
-        else if (state.cluster_type != CLUSTER_TYPE_WSFC ||
+        else if (state.cluster_type != PROBE_CLUSTER_WSFC ||
                  ask_about(probe, quorum, probe_row_quorum, &state, &rows))
             state.outcome = PROBE_ANSWERED;
     }
@@ -131,7 +129,7 @@ static void add_quorum(struct probe *probe, size_t count, struct probe_state *st
     size_t rows = 0;
 
     for (size_t i = 0; i < count; i++) {
-        if (states[i].outcome != PROBE_ANSWERED || states[i].cluster_type != CLUSTER_TYPE_WSFC)
+        if (states[i].outcome != PROBE_ANSWERED || states[i].cluster_type != PROBE_CLUSTER_WSFC)
             continue;
         if (!is_asked)
             is_known = text && ask_about(probe, text, probe_row_quorum, &quorum, &rows);

@@ -30,6 +30,23 @@ enum probe_outcome {
     PROBE_NO_ROW,        /* no such availability group or database here, or no right to see it */
 };
 
+/* SQL Server's numbers: role in sys.dm_hadr_availability_replica_states. */
+enum probe_role {
+    PROBE_ROLE_RESOLVING = 0,
+    PROBE_ROLE_PRIMARY = 1,
+    PROBE_ROLE_SECONDARY = 2,
+};
+
+/* cluster_type in sys.availability_groups. */
+enum probe_cluster {
+    PROBE_CLUSTER_WSFC = 0,
+    PROBE_CLUSTER_EXTERNAL = 1,
+    PROBE_CLUSTER_NONE = 2,
+};
+
+/* state in sys.databases. */
+#define PROBE_DATABASE_ONLINE 0
+
 /* Everything of one replica that a decision rests on; fields beyond outcome count only if ANSWERED.
  */
 struct probe_state {
@@ -37,8 +54,8 @@ struct probe_state {
     int32_t sql_error;                /* SQL Server's number, 0 if none */
     char diagnosis[PROBE_TEXT_MAX];   /* one line for a DBA; empty if ANSWERED */
     char server_name[PROBE_NAME_MAX]; /* replica_server_name of the local row */
-    int32_t cluster_type;             /* 0 WSFC, 1 EXTERNAL, 2 NONE */
-    int32_t role;                     /* 0 RESOLVING, 1 PRIMARY, 2 SECONDARY */
+    int32_t cluster_type;             /* enum probe_cluster */
+    int32_t role;                     /* enum probe_role */
     int32_t operational_state;        /* -1 for NULL, here and below */
     int32_t recovery_health;
     int32_t synchronization_health;

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROLE_PRIMARY 1
-
 /* The one text that SQL Server makes of a number: no space, no plus sign, no leading zeros. */
 static bool read_number(const char *text, int64_t *ret_number)
 {
@@ -98,7 +96,7 @@ bool probe_row_state(size_t columns, const char *const *values, struct probe_sta
         return false;
     state->is_read_write = is_read_write(values[TSQL_STATE_UPDATEABILITY]);
     state->is_forwarder =
-        is_distributed != 0 && state->role == ROLE_PRIMARY && !state->is_read_write;
+        is_distributed != 0 && state->role == PROBE_ROLE_PRIMARY && !state->is_read_write;
     return true;
 }
 

@@ -4,16 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
-/* SQL Server's numbers (sys.dm_hadr_availability_replica_states, sys.databases, ...). */
+/* SQL Server's numbers (sys.dm_hadr_availability_replica_states, sys.dm_hadr_cluster). */
 enum {
-    ROLE_PRIMARY = 1,
-    ROLE_SECONDARY = 2,
     OPERATIONAL_ONLINE = 2,
     RECOVERY_ONLINE = 1,
-    DATABASE_ONLINE = 0,
-    CLUSTER_WSFC = 0,
-    CLUSTER_EXTERNAL = 1,
-    CLUSTER_NONE = 2,
     QUORUM_NORMAL = 1,
     QUORUM_FORCED = 2,
 };
@@ -66,7 +60,7 @@ static bool is_dead(const struct policy_replica_facts *known)
 
 static bool says_primary(const struct policy_replica_facts *known)
 {
-    return has_spoken(known) && known->state.role == ROLE_PRIMARY;
+    return has_spoken(known) && known->state.role == PROBE_ROLE_PRIMARY;
 }
 
 static bool bears_name(const struct policy_replica_facts *known,
@@ -108,7 +102,7 @@ struct policy_step policy_rule_instance(const struct policy_proof *proof)
         return policy_step_failed(REASON_CANDIDATE_UNREACHABLE);
     if (!bears_name(known, proof->candidate))
         return policy_step_failed(REASON_CANDIDATE_NAME_MISMATCH);
-    if (known->state.role != ROLE_PRIMARY)
+    if (known->state.role != PROBE_ROLE_PRIMARY)
         return policy_step_failed(REASON_CANDIDATE_NOT_PRIMARY);
     if (known->state.operational_state != OPERATIONAL_ONLINE ||
         known->state.recovery_health != RECOVERY_ONLINE)
@@ -122,7 +116,7 @@ struct policy_step policy_rule_database(const struct policy_proof *proof)
 {
     const struct policy_replica_facts *known = policy_facts_of(proof->facts, proof->candidate);
 
-    if (known->state.database_state != DATABASE_ONLINE)
+    if (known->state.database_state != PROBE_DATABASE_ONLINE)
         return policy_step_failed(REASON_CANDIDATE_NOT_ONLINE);
     if (!known->state.is_read_write)
         return policy_step_failed(REASON_CANDIDATE_NOT_WRITABLE);
@@ -133,13 +127,14 @@ static bool is_expected_cluster(enum policy_cluster_type expected, int32_t type)
 {
     switch (expected) {
     case POLICY_CLUSTER_ANY:
-        return type == CLUSTER_WSFC || type == CLUSTER_EXTERNAL || type == CLUSTER_NONE;
+        return type == PROBE_CLUSTER_WSFC || type == PROBE_CLUSTER_EXTERNAL ||
+               type == PROBE_CLUSTER_NONE;
     case POLICY_CLUSTER_WSFC:
-        return type == CLUSTER_WSFC;
+        return type == PROBE_CLUSTER_WSFC;
     case POLICY_CLUSTER_EXTERNAL:
-        return type == CLUSTER_EXTERNAL;
+        return type == PROBE_CLUSTER_EXTERNAL;
     case POLICY_CLUSTER_NONE:
-        return type == CLUSTER_NONE;
+        return type == PROBE_CLUSTER_NONE;
     }
     return false;
 }
@@ -150,9 +145,9 @@ struct policy_step policy_rule_cluster(const struct policy_proof *proof)
 
     if (!is_expected_cluster(proof->rules->cluster_type, state->cluster_type))
         return policy_step_failed(REASON_CLUSTER_TYPE_MISMATCH);
-    if (state->cluster_type == CLUSTER_NONE)
+    if (state->cluster_type == PROBE_CLUSTER_NONE)
         return policy_step_approval(REASON_CLUSTER_TYPE_NONE);
-    if (state->cluster_type == CLUSTER_EXTERNAL)
+    if (state->cluster_type == PROBE_CLUSTER_EXTERNAL)
         return policy_step_passed();
     if (!state->has_quorum_row)
         return policy_step_failed(REASON_CANDIDATE_NO_QUORUM);
@@ -168,7 +163,7 @@ static bool has_maximum_sequence(const struct policy_proof *proof)
 {
     const struct probe_state *own = &policy_facts_of(proof->facts, proof->candidate)->state;
 
-    if (own->cluster_type != CLUSTER_EXTERNAL)
+    if (own->cluster_type != PROBE_CLUSTER_EXTERNAL)
         return true;
     if (!own->has_sequence_number)
         return false;
@@ -263,7 +258,7 @@ static struct policy_step rule_silence(struct policy_proof *proof)
     int64_t missing_ms = rules->dead_for_ms - gone->history.primary_ago_ms;
 
     if (proof->witnesses != 1 || is_contested(proof) || says_primary(gone) ||
-        own->state.cluster_type != CLUSTER_WSFC || !own->state.has_quorum_row ||
+        own->state.cluster_type != PROBE_CLUSTER_WSFC || !own->state.has_quorum_row ||
         own->state.quorum_state != QUORUM_NORMAL)
         return policy_step_failed(REASON_WITNESSES_MISSING);
     if (!own->history.is_known || !own->history.was_synchronised || !gone->history.is_known ||
@@ -324,7 +319,8 @@ struct policy_step policy_rule_rival(struct policy_proof *proof)
 bool policy_echo_counts(const struct policy_replica *replica,
                         const struct policy_replica_facts *known)
 {
-    return has_spoken(known) && bears_name(known, replica) && known->state.role == ROLE_SECONDARY;
+    return has_spoken(known) && bears_name(known, replica) &&
+           known->state.role == PROBE_ROLE_SECONDARY;
 }
 
 /* Only who says SECONDARY has what the candidate wrote by way of the group's own log. */
