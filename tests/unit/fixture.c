@@ -100,6 +100,40 @@ json_t *fixture_roster_payload(const struct fixture *fixture)
     return payload;
 }
 
+static json_t *shorten(const json_t *value)
+{
+    json_t *copy;
+    const char *name;
+    char text[32];
+    json_t *item;
+    size_t i;
+
+    if (json_is_string(value) && json_string_length(value) > 24) {
+        snprintf(text, sizeof(text), "%.4s<%zu>", json_string_value(value),
+                 json_string_length(value));
+        return json_string(text);
+    }
+    if (json_is_array(value)) {
+        copy = json_array();
+        json_array_foreach(value, i, item) json_array_append_new(copy, shorten(item));
+        return copy;
+    }
+    copy = json_copy((json_t *)(uintptr_t)value);
+    json_object_foreach(copy, name, item) json_object_set_new(copy, name, shorten(item));
+    return copy;
+}
+
+char *fixture_form(const json_t *document)
+{
+    CLEANUP(json_free_p) json_t *short_one = shorten(document);
+    char *text = json_text(short_one);
+
+    assert_non_null(text);
+    for (char *quote = text; (quote = strchr(quote, '"')); quote++)
+        *quote = '\'';
+    return text;
+}
+
 int fixture_setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));

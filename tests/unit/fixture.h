@@ -33,5 +33,11 @@ int fixture_teardown(void **state);
 struct tpm_name fixture_name(EVP_PKEY *key);
 struct ec_point fixture_point(EVP_PKEY *key);
 
+/*
+ * The form of a document, owned by the caller: its compact text with sorted members and ' in place
+ * of ", in which a text of more than 24 bytes stands as its first four and its length (AQEB<86>).
+ */
+char *fixture_form(const json_t *document);
+
 /* The payload of the fixture's roster, owned by the caller, to be bent by a test. */
 json_t *fixture_roster_payload(const struct fixture *fixture);

@@ -143,6 +143,52 @@ static void test_round_trips(void **state)
     }
 }
 
+/* Header and payload as a member signs them. */
+static void signed_parts(struct fixture *fixture, const struct answer *answer, struct jws *ret_jws)
+{
+    static const char *const more[] = {"answer", "aud", "nonce", NULL};
+    CLEANUP(cleanup_free) char *compact = sign(answer, fixture->answer[1]);
+
+    assert_int_equal(jws_verify(compact, strlen(compact), "escrow-answer", more, roster_answer_key,
+                                fixture->roster, ret_jws),
+                     ESCROW_OK);
+}
+
+/* An escrowd and a client of two times must read each other. */
+static void test_forms(void **state)
+{
+    static const char *const forms[] = {
+        "{'act':'release','database':'SSISDB','expires_in':30,'group':'AG1','member':'000b<68>',"
+        "'next_version':3,'objects':[{'name':'000b<68>','public':'AAgA<104>','state':'active',"
+        "'version':2},{'name':'000b<68>','public':'AAgA<104>','state':'active','version':1}],"
+        "'roster':4,'v':1}",
+        "{'database':'SSISDB','group':'AG1','object':'0900<68>','sequence':42,'state':'active',"
+        "'v':1,'version':3}",
+        "{'database':'SSISDB','epoch':5,'group':'AG1','objects':[{'duplicate':'AgIC<134>',"
+        "'key':'AAAAAAAAAAAAAAAAAAAAAA','name':'000b<68>','payload':'AQEB<875>',"
+        "'public':'AAgA<104>','seed':'AAAA<91>','state':'active','version':2}],"
+        "'reason':'promotion','replica':'sql1','sequence':42,'v':1}",
+        "{'reason':'none','sequence':42,'v':1}",
+    };
+    static const char head_form[] = "{'alg':'ES256','answer':'%s','aud':'000b<68>',"
+                                    "'kid':'000b<68>','nonce':'BwcH<43>','typ':'escrow-answer'}";
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+        CLEANUP(answer_free_p) struct answer *answer = makers[i](fixture);
+        CLEANUP(jws_deinit) struct jws jws = {0};
+        CLEANUP(cleanup_free) char *form = NULL, *head = NULL;
+        char expected[256];
+
+        signed_parts(fixture, answer, &jws);
+        form = fixture_form(jws.payload);
+        head = fixture_form(jws.header);
+        assert_string_equal(form, forms[i]);
+        snprintf(expected, sizeof(expected), head_form, answer_kind_word(answer->kind));
+        assert_string_equal(head, expected);
+    }
+}
+
 static void test_challenge_that_wants_an_echo(void **state)
 {
     struct fixture *fixture = *state;
@@ -282,6 +328,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_forms),
         cmocka_unit_test(test_challenge_that_wants_an_echo),
         cmocka_unit_test(test_challenge_for_publish),
         cmocka_unit_test(test_only_members_answer),

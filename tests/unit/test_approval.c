@@ -58,6 +58,25 @@ static void test_round_trips(void **state)
     check_round_trip(fixture, node_approval(TPM_SIGNERS_MAX));
 }
 
+static void test_forms(void **state)
+{
+    static const char host_form[] =
+        "{'counter':'0101<68>','epoch':8,'group':'AG1','kind':'host',"
+        "'pcrs':{'digest':'AgIC<43>','selection':2176},'signature':'AAAA<86>','v':1}";
+    static const char node_form[] =
+        "{'act_keys':['0303<68>','0404<68>'],'counter':'0101<68>','epoch':8,'group':'AG1',"
+        "'kind':'node','signature':'AAAA<86>','v':1}";
+    const struct approval host = host_approval(), node = node_approval(2);
+    CLEANUP(json_free_p) json_t *host_document = approval_to_json(&host);
+    CLEANUP(json_free_p) json_t *node_document = approval_to_json(&node);
+    CLEANUP(cleanup_free) char *host_text = fixture_form(host_document);
+    CLEANUP(cleanup_free) char *node_text = fixture_form(node_document);
+
+    (void)state;
+    assert_string_equal(host_text, host_form);
+    assert_string_equal(node_text, node_form);
+}
+
 #define CHECK_BOUND(approval, change)                                                              \
     do {                                                                                           \
         bent = (approval);                                                                         \
@@ -134,9 +153,8 @@ static void test_documents_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),
-        cmocka_unit_test(test_bound_to_every_field),
-        cmocka_unit_test(test_keys_ascend),
+        cmocka_unit_test(test_round_trips),          cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_bound_to_every_field), cmocka_unit_test(test_keys_ascend),
         cmocka_unit_test(test_documents_refused),
     };
 

@@ -176,6 +176,65 @@ static void test_record_has_every_member(void **state)
     assert_non_null(strstr(empty_line, "\"previous\":\"00000000"));
 }
 
+/* Every member with a value of its own, as it stands in the log for years. */
+static void test_record_form(void **state)
+{
+    static const char expected[] =
+        "{\"act\":\"act-text\",\"actor\":\"actor-text\",\"auth\":\"certificate\",\"certificate\":"
+        "\"certificate-text\",\"database\":\"database-text\",\"decision\":\"decision-text\","
+        "\"detail\":{\"d\":2},\"epoch\":9,\"event\":\"expired\",\"facts\":{\"f\":1},\"grant\":11,"
+        "\"group\":\"group-text\",\"key\":\"key-text\",\"objects\":[\"000b\"],\"order\":\"order-"
+        "text\",\"previous\":\"0600000000000000000000000000000000000000000000000000000000000000\","
+        "\"purpose\":\"purpose-text\",\"reason\":\"reason-text\",\"replica\":\"replica-text\","
+        "\"reset_count\":8,\"roster\":10,\"rules\":\"rules-text\",\"sequence\":4,\"time\":\"1970-"
+        "01-01T00:00:00.005Z\",\"tpm_clock\":7,\"v\":1,\"versions\":[3]}\n";
+    CLEANUP(json_decrefp) json_t *facts = json_pack("{s:i}", "f", 1);
+    CLEANUP(json_decrefp) json_t *detail = json_pack("{s:i}", "d", 2);
+    CLEANUP(json_decrefp) json_t *objects = json_pack("[s]", "000b");
+    CLEANUP(json_decrefp) json_t *versions = json_pack("[i]", 3);
+    const struct audit_record record = {
+        .sequence = 4,
+        .time_ms = 5,
+        .previous = {6},
+        .has_tpm_clock = true,
+        .tpm_clock = 7,
+        .reset_count = 8,
+        .event = AUDIT_EXPIRED,
+        .auth = AUDIT_AUTH_CERTIFICATE,
+        .actor = "actor-text",
+        .key = "key-text",
+        .certificate = "certificate-text",
+        .act = "act-text",
+        .group = "group-text",
+        .database = "database-text",
+        .replica = "replica-text",
+        .versions = versions,
+        .objects = objects,
+        .purpose = "purpose-text",
+        .epoch = 9,
+        .decision = "decision-text",
+        .reason = "reason-text",
+        .rules = "rules-text",
+        .roster = 10,
+        .facts = facts,
+        .order = "order-text",
+        .grant = 11,
+        .detail = detail,
+    };
+    CLEANUP(audit_record_deinit) struct audit_record again = {0};
+    CLEANUP(cleanup_free) char *line = NULL, *twice = NULL;
+    size_t len, twice_len;
+
+    (void)state;
+    assert_int_equal(audit_record_encode(&record, &line, &len), ESCROW_OK);
+    assert_int_equal(len, strlen(line));
+    assert_string_equal(line, expected);
+    /* And what is read is what was written, member for member. */
+    assert_int_equal(audit_record_parse(line, len, &again), ESCROW_OK);
+    assert_int_equal(audit_record_encode(&again, &twice, &twice_len), ESCROW_OK);
+    assert_string_equal(twice, line);
+}
+
 static void test_record_refused(void **state)
 {
     static const struct {
@@ -519,6 +578,7 @@ static void test_replaced_directory_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_record_form),
         cmocka_unit_test(test_record_has_every_member),
         cmocka_unit_test(test_record_refused),
         cmocka_unit_test_setup_teardown(test_commit_is_a_group, set_up, tear_down),
