@@ -194,7 +194,9 @@ void fx_set_primary(struct keeper_fixture *fx, int primary)
         state->is_read_write = i == primary;
         state->has_quorum_row = true;
         state->quorum_state = 1;
-        snprintf(state->recovery_lsn, sizeof(state->recovery_lsn), "%d00000042", primary + 1);
+        /* Another with each failover, and with each replica. */
+        snprintf(state->recovery_lsn, sizeof(state->recovery_lsn), "%d%d0000042", primary + 1,
+                 i + 1);
     }
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
 
 #include <setjmp.h>
@@ -170,6 +171,38 @@ static void test_between_rounds(void **state)
     assert_int_equal(release(fx, FX_AGENT_A, &epoch), REASON_SILENCE_UNPROVEN);
 }
 
+/* What is kept of a new baseline or epoch, to compare the next release with, is what the primary
+ * said itself, and not what another replica did. */
+static void test_hints_are_the_primarys(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(json_free_p) json_t *log = NULL;
+    unsigned seen = 0;
+    json_t *record;
+    size_t i;
+
+    fx_set_primary(fx, 1);
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(rebaseline(fx, FX_ADMIN, "node-b"), REASON_NONE);
+    log = fx_log(fx);
+    json_array_foreach(log, i, record)
+    {
+        const char *replica = json_string_value(json_object_get(record, "replica")), *lsn = NULL;
+        const char *event = json_string_value(json_object_get(record, "event"));
+
+        if ((strcmp(event, "epoch") != 0 && strcmp(event, "rebaseline") != 0) ||
+            strcmp(replica, "node-b") != 0)
+            continue;
+        assert_int_equal(json_unpack(record, "{s:{s:{s:{s:s}}}}", "detail", "hints", FX_DATABASE,
+                                     "recovery_lsn", &lsn),
+                         0);
+        assert_string_equal(lsn, fx->replicas[1].state.recovery_lsn);
+        assert_string_not_equal(lsn, fx->replicas[0].state.recovery_lsn);
+        seen++;
+    }
+    assert_int_equal(seen, 2);
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 
 int main(void)
@@ -181,6 +214,7 @@ int main(void)
         READY(test_who_may),
         READY(test_roster_changed_meanwhile),
         READY(test_keeper_killed),
+        READY(test_hints_are_the_primarys),
         cmocka_unit_test_setup_teardown(test_between_rounds, fx_setup_pair, fx_teardown),
     };
 
