@@ -172,7 +172,6 @@ static void test_bounded(void **state)
     assert_int_equal(take(*state, NONCES_MAX, START_MS, nonce), ESCROW_OK);
 }
 
-/* The identity's oldest gives way to a nonce that there is, not to one that could not be made. */
 /* What was used takes no room: not after a year of challenges either. */
 static void test_room_is_given_back(void **state)
 {
@@ -184,6 +183,22 @@ static void test_room_is_given_back(void **state)
     }
 }
 
+/* Nor does what has expired: one that is still good does not give way beside it. */
+static void test_expired_gives_way_first(void **state)
+{
+    const int64_t later_ms = START_MS + NONCE_TTL_MS;
+    uint8_t mine[2][ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
+
+    for (int i = 2; i < NONCES_MAX; i++)
+        assert_int_equal(issue(*state, i, START_MS, nonce), ESCROW_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(nonces_issue(*state, &binding, later_ms - 1, mine[i]), ESCROW_OK);
+    assert_int_equal(issue(*state, 0, later_ms, nonce), ESCROW_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(nonces_take(*state, mine[i], &binding, later_ms), ESCROW_OK);
+}
+
+/* The identity's oldest gives way to a nonce that there is, not to one that could not be made. */
 static void test_without_randomness_none_gives_way(void **state)
 {
     uint8_t first[ACT_NONCE_BYTES], nonce[ACT_NONCE_BYTES];
@@ -227,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_identities_keep_nobody_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_room_is_given_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_expired_gives_way_first, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_without_randomness_none_gives_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_full_table_is_not_slow, set_up, tear_down),
     };
