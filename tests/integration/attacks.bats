@@ -161,6 +161,15 @@ outcomes() {
     run -0 releases
     assert_output "sql2 allow promotion
 sql3 allow promotion"
+    # Nobody has asked a node for its time, neither probers nor agents, and no act brings one along
+    # (test_act.c: test_forms): there is nothing that a clock could change.
+    local node
+    for node in SQL1 SQL2 SQL3; do
+        sim log "$node" | jq -r '.statements[].statement'
+    done >"$BATS_TEST_TMPDIR/asked"
+    run -0 grep -c 'SET CONTEXT_INFO' "$BATS_TEST_TMPDIR/asked"
+    run -1 grep -iE '(DATE|TIME|DATE(ADD|DIFF)|DATETIMEOFFSET) *\(|_TIME\b|TIMESTAMP' \
+        "$BATS_TEST_TMPDIR/asked"
 }
 
 @test "all replicas down, then up with the group elsewhere: the old primary gets nothing" {
