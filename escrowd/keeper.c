@@ -4,6 +4,7 @@
 #include "escrowd/clock.h"
 #include "escrowd/ipc_body.h"
 #include "escrowd/keeper_approve.h"
+#include "escrowd/keeper_denials.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/keeper_told.h"
 #include "libescrow/log.h"
@@ -261,6 +262,7 @@ static void stop(struct keeper *keeper)
 
     keeper_tpm_stop(keeper);
     refusals_flush(keeper->refusals, clock_boot_ms(), true, on_summary, keeper);
+    denials_tick(keeper, true);
     keeper_record(keeper, AUDIT_SHUTDOWN, &record);
     if (keeper_append(keeper, &record, NULL, NULL))
         log_warning("the shutdown could not be recorded");
@@ -300,6 +302,7 @@ static void on_tick(evutil_socket_t fd, short what, void *argument)
     keeper_told_tick(keeper);
     survey_tick(keeper->survey);
     refusals_flush(keeper->refusals, clock_boot_ms(), false, on_summary, keeper);
+    denials_tick(keeper, false);
     served_look(keeper->served, clock_wall_ms() / SECOND_MS, on_expiry, keeper);
     if (may_stop(keeper))
         stop(keeper);

@@ -75,6 +75,7 @@ static enum log_level level_of(const struct audit_record *record)
     case AUDIT_UNFINISHED:
     case AUDIT_REFUSAL:
     case AUDIT_UNPROVED:
+    case AUDIT_REPEATED:
     case AUDIT_ALERT:
     case AUDIT_LOG_TORN:
     case AUDIT_EXPIRED:

@@ -3,6 +3,7 @@
 #include "escrowd/clock.h"
 #include "escrowd/keeper_approvals.h"
 #include "escrowd/keeper_approve.h"
+#include "escrowd/keeper_denials.h"
 #include "escrowd/keeper_release.h"
 #include "escrowd/store_secrets.h"
 #include "libescrow/json.h"
@@ -266,6 +267,7 @@ void release_finish(struct request *request)
         record_alert(request);
     switch (release->verdict.outcome) {
     case POLICY_DENY:
+        denial_is_recorded(request);
         request_fail(request, release->verdict.reason);
         return;
     case POLICY_NEEDS_APPROVAL:

@@ -31,19 +31,35 @@ static enum keeper_outcome outcome_of(const struct audit_record *record)
                                                                              : KEEPER_DENIED;
 }
 
+static bool is_of_release(const struct audit_record *record)
+{
+    return record->event == AUDIT_RELEASE || record->event == AUDIT_UNFINISHED ||
+           (record->event == AUDIT_REPEATED && record->purpose &&
+            act_purpose_from_word(record->purpose) != PURPOSE_REBASELINE);
+}
+
+/* How many decisions a record stands for. */
+static uint64_t times_of(const struct audit_record *record)
+{
+    if (record->event != AUDIT_REPEATED)
+        return 1;
+    return (uint64_t)json_integer_value(json_object_get(record->detail, "count"));
+}
+
 void keeper_count(struct keeper_counts *counts, const struct audit_record *record)
 {
     enum keeper_outcome outcome = outcome_of(record);
+    uint64_t times = times_of(record);
 
     counts->events[record->event]++;
     if (record->event == AUDIT_SETTLE || record->event == AUDIT_ALERT ||
         record->event == AUDIT_EXPIRED)
         counts->findings[reason_from_code(record->reason ? record->reason : "")]++;
-    if (record->event != AUDIT_RELEASE && record->event != AUDIT_UNFINISHED)
+    if (!is_of_release(record))
         return;
-    counts->decisions[outcome][reason_from_code(record->reason ? record->reason : "")]++;
+    counts->decisions[outcome][reason_from_code(record->reason ? record->reason : "")] += times;
     if (record->purpose)
-        counts->releases[act_purpose_from_word(record->purpose)][outcome]++;
+        counts->releases[act_purpose_from_word(record->purpose)][outcome] += times;
 }
 
 /* What the policy says of its own accord: these samples are there before the first decision. */

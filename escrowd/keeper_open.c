@@ -105,11 +105,12 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     umask(077);
     keeper->nonces = nonces_new();
     keeper->refusals = refusals_new();
+    keeper->denials = denials_new();
     keeper->served = served_new();
     keeper->approvals = approval_cache_new();
     ipc_put_reply(&keeper->sorry, &sorry);
-    if (!keeper->nonces || !keeper->refusals || !keeper->served || !keeper->approvals ||
-        keeper->sorry.err)
+    if (!keeper->nonces || !keeper->refusals || !keeper->denials || !keeper->served ||
+        !keeper->approvals || keeper->sorry.err)
         return ESCROW_ERR_NO_MEMORY;
     err = open_policy(keeper, policy_fd);
     if (!err)
@@ -154,6 +155,7 @@ void keeper_close(struct keeper *keeper)
     ipc_writer_deinit(&keeper->sorry);
     if (keeper->refusals)
         refusals_free(keeper->refusals);
+    denials_free(keeper->denials);
     served_free(keeper->served);
     if (keeper->nonces)
         nonces_free(keeper->nonces);

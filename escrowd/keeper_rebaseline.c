@@ -5,6 +5,7 @@
  * asked, as for a release, and prove who is primary. One admin will do, because it only takes away.
  */
 #include "escrowd/clock.h"
+#include "escrowd/keeper_denials.h"
 #include "escrowd/keeper_release.h"
 #include "escrowd/ledger_detail.h"
 #include "libescrow/json.h"
@@ -136,14 +137,18 @@ void rebaseline_facts(struct request *request)
         request_fail(request, REASON_STORE_UNAVAILABLE);
     else if (release->verdict.outcome == POLICY_WAIT)
         release_wait_on(request, elapsed_ms);
+    else if (release->verdict.outcome == POLICY_DENY && denial_is_counted(request))
+        request_fail(request, release->verdict.reason);
     else
         record_decision(request);
 }
 
 void rebaseline_finish(struct request *request)
 {
-    if (request->release->verdict.outcome == POLICY_ALLOW)
+    if (request->release->verdict.outcome == POLICY_ALLOW) {
         request_note(request);
-    else
-        request_fail(request, request->release->verdict.reason);
+        return;
+    }
+    denial_is_recorded(request);
+    request_fail(request, request->release->verdict.reason);
 }

@@ -8,6 +8,7 @@
 
 #include "escrowd/clock.h"
 #include "escrowd/keeper_approve.h"
+#include "escrowd/keeper_denials.h"
 #include "escrowd/ledger_detail.h"
 #include "libescrow/json.h"
 #include "policy/evidence.h"
@@ -283,7 +284,7 @@ json_t *release_decision_json(const struct release *release)
                      policy_verdict_to_json(&release->verdict));
 }
 
-/* Every decision is recorded, whatever it is. */
+/* Whatever the decision is. */
 static void record_decision(struct request *request)
 {
     struct release *release = request->release;
@@ -394,6 +395,8 @@ void release_facts(struct request *request)
     else if (release->verdict.outcome == POLICY_ALLOW &&
              release_fresh_for_ms(request) < admission_tpm_ms(request->keeper->admission))
         wait_for_tpm(request);
+    else if (release->verdict.outcome == POLICY_DENY && denial_is_counted(request))
+        request_fail(request, release->verdict.reason);
     else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && is_asked_already(request))
         release_finish(request);
     else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && approve_is_flood(request))

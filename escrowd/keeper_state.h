@@ -3,6 +3,7 @@
 
 #include "escrowd/audit.h"
 #include "escrowd/check.h"
+#include "escrowd/denials.h"
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_admission.h"
 #include "escrowd/keeper_alerts.h"
@@ -65,6 +66,7 @@ struct keeper {
 
     struct nonces *nonces;
     struct refusals *refusals;
+    struct denials *denials;
     struct served *served;
     struct probers *probers;
     struct watch *watch;

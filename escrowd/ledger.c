@@ -344,6 +344,7 @@ static const fold_fn folds[] = {
     [AUDIT_EXPIRED] = fold_expired,
     [AUDIT_REBASELINE] = fold_rebaseline,
     [AUDIT_SETTLE] = fold_settle,
+    [AUDIT_REPEATED] = NULL,
 };
 
 static enum escrow_err fold_line(struct ledger *ledger, const struct audit_line *line)

@@ -21,6 +21,7 @@ static const char *const event_words[] = {
     [AUDIT_LOG_TORN] = "log_torn",     [AUDIT_LOG_BACK] = "log_back",
     [AUDIT_APPROVE] = "approve",       [AUDIT_EXPIRED] = "expired",
     [AUDIT_REBASELINE] = "rebaseline", [AUDIT_SETTLE] = "settle",
+    [AUDIT_REPEATED] = "repeated",
 };
 static const char *const auth_words[] = {"none", "certificate", "act"};
 

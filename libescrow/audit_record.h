@@ -39,6 +39,7 @@ enum audit_event {
     AUDIT_EXPIRED,    /* a request's time was over before enough had: detail.request */
     AUDIT_SETTLE, /* what became of a grant, as the replica itself says: grant, reason, detail */
     AUDIT_REBASELINE, /* an admin's rebaseline: act, decision, reason, facts; ALLOW: an epoch */
+    AUDIT_REPEATED,   /* denials like that of record detail.record, without one: detail.count */
     AUDIT_EVENT_COUNT,
 };
 

@@ -204,6 +204,7 @@ static const struct kind {
     {AUDIT_EPOCH, .in = "detail", .key = "origin", .word = "observed"},
     {AUDIT_REFUSAL, .is_only_told = true},
     {AUDIT_UNPROVED, .is_only_told = true},
+    {AUDIT_REPEATED, .is_only_told = true},
     {AUDIT_ALERT, .is_only_told = true},
     {AUDIT_LOG_TORN, .is_only_told = true},
     {AUDIT_LOG_BACK, .is_only_told = true},

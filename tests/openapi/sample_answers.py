@@ -250,6 +250,8 @@ def records():
     yield record("unfinished", grant=7, epoch=2, reason="tpm_refused", **who)
     yield record("refusal", act=signed["approve"], decision="deny", reason="nonce_invalid", **who)
     yield record("unproved", reason="key_unknown", detail={"count": 4})
+    yield record("repeated", decision="deny", reason="session_not_found", epoch=2, replica="SQL1",
+                 purpose="promote", detail={"count": 1200, "record": 8}, **who)
     yield record("log_torn", detail={"segment": "00000001.jsonl", "bytes": 17})
     yield record("approve", act=signed["approve"], replica="SQL1", detail={"request": 9}, **who)
     yield record(

@@ -40,6 +40,7 @@ static const struct {
     {AUDIT_REFUSAL, REASON_NONCE_INVALID, "deny", "promote", NULL, "refused",
      "escrowctl audit show --from 77"},
     {AUDIT_UNPROVED, REASON_NOT_TLS, NULL, NULL, NULL, NULL, NULL},
+    {AUDIT_REPEATED, REASON_SESSION_NOT_FOUND, "deny", "promote", NULL, NULL, NULL},
     {AUDIT_UNFINISHED, REASON_TPM_REFUSED, NULL, "promote", NULL, "unfinished",
      "escrowctl audit show --from 77"},
     {AUDIT_RECEIPT, REASON_NONE, NULL, "promote", "failed", "grant_unsettled",

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/refusals.h"
+#include "libescrow/json.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/*
+ * Who is denied asks again as fast as he can: what the log has of it. node-a is primary, and
+ * node-b's agent asks.
+ */
+
+/* The reason of the denial. */
+static enum reason denied(struct keeper_fixture *fx, enum fx_who who)
+{
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, who, recipient);
+
+    assert_null(grant);
+    return fx->reply.reason;
+}
+
+static enum reason rebaseline(struct keeper_fixture *fx, const char *replica)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_REBASELINE);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    act->purpose = PURPOSE_REBASELINE;
+    memcpy(act->rebaseline.replica, replica, strlen(replica) + 1);
+    noted = fx_act(fx, FX_ADMIN, ROUTE_REBASELINE, act);
+    return noted ? REASON_NONE : fx->reply.reason;
+}
+
+/* The first record of this event and reason, borrowed from the log. */
+static const json_t *find(const json_t *records, const char *event, const char *reason)
+{
+    const json_t *record;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)records, i, record)
+    {
+        const char *found = json_string_value(json_object_get(record, "reason"));
+
+        if (strcmp(json_string_value(json_object_get(record, "event")), event) == 0 && found &&
+            strcmp(found, reason) == 0)
+            return record;
+    }
+    fail_msg("no %s with the reason %s", event, reason);
+    return NULL;
+}
+
+/* So many denials without a record are told of, as like the first one that has one. */
+static void assert_repeated(struct keeper_fixture *fx, const char *event, const char *reason,
+                            int count)
+{
+    static const char *const same[] = {"actor",   "key",   "group",    "database", "replica",
+                                       "purpose", "epoch", "decision", "reason",   "auth"};
+    CLEANUP(json_free_p) json_t *records = fx_log(fx);
+    const json_t *like = find(records, event, reason);
+    const json_t *repeated = find(records, "repeated", reason);
+    const json_t *detail = json_object_get(repeated, "detail");
+
+    assert_int_equal(json_integer_value(json_object_get(detail, "count")), count);
+    assert_true(json_equal(json_object_get(detail, "record"), json_object_get(like, "sequence")));
+    for (size_t i = 0; i < ARRAY_LEN(same); i++)
+        assert_true(json_equal(json_object_get(repeated, same[i]), json_object_get(like, same[i])));
+    assert_true(json_is_null(json_object_get(repeated, "facts")));
+}
+
+static void test_flood_of_denials(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    for (int i = 0; i < 1 + REFUSALS_QUOTA + 9; i++)
+        assert_int_equal(denied(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(fx_count(fx, "release", "candidate_not_primary"), 1 + REFUSALS_QUOTA);
+    assert_int_equal(fx_count(fx, "repeated", NULL), 0);
+    fx_shut_down(fx);
+    fx_run(fx);
+    assert_int_equal(fx_count(fx, "repeated", NULL), 1);
+    assert_repeated(fx, "release", "candidate_not_primary", 9);
+}
+
+/* The quota is used up: what is denied for the first time has its record all the same, and so has
+ * whatever is no denial. */
+static void test_each_kind_is_recorded(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    for (int i = 0; i < 1 + REFUSALS_QUOTA + 1; i++)
+        denied(fx, FX_AGENT_B);
+    fx->replicas[1].state.outcome = PROBE_REFUSED;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(denied(fx, FX_AGENT_B), REASON_CANDIDATE_UNREACHABLE);
+    assert_int_equal(fx_count(fx, "release", "candidate_unreachable"), 1);
+    /* Another identity. */
+    fx_set_primary(fx, 2);
+    assert_int_equal(denied(fx, FX_AGENT_A), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(denied(fx, FX_AGENT_A), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(fx_count(fx, "release", "candidate_not_primary"), 1 + REFUSALS_QUOTA + 2);
+    /* Another epoch. */
+    fx_wait_primary(fx, "node-c");
+    assert_int_equal(denied(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(denied(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(fx_count(fx, "release", "candidate_not_primary"), 1 + REFUSALS_QUOTA + 3);
+    fx_set_primary(fx, 1);
+    grant = fx_release(fx, FX_AGENT_B, recipient);
+    assert_non_null(grant);
+    assert_int_equal(fx_count(fx, "release", "promotion"), 1);
+}
+
+/* An admin's rebaselines that are denied are so too. */
+static void test_rebaselines(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    for (int i = 0; i < 1 + REFUSALS_QUOTA + 4; i++)
+        assert_int_equal(rebaseline(fx, "node-b"), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(rebaseline(fx, "node-a"), REASON_NONE);
+    assert_int_equal(fx_count(fx, "rebaseline", "candidate_not_primary"), 1 + REFUSALS_QUOTA);
+    fx_shut_down(fx);
+    fx_run(fx);
+    assert_repeated(fx, "rebaseline", "candidate_not_primary", 4);
+}
+
+/* Refusals and denials share what an identity has. */
+static void test_quota_is_shared(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(act_free_p) struct act *act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
+    CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_AGENT_B, challenge, act);
+
+    assert_int_equal(fx_reason(fx, ROUTE_RELEASE, FX_AGENT_B, body), REASON_CANDIDATE_NOT_PRIMARY);
+    for (int i = 0; i < REFUSALS_QUOTA; i++)
+        assert_int_equal(fx_reason(fx, ROUTE_RELEASE, FX_AGENT_B, body), REASON_NONCE_INVALID);
+    assert_int_equal(denied(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(fx_count(fx, "release", NULL), 1);
+    assert_int_equal(fx_count(fx, "refusal", NULL), REFUSALS_QUOTA);
+}
+
+#define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        READY(test_flood_of_denials),
+        READY(test_each_kind_is_recorded),
+        READY(test_rebaselines),
+        READY(test_quota_is_shared),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
