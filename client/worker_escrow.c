@@ -271,8 +271,8 @@ static enum escrow_err judge_state(struct worker_escrow *escrow, const char *sta
     worker_run_fail(escrow->run, WORKER_NEEDS_APPROVAL, "escrowd %s: request %llu %s",
                     escrow->config->address, (unsigned long long)escrow->request,
                     is_expired ? "has expired: not enough admins have approved it in its time"
-                               : "is closed: something else was asked for or granted since, "
-                                 "or the master key opens by itself");
+                               : "is closed: something else was asked for or granted since, the "
+                                 "group has a new primary, or the master key opens by itself");
     escrow->run->result.reason = is_expired ? REASON_REQUEST_EXPIRED : REASON_REQUEST_UNKNOWN;
     escrow->request = 0;
     return ESCROW_ERR_NOT_FOUND;

@@ -122,7 +122,9 @@ static enum escrow_err begin_epoch(struct ledger *ledger, const struct audit_rec
         .epoch = record->epoch, .origin = origin, .time_ms = record->time_ms};
     enum escrow_err err = record_name(record->replica, group.replica);
 
-    return err ? err : store_set_group(ledger->store, record->group, &group);
+    if (!err)
+        err = store_set_group(ledger->store, record->group, &group);
+    return err ? err : store_close_old_requests(ledger->store, record->group, &group);
 }
 
 static enum escrow_err fold_grant(struct ledger *ledger, const struct audit_record *record,

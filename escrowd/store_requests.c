@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/store_requests.h"
 
+#include "escrowd/store_ledger.h"
 #include "escrowd/store_query.h"
 
 #include <stdlib.h>
@@ -176,6 +177,29 @@ enum escrow_err store_close_requests(struct store *store, const struct act_subje
                " WHERE is_open = 1 AND group_name = ? AND database_name = ?");
     query_put_text(&query, subject->group);
     query_put_text(&query, subject->database);
+    return query_run(&query);
+}
+
+/*
+ * A release that would itself have begun the epoch that has begun now is still the same for the
+ * replica that was promoted (policy_decide), not for another, and not after a rebaseline.
+ */
+enum escrow_err store_close_old_requests(struct store *store, const char *group,
+                                         const struct store_group *now)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store,
+               "UPDATE requests SET is_open = 0, act = NULL"
+               " WHERE is_open = 1 AND group_name = ? AND (epoch < ?"
+               " OR (epoch = ? AND purpose = ? AND (replica <> ? OR ? = ?)))");
+    query_put_text(&query, group);
+    query_put_number(&query, now->epoch);
+    query_put_number(&query, now->epoch);
+    query_put_number(&query, PURPOSE_PROMOTE);
+    query_put_text(&query, now->replica);
+    query_put_number(&query, now->origin);
+    query_put_number(&query, POLICY_ORIGIN_BASELINE);
     return query_run(&query);
 }
 

@@ -62,6 +62,13 @@ MUST_CHECK enum escrow_err store_count_requests(struct store *store,
 /* A grant for the secret answers all requests for it. */
 MUST_CHECK enum escrow_err store_close_requests(struct store *store,
                                                 const struct act_subject *subject);
+/*
+ * The group has a new epoch, this: whatever was asked for in one before it can be approved by
+ * nobody any more.
+ */
+struct store_group;
+MUST_CHECK enum escrow_err store_close_old_requests(struct store *store, const char *group,
+                                                    const struct store_group *now);
 /* Its time is over, and that is on record: its act is not kept any more. */
 MUST_CHECK enum escrow_err store_expire_request(struct store *store, uint64_t sequence);
 /* Nobody needs it any more, and that is on record. */

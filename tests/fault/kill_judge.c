@@ -75,11 +75,25 @@ static bool is_epoch(const json_t *record)
            (is_word(record, "event", "rebaseline") && is_word(record, "decision", "allow"));
 }
 
+/* An approval for the request would not be one for a release in the epoch that has begun. */
+static bool is_past(const struct fold *fold, const json_t *request, bool is_baseline)
+{
+    const uint64_t epoch = number_of(request, "epoch");
+
+    if (epoch != fold->epoch || !is_word(request, "purpose", "promote"))
+        return epoch < fold->epoch;
+    return is_baseline || !is_word(request, "replica", fold->primary);
+}
+
 static void begin_epoch(struct fold *fold, const json_t *record)
 {
+    const bool is_baseline = is_word(json_object_get(record, "detail"), "origin", "baseline");
+
     fold->group = text_of(record, "group");
     fold->primary = text_of(record, "replica");
     fold->epoch = number_of(record, "epoch");
+    for (size_t i = 0; i < fold->request_count; i++)
+        fold->requests[i].is_open &= !is_past(fold, fold->requests[i].record, is_baseline);
 }
 
 static void fold_allow(struct fold *fold, const json_t *record)

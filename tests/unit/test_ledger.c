@@ -408,6 +408,67 @@ static void test_requests(void **state)
     assert_int_equal(find(scene, "sql2", 7, 0), 0);
 }
 
+static void open_other(struct ledger_scene *scene, uint64_t number, enum act_purpose purpose,
+                       const char *group, uint64_t epoch)
+{
+    struct store_request request = scene_wanted("sql1", (uint8_t)number);
+
+    request.sequence = number;
+    request.purpose = purpose;
+    request.epoch = epoch;
+    request.expires_ms = NOW_MS;
+    snprintf(request.subject.group, sizeof(request.subject.group), "%s", group);
+    snprintf(request.actor, sizeof(request.actor), "%s", FIXTURE_AGENT);
+    assert_int_equal(store_open_request(scene->store, &request, "act"), ESCROW_OK);
+}
+
+static bool is_open(struct ledger_scene *scene, uint64_t number)
+{
+    CLEANUP(cleanup_free) char *act = NULL;
+    struct store_request found = {0};
+
+    assert_int_equal(store_request(scene->store, number, &found, &act), ESCROW_OK);
+    assert_int_equal(found.is_open, act != NULL);
+    return found.is_open;
+}
+
+/* Whatever can be approved by nobody any more, because of another epoch, is closed; nothing else.
+ */
+static void test_requests_of_another_epoch(void **state)
+{
+    struct ledger_scene *scene = *state;
+    uint64_t first;
+
+    scene_baseline(scene, 1, POLICY_ORIGIN_BASELINE, "sql1");
+    scene_ask_admins(scene, 1, "sql3", 7, NOW_MS);
+    first = audit_end(scene->audit)->sequence;
+    scene_ask_admins(scene, 2, "sql1", 7, NOW_MS);
+    scene_ask_admins(scene, 2, "sql2", 7, NOW_MS);
+    open_other(scene, 1001, PURPOSE_DRILL, FIXTURE_GROUP, 1);
+    open_other(scene, 1002, PURPOSE_ROTATE, FIXTURE_GROUP, 2);
+    open_other(scene, 1003, PURPOSE_PROMOTE, "other", 1);
+    /* sql2 was promoted: what it has asked for is for this. */
+    scene_baseline(scene, 2, POLICY_ORIGIN_OBSERVED, "sql2");
+    assert_false(is_open(scene, first));
+    assert_false(is_open(scene, first + 1));
+    assert_true(is_open(scene, first + 2));
+    assert_false(is_open(scene, 1001));
+    assert_true(is_open(scene, 1002));
+    assert_true(is_open(scene, 1003));
+    /* After a rebaseline the next release is of one more. */
+    scene_ask_admins(scene, 3, "sql2", 8, NOW_MS);
+    first = audit_end(scene->audit)->sequence;
+    scene_rebaseline(scene, 3, "sql2");
+    assert_false(is_open(scene, first));
+    assert_false(is_open(scene, 1002));
+    assert_true(is_open(scene, 1003));
+    /* So it is where a release begins the epoch. */
+    scene_ask_admins(scene, 4, "sql1", 7, NOW_MS);
+    first = audit_end(scene->audit)->sequence;
+    scene_promote(scene, 4, true, "sql3");
+    assert_false(is_open(scene, first));
+}
+
 struct approvers {
     unsigned count;
     struct tpm_name last;
@@ -510,6 +571,7 @@ int main(void)
         LEDGER_TEST(test_orders),
         LEDGER_TEST(test_requests),
         LEDGER_TEST(test_expired_request_stays_over),
+        LEDGER_TEST(test_requests_of_another_epoch),
         LEDGER_TEST(test_one_approval_an_identity),
         LEDGER_TEST(test_a_batch_is_folded_whole_or_not),
         LEDGER_TEST(test_forged_act_is_not_folded),
