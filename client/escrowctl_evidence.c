@@ -98,7 +98,7 @@ void ctl_print_rules(const json_t *verdict)
     const json_t *rules = json_object_get(verdict, "rules");
 
     ctl_print_rows(CTL_OUTPUT_TABLE, rules, rules, columns, ARRAY_LEN(columns));
-    printf("\nwitnesses: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " needed\n",
+    printf("\nwitnesses: %" JSON_INTEGER_FORMAT " (%" JSON_INTEGER_FORMAT " needed)\n",
            json_integer_value(json_object_get(verdict, "witnesses")),
            json_integer_value(json_object_get(verdict, "witnesses_needed")));
 }
