@@ -27,21 +27,41 @@ const struct ctl_column ctl_pending_columns[CTL_PENDING_COLUMNS] = {
     {"PURPOSE", "purpose"}, {"SINCE", "time"},  {"EXPIRES", "expires"},   {"APPROVED", "approved"},
     {"WHY", "why"},         {"NEXT", "command"}};
 
-bool ctl_add_pending(json_t *rows, const char *address, const json_t *request)
+void ctl_pending_note(const json_t *request, char ret_text[static CTL_PENDING_NOTE_MAX])
+{
+    const char *primary = json_string_value(json_object_get(request, "not_primary_since"));
+    const char *heard = json_string_value(json_object_get(request, "not_heard_since"));
+
+    ret_text[0] = '\0';
+    if (primary)
+        snprintf(ret_text, CTL_PENDING_NOTE_MAX,
+                 "%.64s has not said that it is primary since %.24s: until it does, approving "
+                 "releases nothing.",
+                 text_of(request, "replica"), primary);
+    else if (heard)
+        snprintf(ret_text, CTL_PENDING_NOTE_MAX,
+                 "The agent of %.64s has neither asked nor waited for it since %.24s: unless it "
+                 "does, approving releases nothing.",
+                 text_of(request, "replica"), heard);
+}
+
+bool ctl_add_pending(json_t *rows, const struct rpc_server *escrowd, const json_t *request)
 {
     json_t *row = json_copy_whole(request);
-    char approvals[48], command[128];
+    char approvals[48], command[IDENTITY_MAX + 64];
+    char note[CTL_PENDING_NOTE_MAX], why[CTL_PENDING_NOTE_MAX + 160];
 
     snprintf(approvals, sizeof(approvals), "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(request, "approvals")),
              json_integer_value(json_object_get(request, "approvals_needed")));
     snprintf(command, sizeof(command), "escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s",
-             json_integer_value(json_object_get(request, "request")), address);
-    return json_object_set_new(row, "escrowd", json_string(address)) == 0 &&
+             json_integer_value(json_object_get(request, "request")), escrowd->server_id);
+    ctl_pending_note(request, note);
+    snprintf(why, sizeof(why), "%s%s%s", reason_text(reason_from_code(text_of(request, "reason"))),
+             note[0] ? " But: " : "", note);
+    return json_object_set_new(row, "escrowd", json_string(escrowd->address)) == 0 &&
            json_object_set_new(row, "approved", json_string(approvals)) == 0 &&
-           json_object_set_new(
-               row, "why",
-               json_string(reason_text(reason_from_code(text_of(request, "reason"))))) == 0 &&
+           json_object_set_new(row, "why", json_string(why)) == 0 &&
            json_object_set_new(row, "command", json_string(command)) == 0 &&
            json_array_append_new(rows, row) == 0;
 }
@@ -57,7 +77,7 @@ static enum escrow_err pending_one(struct ctl_peer *peer, void *rows)
         return err;
     json_array_foreach(json_object_get(status, "requests"), i, request)
     {
-        if (!ctl_add_pending(rows, peer->escrowd->address, request))
+        if (!ctl_add_pending(rows, peer->escrowd, request))
             return ESCROW_ERR_MALFORMED;
     }
     return ESCROW_OK;
@@ -110,9 +130,10 @@ static void show(const struct ctl_peer *peer, uint64_t number, const json_t *sai
                  const struct act *act)
 {
     const struct roster_key *key = roster_find_key(peer->roster, &act->kid);
-    char name[TPM_NAME_HEX + 1];
+    char name[TPM_NAME_HEX + 1], note[CTL_PENDING_NOTE_MAX];
 
     hex_encode(act->kid.bytes, sizeof(act->kid.bytes), name);
+    ctl_pending_note(said, note);
     fprintf(stderr,
             "request %llu: %s of %s (group %s) for %s\n"
             "  asked by   %s\n"
@@ -123,6 +144,8 @@ static void show(const struct ctl_peer *peer, uint64_t number, const json_t *sai
             act->subject.group, act->release.replica, key->identity, name,
             act->release.object_count, reason_text(reason_from_code(text_of(said, "reason"))),
             peer->escrowd->address);
+    if (note[0])
+        fprintf(stderr, "  but        %s\n", note);
 }
 
 static bool is_confirmed(bool is_yes)
@@ -178,7 +201,7 @@ static void say_what_is_missing(enum ctl_output output, const struct ctl_peer *p
         "The next admin runs: escrowctl approve %llu --escrowd %s",
         json_integer_value(json_object_get(now, "approvals")),
         json_integer_value(json_object_get(now, "approvals_needed")), (unsigned long long)number,
-        peer->escrowd->address);
+        peer->escrowd->server_id);
 }
 
 static enum escrow_err approve_at(struct ctl *ctl, struct ctl_peer *peer, uint64_t number,

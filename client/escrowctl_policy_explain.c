@@ -5,6 +5,7 @@
  */
 #include "client/escrowctl_evidence.h"
 #include "client/escrowctl_peer.h"
+#include "client/escrowctl_pending.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
 
@@ -171,6 +172,7 @@ static void print_rules(const json_t *decisions)
 /* What already waits for admins here, whoever asked for it. */
 static void print_requests(const json_t *explained, const json_t *target)
 {
+    char note[CTL_PENDING_NOTE_MAX];
     const json_t *request;
     size_t i;
 
@@ -179,14 +181,16 @@ static void print_requests(const json_t *explained, const json_t *target)
         if (!is_wanted(text_of(target, "group"), request, "group") ||
             !is_wanted(text_of(target, "database"), request, "database"))
             continue;
+        ctl_pending_note(request, note);
         ctl_print_line(
             CTL_OUTPUT_TABLE,
             "waits for admins: %s for %s (%s), %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-            " approved: escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s",
+            " approved: escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s%s%s",
             text_of(request, "purpose"), text_of(request, "replica"), text_of(request, "reason"),
             json_integer_value(json_object_get(request, "approvals")),
             json_integer_value(json_object_get(request, "approvals_needed")),
-            json_integer_value(json_object_get(request, "request")), text_of(explained, "escrowd"));
+            json_integer_value(json_object_get(request, "request")), text_of(explained, "identity"),
+            note[0] ? "\n  but: " : "", note);
     }
 }
 
@@ -252,9 +256,10 @@ static enum escrow_err explain_one(struct ctl_peer *peer, void *argument)
     if (err)
         return err;
     explained =
-        json_pack("{s:s, s:O?, s:O?, s:O?, s:O?}", "escrowd", peer->escrowd->address, "ready",
-                  json_object_get(status, "ready"), "reasons", json_object_get(status, "reasons"),
-                  "requests", json_object_get(status, "requests"), "targets", targets);
+        json_pack("{s:s, s:s, s:O?, s:O?, s:O?, s:O?}", "escrowd", peer->escrowd->address,
+                  "identity", peer->escrowd->server_id, "ready", json_object_get(status, "ready"),
+                  "reasons", json_object_get(status, "reasons"), "requests",
+                  json_object_get(status, "requests"), "targets", targets);
     if (json_array_append(wanted->escrowds, explained) < 0)
         return ESCROW_ERR_NO_MEMORY;
     return wanted->output == CTL_OUTPUT_TABLE ? print_explained(explained, wanted) : ESCROW_OK;

@@ -188,7 +188,7 @@ static void print_served(const json_t *tls)
         ctl_print_rows(CTL_OUTPUT_TABLE, tls, rows, columns, ARRAY_LEN(columns));
 }
 
-static void print_requests(const json_t *status)
+static void print_requests(const json_t *status, const struct rpc_server *escrowd)
 {
     CLEANUP(json_free_p) json_t *rows = json_array();
     const json_t *request;
@@ -196,7 +196,7 @@ static void print_requests(const json_t *status)
 
     json_array_foreach(json_object_get(status, "requests"), i, request)
     {
-        if (!ctl_add_pending(rows, text_of(status, "escrowd"), request))
+        if (!ctl_add_pending(rows, escrowd, request))
             return;
     }
     if (json_array_size(rows) > 0)
@@ -225,7 +225,7 @@ static void print_rest(const json_t *status)
     ctl_print_object(CTL_OUTPUT_TABLE, rest);
 }
 
-static void print_status(const json_t *status)
+static void print_status(const json_t *status, const struct rpc_server *escrowd)
 {
     const json_t *groups = json_object_get(status, "groups"), *group;
     size_t i;
@@ -245,7 +245,7 @@ static void print_status(const json_t *status)
     }
     if (json_array_size(json_object_get(status, "requests")) > 0)
         ctl_print_line(CTL_OUTPUT_TABLE, "%s", "");
-    print_requests(status);
+    print_requests(status, escrowd);
     ctl_print_line(CTL_OUTPUT_TABLE, "%s", "");
     print_served(json_object_get(status, "tls"));
     print_rest(status);
@@ -270,7 +270,7 @@ static enum escrow_err status_one(struct ctl_peer *peer, void *argument)
         json_array_append(statuses->all, status) < 0)
         return ESCROW_ERR_NO_MEMORY;
     if (statuses->output == CTL_OUTPUT_TABLE)
-        print_status(status);
+        print_status(status, peer->escrowd);
     return ESCROW_OK;
 }
 

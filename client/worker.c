@@ -231,7 +231,7 @@ static void tell_admins(struct attempt *attempt, struct worker_escrow *escrow)
                "%llu --escrowd %s",
                task->instance->name, task->database, (unsigned long long)escrow->request,
                reason_code(attempt->run.result.reason), (unsigned long long)escrow->request,
-               task->config->escrowds[escrow - attempt->escrows].address);
+               task->config->escrowds[escrow - attempt->escrows].server_id);
 }
 
 /* How many have a request that waits for their admins. */

@@ -14,6 +14,9 @@
 
 /* So much before the end of a request its timer may come: it counts from the loop's last turn. */
 #define EARLY_MS 200
+/* The watch asks every second, and a worker is heard of every 20 s or so (client/worker.c). */
+#define PRIMARY_MS 3000
+#define HEARD_MS 60000
 /* New requests within a minute; a worker makes one, and its successor the next. */
 #define FLOOD_MOST 10
 #define FLOOD_MS 60000
@@ -256,20 +259,32 @@ static int64_t needed(const struct keeper *keeper, const struct store_request *p
     return group ? group->approvals : 0;
 }
 
+/* Since when, if it is not so for a moment only; null if it is so, or was a moment ago. */
+static json_t *since_json(const struct keeper *keeper, int64_t last_ms, int64_t moment_ms)
+{
+    int64_t for_ms = clock_boot_ms() - (last_ms ? last_ms : keeper->began_ms);
+
+    return for_ms > moment_ms ? time_json(clock_wall_ms() - for_ms) : json_null();
+}
+
 json_t *approve_json(const struct keeper *keeper, const struct store_request *pending)
 {
     int64_t count;
 
     if (approve_count(keeper, pending, &count))
         return NULL;
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:I}", "request",
-                     (json_int_t)pending->sequence, "group", pending->subject.group, "database",
-                     pending->subject.database, "replica", pending->replica, "actor",
-                     pending->actor, "purpose", act_purpose_word(pending->purpose), "reason",
-                     reason_code(pending->reason), "rules", policy_rules_to_json(pending->rules),
-                     "time", time_json(pending->time_ms), "expires", time_json(pending->expires_ms),
-                     "approvals", (json_int_t)count, "approvals_needed",
-                     (json_int_t)needed(keeper, pending));
+    return json_pack(
+        "{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "request",
+        (json_int_t)pending->sequence, "group", pending->subject.group, "database",
+        pending->subject.database, "replica", pending->replica, "actor", pending->actor, "purpose",
+        act_purpose_word(pending->purpose), "reason", reason_code(pending->reason), "rules",
+        policy_rules_to_json(pending->rules), "time", time_json(pending->time_ms), "expires",
+        time_json(pending->expires_ms), "approvals", (json_int_t)count, "approvals_needed",
+        (json_int_t)needed(keeper, pending), "not_primary_since",
+        since_json(keeper, watch_primary_ms(keeper->watch, &pending->subject, pending->replica),
+                   PRIMARY_MS),
+        "not_heard_since",
+        since_json(keeper, heard_last(keeper->heard, pending->sequence), HEARD_MS));
 }
 
 static const char *state_word(const struct keeper *keeper, const struct store_request *pending,
@@ -311,6 +326,8 @@ void pending_look(struct request *request, bool is_last)
                                                           : REASON_STORE_UNAVAILABLE);
         return;
     }
+    if (strcmp(pending.actor, request->identity) == 0)
+        heard_note(request->keeper->heard, pending.sequence, clock_boot_ms());
     left_ms = pending.expires_ms - clock_wall_ms();
     is_early = request->state == REQUEST_WAITING && left_ms > 0 && left_ms < EARLY_MS;
     must_answer = (is_last && !is_early) || request->keeper->is_stopping;

@@ -237,6 +237,7 @@ static void reply_needs_approval(struct request *request)
         request_fail(request, REASON_STORE_UNAVAILABLE);
         return;
     }
+    heard_note(request->keeper->heard, pending.sequence, clock_boot_ms());
     document = json_pack("{s:I, s:s}", "request", (json_int_t)pending.sequence, "reason",
                          reason_code(release->verdict.reason));
     request_reply_json(request, 202, document);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* keeper_open of keeper_state.h: from configuration to a keeper that can serve. */
+#include "escrowd/clock.h"
 #include "escrowd/keeper_approvals.h"
 #include "escrowd/keeper_state.h"
 #include "libescrow/encode.h"
@@ -98,6 +99,7 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     enum escrow_err err;
 
     keeper->config = config;
+    keeper->began_ms = clock_boot_ms();
     usage_init(IPC_PEER_KEEPER, config, &keeper->usage);
     LIST_INIT(&keeper->requests);
     keeper_tpm_init(keeper);
@@ -106,11 +108,12 @@ enum escrow_err keeper_open(struct keeper *keeper, const struct escrowd_config *
     keeper->nonces = nonces_new();
     keeper->refusals = refusals_new();
     keeper->denials = denials_new();
+    keeper->heard = heard_new();
     keeper->served = served_new();
     keeper->approvals = approval_cache_new();
     ipc_put_reply(&keeper->sorry, &sorry);
-    if (!keeper->nonces || !keeper->refusals || !keeper->denials || !keeper->served ||
-        !keeper->approvals || keeper->sorry.err)
+    if (!keeper->nonces || !keeper->refusals || !keeper->denials || !keeper->heard ||
+        !keeper->served || !keeper->approvals || keeper->sorry.err)
         return ESCROW_ERR_NO_MEMORY;
     err = open_policy(keeper, policy_fd);
     if (!err)
@@ -156,6 +159,7 @@ void keeper_close(struct keeper *keeper)
     if (keeper->refusals)
         refusals_free(keeper->refusals);
     denials_free(keeper->denials);
+    heard_free(keeper->heard);
     served_free(keeper->served);
     if (keeper->nonces)
         nonces_free(keeper->nonces);

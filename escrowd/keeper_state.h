@@ -4,6 +4,7 @@
 #include "escrowd/audit.h"
 #include "escrowd/check.h"
 #include "escrowd/denials.h"
+#include "escrowd/heard.h"
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_admission.h"
 #include "escrowd/keeper_alerts.h"
@@ -44,7 +45,8 @@ struct keeper {
     struct role *role;
     struct event *tick;
     struct event *flush;
-    int64_t stop_by_ms; /* CLOCK_BOOTTIME */
+    int64_t began_ms; /* CLOCK_BOOTTIME, as is the next */
+    int64_t stop_by_ms;
 
     struct policy *policy;
     char rules[2 * POLICY_DIGEST_BYTES + 1];
@@ -67,6 +69,7 @@ struct keeper {
     struct nonces *nonces;
     struct refusals *refusals;
     struct denials *denials;
+    struct heard *heard;
     struct served *served;
     struct probers *probers;
     struct watch *watch;

@@ -194,16 +194,31 @@ void watch_learn(struct watch *watch, const struct policy_group *group,
     }
 }
 
-const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,
-                                     const char *instance, int64_t since_ms)
+/* What is remembered of an instance with a database; NULL if the policy has no such. */
+static const struct memory *find_memory(const struct watch *watch,
+                                        const struct act_subject *subject, const char *instance)
 {
     const struct watched *watched = find_watched(watch, subject->group, subject->database);
     const struct policy_replica *replica =
         watched ? policy_find_replica(watched->target.group, instance) : NULL;
-    const struct memory *memory =
-        replica ? &watched->seen[replica - watched->target.group->replicas].memory : NULL;
+
+    return replica ? &watched->seen[replica - watched->target.group->replicas].memory : NULL;
+}
+
+const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,
+                                     const char *instance, int64_t since_ms)
+{
+    const struct memory *memory = find_memory(watch, subject, instance);
 
     return memory && memory->is_answering && memory->answered_ms > since_ms ? &memory->last : NULL;
+}
+
+int64_t watch_primary_ms(const struct watch *watch, const struct act_subject *subject,
+                         const char *instance)
+{
+    const struct memory *memory = find_memory(watch, subject, instance);
+
+    return memory ? memory->primary_ms : 0;
 }
 
 void watch_hints(const struct watch *watch, const struct policy_group *group, size_t primary,

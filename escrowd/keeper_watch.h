@@ -40,6 +40,11 @@ void watch_learn(struct watch *watch, const struct policy_group *group,
 const struct probe_state *watch_said(const struct watch *watch, const struct act_subject *subject,
                                      const char *instance, int64_t since_ms);
 
+/* When this instance last said that it is primary of (group, database), by CLOCK_BOOTTIME; 0: not
+ * since the start. */
+int64_t watch_primary_ms(const struct watch *watch, const struct act_subject *subject,
+                         const char *instance);
+
 /*
  * What the replicas said to the watch in its last whole round, histories filled; elapsed_ms is how
  * long ago they were asked. number: which entry of watch_json, from 1. REASON_DATABASE_UNKNOWN;

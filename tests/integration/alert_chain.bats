@@ -100,8 +100,8 @@ thief() {
     number=$(jq .record <<<"$ALERT")
     assert_equal "$(jq -r .text <<<"$ALERT")" 'A release waits for the approval of admins. Another replica also says PRIMARY: an admin must approve.'
     run -0 as_printed admin "${NEXT[@]}"
-    assert_line --regexp "^$number +ssis +SSISDB +sql2 +promote .* 0 of 2 +Another replica also says PRIMARY.* escrowctl approve $number --escrowd 127.0.0.1\$"
-    read -ra command <<<"$(grep -o "escrowctl approve $number --escrowd 127.0.0.1" <<<"$output")"
+    assert_line --regexp "^$number +ssis +SSISDB +sql2 +promote .* 0 of 2 +Another replica also says PRIMARY.* escrowctl approve $number --escrowd spiffe://test/escrowd/e1\$"
+    read -ra command <<<"$(grep -o "escrowctl approve $number --escrowd spiffe://test/escrowd/e1" <<<"$output")"
     run -0 as_printed admin "${command[@]}" --yes
     run -0 as_printed boss "${command[@]}" --yes
     sim wait opens SQL2 --timeout 60000

@@ -9,6 +9,8 @@ bats_load_library bats-assert
 
 PASSWORD=approved-master-key-password
 WAITS='waits for an approval: request [0-9]* .rival_primary.; an admin runs: escrowctl approve [0-9]* --escrowd'
+E1=spiffe://test/escrowd/e1
+E2=spiffe://test/escrowd/e2
 OPENED='the master key opens by itself again'
 
 setup() {
@@ -36,8 +38,8 @@ begin() {
     sim failover SQL2 >/dev/null
     sim wait primary SQL2 >/dev/null
     chain_agent sql2
-    wait_log agent-sql2 "$WAITS 127.0.0.1\$" 1 60
-    wait_log agent-sql2 "$WAITS 127.0.0.2\$" 1 60
+    wait_log agent-sql2 "$WAITS $E1\$" 1 60
+    wait_log agent-sql2 "$WAITS $E2\$" 1 60
 }
 
 # request ESCROWD: the number that waits there.
@@ -54,7 +56,7 @@ records() {
 
 # next_command ESCROWD [COLUMN]: what `escrowctl pending` says to run there, as a person copies it.
 next_command() {
-    ctl pending | sed -n -E "s/.* (escrowctl approve [0-9]+ --escrowd $1)\$/\\1/p"
+    ctl pending | sed -n -E "s|.* (escrowctl approve [0-9]+ --escrowd $1)\$|\\1|p"
 }
 
 # as_printed WHO COMMAND...: runs it as printed; WHO has escrowctl in his path and his configuration.
@@ -66,12 +68,12 @@ as_printed() {
 @test "approvals count where they are given: one at each escrowd is not two, and it is said" {
     local command_1 command_2
     begin
-    read -ra command_1 <<<"$(next_command 127.0.0.1)"
-    read -ra command_2 <<<"$(next_command 127.0.0.2)"
+    read -ra command_1 <<<"$(next_command "$E1")"
+    read -ra command_2 <<<"$(next_command "$E2")"
     run -0 as_printed admin "${command_1[@]}"
-    assert_line --regexp '^1 of 2 admins have approved here; what is approved at another escrowd does not count[.] The next admin runs: escrowctl approve [0-9]+ --escrowd 127[.]0[.]0[.]1$'
+    assert_line --regexp '^1 of 2 admins have approved here; what is approved at another escrowd does not count[.] The next admin runs: escrowctl approve [0-9]+ --escrowd '"$E1\$"
     run -0 as_printed boss "${command_2[@]}"
-    assert_line --regexp '^1 of 2 admins have approved here; .* --escrowd 127[.]0[.]0[.]2$'
+    assert_line --regexp '^1 of 2 admins have approved here; .* --escrowd '"$E2\$"
     run -0 ctl pending
     assert_equal "$(grep -c ' 1 of 2 ' <<<"$output")" 2
     # The worker asks again, and still gets nothing at either.
@@ -109,9 +111,9 @@ sql2 allow approved'
     number=$(request 127.0.0.2)
     end escrowd
     run ! ctl pending
-    assert_output --partial "escrowctl approve $number --escrowd 127.0.0.2"
+    assert_output --partial "escrowctl approve $number --escrowd $E2"
     run -0 ctl approve "$number" --escrowd 127.0.0.2 --yes
-    run -0 boss approve "$number" --escrowd spiffe://test/escrowd/e2 --yes
+    run -0 boss approve "$number" --escrowd "$E2" --yes
     sim wait opens SQL2 --timeout 60000
     wait_log agent-sql2 "$OPENED" 1 60
     chain_escrowd
@@ -130,7 +132,7 @@ sql2 allow approved'
     timeout 10 tail --pid="$worker" -s 0.05 -f /dev/null
     ctl approve "$number" --escrowd 127.0.0.1 --yes
     boss approve "$number" --escrowd 127.0.0.1 --yes || true # the next worker may be there already
-    wait_log agent-sql2 "$WAITS 127.0.0.1\$" 2 60
+    wait_log agent-sql2 "$WAITS $E1\$" 2 60
     run -0 request 127.0.0.1
     refute_output "$number"
     run -6 ctl approve "$number" --escrowd 127.0.0.1 --yes
@@ -162,4 +164,42 @@ sql2 allow approved'
     wait_log agent-sql2 "$OPENED" 1 60
     run bash -c "cat '$CHAIN'/audit/*.jsonl '$CHAIN'/audit-2/*.jsonl | jq -r 'select(.event == \"release\" and .decision == \"allow\") | .reason'"
     assert_output promotion
+}
+
+# shown TEXT: waits until `escrowctl pending` has it for both escrowds.
+shown() {
+    local deadline=$((SECONDS + 30))
+    until run ctl pending && [ "$(grep -c -- "$1" <<<"$output")" -eq 2 ]; do
+        [ "$SECONDS" -lt "$deadline" ] || {
+            echo "$output"
+            return 1
+        }
+        read -r -t 0.2 <> <(:) || true
+    done
+}
+
+@test "a request whose replica is not primary any more says so, and ends when another one is" {
+    local number
+    begin
+    number=$(request 127.0.0.1)
+    run -0 ctl approve "$number" --escrowd "$E1" --yes
+    refute_output --partial 'releases nothing'
+    sim set SQL2.role RESOLVING >/dev/null
+    shown 'But: sql2 has not said that it is primary since 20..-.*Z: until it does, approving releases nothing.'
+    run -0 ctl status
+    assert_output --partial 'until it does, approving releases nothing'
+    run -0 boss approve "$number" --escrowd "$E1" --yes
+    assert_line --partial '  but        sql2 has not said that it is primary since'
+    sim set SQL2.role '' >/dev/null
+    sim set SQL3.role '' >/dev/null
+    sim failover SQL3 >/dev/null
+    sim wait primary SQL3 >/dev/null
+    wait_log escrowd 'epoch record=.*replica=sql3' 1 30
+    wait_log escrowd-2 'epoch record=.*replica=sql3' 1 30
+    run -0 ctl pending
+    refute_output --partial sql2
+    run -6 ctl approve "$number" --escrowd "$E1" --yes
+    assert_output --partial 'is closed: there is nothing to approve'
+    run -0 records audit release
+    refute_output --partial 'sql2 allow'
 }

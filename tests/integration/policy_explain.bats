@@ -144,5 +144,5 @@ lie() {
     sim wait opens SQL2 --timeout 30000 >/dev/null
     sim failover SQL3 >/dev/null
     shows '^sql3 +promote +needs_approval +brake +' \
-        '^waits for admins: promote for sql3 \(brake\), 0 of 2 approved: escrowctl approve [0-9]+ --escrowd 127.0.0.1$'
+        '^waits for admins: promote for sql3 \(brake\), 0 of 2 approved: escrowctl approve [0-9]+ --escrowd spiffe://test/escrowd/e1$'
 }

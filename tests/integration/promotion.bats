@@ -140,7 +140,7 @@ boss() {
     chain_person boss
     CHAIN_AWAY=9 chain_agent sql1
     sim dmk drop-service-key
-    wait_log agent-sql1 'waits for an approval: request [0-9]* .restart.; an admin runs: escrowctl approve [0-9]* --escrowd 127.0.0.1'
+    wait_log agent-sql1 'waits for an approval: request [0-9]* .restart.; an admin runs: escrowctl approve [0-9]* --escrowd spiffe://test/escrowd/e1'
     number=$(ctl --output json pending | jq -r '.requests[0].request')
     run -0 ctl approve "$number" --yes
     run -0 boss approve "$number" --yes

@@ -303,6 +303,8 @@ def pending():
         expires=TIME,
         approvals=1,
         approvals_needed=2,
+        not_primary_since=TIME,
+        not_heard_since=None,
     )
 
 

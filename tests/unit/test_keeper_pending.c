@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -90,6 +91,7 @@ static void test_promoted_elsewhere(void **state)
     fx_set_primary(fx, 1);
     assert_int_equal(asked_again(fx, &asked), REASON_CANDIDATE_NOT_PRIMARY);
     fx_wait_primary(fx, "node-b");
+    assert_string_equal(asked_member(fx, asked.number, "state"), "closed");
     fx_set_primary(fx, 0);
     fx_wait_primary(fx, "node-a");
     /* Served as what it is, a promotion. */
@@ -111,6 +113,39 @@ static void test_second_primary_since(void **state)
     assert_string_equal(asked_member(fx, asked_number(&fx->reply), "reason"), "rival_primary");
 }
 
+/* Until the member is null, or is not. */
+static void await_null(struct keeper_fixture *fx, uint64_t number, const char *name, bool is_null)
+{
+    const time_t deadline = time(NULL) + FX_DEADLINE_MS / 1000;
+
+    while ((strcmp(asked_member(fx, number, name), "-") == 0) != is_null)
+        assert_true(time(NULL) < deadline);
+}
+
+/* The replica says no more that it is primary, and nobody else is: admins are told, and nothing
+ * ends, because it may be for a moment only. */
+static void test_not_primary_for_a_while(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = asked_ask(fx);
+
+    assert_int_equal(asked_approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_string_equal(asked_member(fx, asked.number, "not_primary_since"), "-");
+    assert_string_equal(asked_member(fx, asked.number, "not_heard_since"), "-");
+    fx->replicas[0].state.role = 0;
+    await_null(fx, asked.number, "not_primary_since", false);
+    assert_string_equal(asked_member(fx, asked.number, "state"), "pending");
+    fx->replicas[0].state.role = 1;
+    await_null(fx, asked.number, "not_primary_since", true);
+    /* One that cannot be asked says nothing. */
+    fx->replicas[0].state.outcome = PROBE_REFUSED;
+    await_null(fx, asked.number, "not_primary_since", false);
+    fx->replicas[0].state.outcome = PROBE_ANSWERED;
+    await_null(fx, asked.number, "not_primary_since", true);
+    assert_int_equal(asked_approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    assert_int_equal(asked_again(fx, &asked), REASON_APPROVED);
+}
+
 /* What was approved was of another epoch: since then the group has a new baseline. */
 static void test_new_baseline(void **state)
 {
@@ -126,6 +161,8 @@ static void test_new_baseline(void **state)
     snprintf(act->rebaseline.replica, sizeof(act->rebaseline.replica), "node-a");
     noted = fx_act(fx, FX_ADMIN, ROUTE_REBASELINE, act);
     assert_non_null(noted);
+    assert_string_equal(asked_member(fx, asked.number, "state"), "closed");
+    assert_int_equal(asked_approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
     assert_int_equal(asked_again(fx, &asked), REASON_NONE);
     later = (struct asked){asked.recipient, asked.object, asked_number(&fx->reply)};
     assert_int_not_equal(later.number, asked.number);
@@ -349,6 +386,7 @@ int main(void)
         READY(test_promoted_elsewhere),
         READY(test_second_primary_since),
         READY(test_new_baseline),
+        READY(test_not_primary_for_a_while),
         cmocka_unit_test_setup_teardown(test_expired, set_up_short, fx_teardown),
         WITH_CLOCK(test_key_opens_meanwhile),
         WITH_CLOCK(test_key_opens_for_an_order),
