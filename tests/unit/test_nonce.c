@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -64,6 +65,37 @@ static void test_good_once(void **state)
     assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_OK);
     assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_ERR_DENIED);
     assert_int_equal(nonces_take(*state, other, &binding, START_MS), ESCROW_OK);
+}
+
+/* All 256 bits are random: over many nonces no byte stays zero. */
+static void test_every_byte_is_random(void **state)
+{
+    uint8_t nonce[ACT_NONCE_BYTES], seen[ACT_NONCE_BYTES] = {0};
+
+    for (int i = 0; i < 16; i++) {
+        assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_OK);
+        for (size_t j = 0; j < sizeof(nonce); j++)
+            seen[j] |= nonce[j];
+    }
+    for (size_t j = 0; j < sizeof(seen); j++)
+        assert_int_not_equal(seen[j], 0);
+}
+
+static void test_longest_identity(void **state)
+{
+    char identity[IDENTITY_MAX + 2];
+    struct nonce_binding other = binding;
+    uint8_t nonce[ACT_NONCE_BYTES];
+
+    other.identity = identity;
+    memset(identity, 'a', sizeof(identity));
+    identity[IDENTITY_MAX] = '\0';
+    assert_int_equal(nonces_issue(*state, &other, START_MS, nonce), ESCROW_OK);
+    assert_int_equal(nonces_take(*state, nonce, &other, START_MS), ESCROW_OK);
+    identity[IDENTITY_MAX] = 'a';
+    identity[IDENTITY_MAX + 1] = '\0';
+    assert_int_equal(nonces_issue(*state, &other, START_MS, nonce), ESCROW_ERR_MALFORMED);
+    assert_int_equal(nonces_take(*state, nonce, &other, START_MS), ESCROW_ERR_DENIED);
 }
 
 static void test_expires(void **state)
@@ -236,6 +268,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_good_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_every_byte_is_random, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_longest_identity, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_expires, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bound_to_everything, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_oldest_gives_way, set_up, tear_down),
