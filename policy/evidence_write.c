@@ -130,7 +130,7 @@ static json_t *facts_to_json(const struct policy_facts *facts, bool has_echo)
 {
     json_t *object = json_object(), *replicas = json_array();
 
-    for (size_t i = 0; i < facts->replica_count && i < POLICY_REPLICAS_MAX; i++) {
+    for (size_t i = 0; i < facts->replica_count; i++) {
         if (json_array_append_new(replicas, replica_to_json(&facts->replicas[i], has_echo)) < 0) {
             json_decref(replicas);
             replicas = NULL;

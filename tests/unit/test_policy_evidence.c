@@ -130,9 +130,86 @@ static void test_hostile_texts(void **state)
     assert_string_equal(evidence->facts.replicas[B].state.recovery_lsn, "1\n2");
 }
 
+/* Whether a text comes back as it was; printable ones stand for themselves, others as hex. */
+static void check_text(const char *text, bool is_printable)
+{
+    struct probe_state *told = &scene_of(&scene, A)->state;
+    CLEANUP(json_free_p) json_t *object = NULL, *value = policy_text_to_json(text);
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+    assert_int_equal(json_is_string(value), is_printable);
+    scene_text(told->diagnosis, text);
+    object = write_scene();
+    assert_non_null(object);
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_string_equal(evidence->facts.replicas[A].state.diagnosis, text);
+}
+
+/* A byte of a hostile text in each place, and the longest one. */
+static void test_texts_come_back(void **state)
+{
+    static const char *const hostile[] = {"\x1f"
+                                          "ab",
+                                          "a\x1f"
+                                          "b",
+                                          "ab\x1f",
+                                          "\x7f"
+                                          "ab",
+                                          "\xff"};
+    char longest[PROBE_TEXT_MAX + 1];
+
+    (void)state;
+    check_text("", true);
+    check_text(" ~\xc3\xa9", true);
+    for (size_t i = 0; i < ARRAY_LEN(hostile); i++)
+        check_text(hostile[i], false);
+    memset(longest, '\xff', sizeof(longest));
+    longest[PROBE_TEXT_MAX - 1] = '\0';
+    check_text(longest, false);
+    longest[PROBE_TEXT_MAX - 1] = '\xff';
+    longest[PROBE_TEXT_MAX] = '\0';
+    assert_null(policy_text_to_json(longest));
+}
+
+/* One admin's word is written too: of a policy that asks for one it decides. */
+static void test_one_approval(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = NULL;
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+    (void)state;
+    scene.request.approval.count = 1;
+    object = write_scene();
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_int_equal(evidence->request.approval.count, 1);
+}
+
+/* The largest number that every reader of our JSON has, and one more. */
+static void test_largest_epochs(void **state)
+{
+    uint64_t *const epochs[] = {&scene.ledger.epoch, &scene.request.approval.epoch};
+
+    for (size_t i = 0; i < ARRAY_LEN(epochs); i++) {
+        CLEANUP(json_free_p) json_t *object = NULL;
+        CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+        set_up(state);
+        *epochs[i] = INT64_MAX;
+        object = write_scene();
+        assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+        *epochs[i] = (uint64_t)INT64_MAX + 1;
+        assert_null(write_scene());
+    }
+}
+
 static void test_values_without_a_word(void **state)
 {
+    const enum policy_session after_the_last = POLICY_SESSION_MISSING + 1;
+
     (void)state;
+    memcpy(&scene.facts.session, &after_the_last, sizeof(after_the_last));
+    assert_null(write_scene());
+    set_up(state);
     memset(&scene.facts.session, 0, sizeof(scene.facts.session));
     assert_null(write_scene());
     set_up(state);
@@ -266,6 +343,9 @@ int main(void)
         cmocka_unit_test_setup(test_echo_form, set_up),
         cmocka_unit_test_setup(test_from_before_echo, set_up),
         cmocka_unit_test_setup(test_hostile_texts, set_up),
+        cmocka_unit_test_setup(test_texts_come_back, set_up),
+        cmocka_unit_test_setup(test_one_approval, set_up),
+        cmocka_unit_test_setup(test_largest_epochs, set_up),
         cmocka_unit_test_setup(test_values_without_a_word, set_up),
         cmocka_unit_test_setup(test_every_member_is_needed_and_typed, set_up),
     };
