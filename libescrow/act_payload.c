@@ -58,7 +58,7 @@ static void read_purpose(struct json_reader *reader, struct act *act)
     };
 
     act->purpose = act_purpose_from_word(json_borrow_text(reader, "purpose", NAME_MAX_BYTES));
-    if (!act->purpose || !(allowed[act->kind] & 1U << act->purpose))
+    if (!(allowed[act->kind] & 1U << act->purpose))
         json_reader_fault(reader, "purpose");
 }
 

@@ -220,14 +220,15 @@ static void test_receipt_with_object(void **state)
     assert_true(tpm_name_equal(&copy->receipt.object, &act->receipt.object));
 }
 
-/* Signs a bent document as an honest act key would, so that only the bend can be refused. */
-static enum escrow_err verify_payload(struct fixture *fixture, const struct act *act,
-                                      const char *header_act, json_t *payload)
+static json_t *header_of(const struct act *act, const char *header_act)
 {
-    CLEANUP(json_free_p)
-    json_t *header =
-        json_pack("{s:s, s:s, s:o, s:o}", "typ", "escrow-act", "act", header_act, "aud",
-                  json_tpm_name(&act->aud), "nonce", json_bytes(act->nonce, ACT_NONCE_BYTES));
+    return json_pack("{s:s, s:s, s:o, s:o}", "typ", "escrow-act", "act", header_act, "aud",
+                     json_tpm_name(&act->aud), "nonce", json_bytes(act->nonce, ACT_NONCE_BYTES));
+}
+
+/* Signs a bent document as an honest act key would, so that only the bend can be refused. */
+static enum escrow_err verify_parts(struct fixture *fixture, json_t *header, json_t *payload)
+{
     CLEANUP(cleanup_free) char *compact = NULL;
     CLEANUP(act_free_p) struct act *copy = NULL;
     struct jws_signer signer;
@@ -235,6 +236,14 @@ static enum escrow_err verify_payload(struct fixture *fixture, const struct act 
     assert_int_equal(jws_signer_from_key(fixture->agent, &signer), ESCROW_OK);
     assert_int_equal(jws_sign(&signer, header, payload, &compact), ESCROW_OK);
     return act_verify(compact, strlen(compact), fixture->roster, &copy);
+}
+
+static enum escrow_err verify_payload(struct fixture *fixture, const struct act *act,
+                                      const char *header_act, json_t *payload)
+{
+    CLEANUP(json_free_p) json_t *header = header_of(act, header_act);
+
+    return verify_parts(fixture, header, payload);
 }
 
 /* Header and payload as the act key signs them; the header may be NULL. */
@@ -382,6 +391,7 @@ static const struct bend {
      "\"0101010101010101010101010101010101010101010101010101010101010101"
      "0101\""},
     {receipt, "grant", "0"},
+    {receipt, "sql_error", "-2147483649"},
     {receipt, "outcome", "\"\""},
     {receipt, "outcome", "\"perhaps\""},
     {receipt, "sql_error", "2147483648"},
@@ -401,10 +411,9 @@ static const struct bend {
     {publish, "approvals.0.pcrs.selection", "0"},
 };
 
-static void set_path(json_t *value, const char *path, const char *text)
+static void set_path(json_t *value, const char *path, json_t *new_value)
 {
     char copy[64], *rest = copy, *step;
-    json_t *new_value = json_loads(text, JSON_DECODE_ANY, NULL);
 
     assert_non_null(new_value);
     COPY_TEXT(copy, path);
@@ -424,9 +433,155 @@ static void test_bounds(void **state)
         CLEANUP(act_free_p) struct act *act = bends[i].make(fixture);
         CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
 
-        set_path(payload, bends[i].path, bends[i].value);
+        set_path(payload, bends[i].path, json_loads(bends[i].value, JSON_DECODE_ANY, NULL));
         assert_int_equal(verify_payload(fixture, act, act_kind_word(act->kind), payload),
                          ESCROW_ERR_MALFORMED);
+    }
+}
+
+static void test_header_bounds(void **state)
+{
+    static const struct {
+        const char *name, *value;
+    } rows[] = {
+        {"nonce", ""},
+        {"nonce", "WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWl"},   /* 31 bytes */
+        {"nonce", "WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpa"}, /* 33 */
+        {"nonce", "WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaWl="},
+        {"aud", ""},
+        {"aud", "000b"},
+        {"act", ""},
+        {"act", "Release"},
+    };
+    struct fixture *fixture = *state;
+    CLEANUP(act_free_p) struct act *act = release(fixture);
+    CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(json_free_p) json_t *header = header_of(act, "release");
+
+        assert_int_equal(verify_parts(fixture, header, payload), ESCROW_OK);
+        json_object_set_new(header, rows[i].name, json_string(rows[i].value));
+        assert_int_equal(verify_parts(fixture, header, payload), ESCROW_ERR_MALFORMED);
+    }
+}
+
+static void check_value(struct fixture *fixture, make_fn make, const char *path, json_t *value,
+                        enum escrow_err expected)
+{
+    CLEANUP(act_free_p) struct act *act = make(fixture);
+    CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
+
+    set_path(payload, path, value);
+    if (verify_payload(fixture, act, act_kind_word(act->kind), payload) != expected)
+        fail_msg("%s.%s", act_kind_word(act->kind), path);
+}
+
+/* What is still taken; what lies beyond is among the bends. */
+static void test_numbers_at_their_bounds(void **state)
+{
+    static const struct {
+        make_fn make;
+        const char *path;
+        json_int_t smallest, largest;
+    } rows[] = {
+        {deposit, "version", 1, UINT32_MAX},
+        {receipt, "grant", 1, INT64_MAX},
+        {receipt, "sql_error", INT32_MIN, INT32_MAX},
+        {order, "expires_in", 1, ACT_ORDER_SECONDS_MAX},
+        {approve, "request", 1, INT64_MAX},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_value(*state, rows[i].make, rows[i].path, json_integer(rows[i].smallest), ESCROW_OK);
+        check_value(*state, rows[i].make, rows[i].path, json_integer(rows[i].largest), ESCROW_OK);
+    }
+    check_value(*state, deposit, "state", json_string("active"), ESCROW_OK);
+}
+
+/* The longest that there is room for, and one more. */
+static void test_longest_texts(void **state)
+{
+    static const struct {
+        make_fn make;
+        const char *path;
+        size_t longest;
+    } rows[] = {
+        {order, "group", NAME_MAX_BYTES},        {order, "database", ACT_DATABASE_MAX},
+        {release, "replica", NAME_MAX_BYTES},    {release, "order", NAME_MAX_BYTES},
+        {receipt, "replica", NAME_MAX_BYTES},    {receipt, "detail", ACT_DETAIL_MAX},
+        {rebaseline, "replica", NAME_MAX_BYTES},
+    };
+    char text[ACT_DATABASE_MAX + 1];
+
+    memset(text, 'a', sizeof(text));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_value(*state, rows[i].make, rows[i].path, json_stringn(text, rows[i].longest),
+                    ESCROW_OK);
+        check_value(*state, rows[i].make, rows[i].path, json_stringn(text, rows[i].longest + 1),
+                    ESCROW_ERR_MALFORMED);
+    }
+}
+
+static void test_longest_bytes(void **state)
+{
+    static const struct wrap_blob *const blob;
+    static const struct {
+        const char *path;
+        size_t longest;
+    } rows[] = {
+        {"public", WRAP_PUBLIC_MAX},
+        {"blobs.0.duplicate", sizeof(blob->duplicate)},
+        {"blobs.0.seed", sizeof(blob->seed)},
+    };
+    uint8_t bytes[1024] = {0};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_true(rows[i].longest < sizeof(bytes));
+        check_value(*state, deposit, rows[i].path, json_bytes(bytes, rows[i].longest), ESCROW_OK);
+        check_value(*state, deposit, rows[i].path, json_bytes(bytes, rows[i].longest + 1),
+                    ESCROW_ERR_MALFORMED);
+    }
+}
+
+/* As many like the first, no two for the same Name. */
+static json_t *repeated(struct fixture *fixture, make_fn make, const char *path, const char *name,
+                        size_t count)
+{
+    CLEANUP(act_free_p) struct act *act = make(fixture);
+    CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        json_t *item = json_deep_copy(json_array_get(json_object_get(payload, path), 0));
+        struct tpm_name other = {.bytes = {(uint8_t)(i >> 8), (uint8_t)i}};
+
+        json_object_set_new(item, name, json_tpm_name(&other));
+        json_array_append_new(array, item);
+    }
+    return array;
+}
+
+static void test_most_items(void **state)
+{
+    static const struct {
+        make_fn make;
+        const char *path, *name;
+        size_t most;
+    } rows[] = {
+        {deposit, "blobs", "to", ACT_BLOBS_MAX},
+        {release, "objects", "name", ACT_OBJECTS_MAX},
+        {approve, "objects", "name", ACT_OBJECTS_MAX},
+        {publish, "approvals", "counter", ACT_APPROVALS_MAX},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_value(*state, rows[i].make, rows[i].path,
+                    repeated(*state, rows[i].make, rows[i].path, rows[i].name, rows[i].most),
+                    ESCROW_OK);
+        check_value(*state, rows[i].make, rows[i].path,
+                    repeated(*state, rows[i].make, rows[i].path, rows[i].name, rows[i].most + 1),
+                    ESCROW_ERR_MALFORMED);
     }
 }
 
@@ -524,8 +679,18 @@ static void test_object_signatures(void **state)
     assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_OK);
     assert_int_equal(act_verify_objects(fixture->agent, &other, objects, 2), ESCROW_ERR_CRYPTO);
     assert_int_equal(act_verify_objects(stranger, &one, objects, 2), ESCROW_ERR_CRYPTO);
-    objects[1].object = objects[0].object;
-    assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_ERR_CRYPTO);
+    /* One that is wrong is enough, wherever it stands. */
+    for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+        const struct act_signature right = objects[i];
+
+        objects[i].object = objects[1 - i].object;
+        assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_ERR_CRYPTO);
+        objects[i] = right;
+        objects[i].signature[5] ^= 1;
+        assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_ERR_CRYPTO);
+        objects[i] = right;
+    }
+    assert_int_equal(act_verify_objects(fixture->agent, &one, objects, 2), ESCROW_OK);
 }
 
 static void test_words(void **state)
@@ -554,6 +719,11 @@ int main(void)
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_exact_members),
         cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_header_bounds),
+        cmocka_unit_test(test_numbers_at_their_bounds),
+        cmocka_unit_test(test_longest_texts),
+        cmocka_unit_test(test_longest_bytes),
+        cmocka_unit_test(test_most_items),
         cmocka_unit_test(test_another_kind),
         cmocka_unit_test(test_what_would_be_refused_is_not_signed),
         cmocka_unit_test(test_signers),
