@@ -189,6 +189,160 @@ static void test_forms(void **state)
     }
 }
 
+/* Signs a bent document as an honest member would, so that only the bend can be refused. */
+static enum escrow_err verify_parts(struct fixture *fixture, const struct answer *answer,
+                                    json_t *header, json_t *payload)
+{
+    CLEANUP(cleanup_free) char *compact = NULL;
+    CLEANUP(answer_free_p) struct answer *copy = NULL;
+    struct jws_signer signer;
+
+    assert_int_equal(jws_signer_from_key(fixture->answer[1], &signer), ESCROW_OK);
+    assert_int_equal(jws_sign(&signer, header, payload, &compact), ESCROW_OK);
+    return verify(fixture, compact, answer->kind, &copy);
+}
+
+/* Every member of every answer, missing or of another type: refused. One more member: refused. */
+static void test_exact_members(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+        CLEANUP(answer_free_p) struct answer *answer = makers[i](fixture);
+        CLEANUP(jws_deinit) struct jws whole = {0};
+        const char *name;
+        json_t *value;
+
+        signed_parts(fixture, answer, &whole);
+        assert_int_equal(verify_parts(fixture, answer, whole.header, whole.payload), ESCROW_OK);
+        json_object_foreach(whole.payload, name, value)
+        {
+            CLEANUP(json_free_p) json_t *bent = json_deep_copy(whole.payload);
+
+            assert_int_equal(json_object_del(bent, name), 0);
+            assert_int_equal(verify_parts(fixture, answer, whole.header, bent),
+                             ESCROW_ERR_MALFORMED);
+            json_object_set_new(bent, name, json_true());
+            assert_int_equal(verify_parts(fixture, answer, whole.header, bent),
+                             ESCROW_ERR_MALFORMED);
+        }
+        json_object_set_new(whole.payload, "extra", json_integer(1));
+        assert_int_equal(verify_parts(fixture, answer, whole.header, whole.payload),
+                         ESCROW_ERR_MALFORMED);
+    }
+}
+
+static void test_header_bounds(void **state)
+{
+    static const struct {
+        const char *name, *value;
+    } rows[] = {
+        {"nonce", ""},
+        {"nonce", "BwcHAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"},   /* 31 bytes */
+        {"nonce", "BwcHAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, /* 33 */
+        {"aud", ""},
+        {"aud", "000b"},
+        {"answer", ""},
+        {"answer", "granted"},
+    };
+    struct fixture *fixture = *state;
+    CLEANUP(answer_free_p) struct answer *answer = grant(fixture);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(jws_deinit) struct jws jws = {0};
+
+        signed_parts(fixture, answer, &jws);
+        json_object_set_new(jws.header, rows[i].name, json_string(rows[i].value));
+        assert_int_equal(verify_parts(fixture, answer, jws.header, jws.payload),
+                         ESCROW_ERR_MALFORMED);
+    }
+}
+
+/* The value of a member, as a client takes it. */
+static void check_value(struct fixture *fixture, struct answer *(*make)(const struct fixture *),
+                        const char *name, json_t *value, enum escrow_err expected)
+{
+    CLEANUP(answer_free_p) struct answer *answer = make(fixture);
+    CLEANUP(jws_deinit) struct jws jws = {0};
+
+    signed_parts(fixture, answer, &jws);
+    json_object_set_new(jws.payload, name, value);
+    if (verify_parts(fixture, answer, jws.header, jws.payload) != expected)
+        fail_msg("%s.%s", answer_kind_word(answer->kind), name);
+}
+
+static void test_numbers_at_their_bounds(void **state)
+{
+    static const struct {
+        struct answer *(*make)(const struct fixture *);
+        const char *name;
+        json_int_t smallest, largest;
+    } rows[] = {
+        {challenge, "expires_in", 1, ANSWER_EXPIRES_SECONDS_MAX},
+        {challenge, "roster", 0, INT64_MAX},
+        {challenge, "next_version", 1, UINT32_MAX},
+        {durable, "sequence", 1, INT64_MAX},
+        {durable, "version", 1, UINT32_MAX},
+        {grant, "sequence", 1, INT64_MAX},
+        {grant, "epoch", 0, INT64_MAX},
+        {noted, "sequence", 1, INT64_MAX},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_value(*state, rows[i].make, rows[i].name, json_integer(rows[i].smallest), ESCROW_OK);
+        check_value(*state, rows[i].make, rows[i].name, json_integer(rows[i].largest), ESCROW_OK);
+        check_value(*state, rows[i].make, rows[i].name, json_integer(rows[i].smallest - 1),
+                    ESCROW_ERR_MALFORMED);
+        if (rows[i].largest < INT64_MAX)
+            check_value(*state, rows[i].make, rows[i].name, json_integer(rows[i].largest + 1),
+                        ESCROW_ERR_MALFORMED);
+    }
+}
+
+static void test_words_and_names(void **state)
+{
+    char name[NAME_MAX_BYTES + 2];
+
+    assert_string_equal(answer_kind_word(ANSWER_CHALLENGE), "challenge");
+    assert_string_equal(answer_kind_word(ANSWER_DURABLE), "durable");
+    assert_string_equal(answer_kind_word(ANSWER_GRANT), "grant");
+    assert_string_equal(answer_kind_word(ANSWER_NOTED), "noted");
+    assert_string_equal(answer_kind_word(0), "unknown");
+    assert_string_equal(answer_kind_word(ANSWER_NOTED + 1), "unknown");
+    memset(name, 'a', sizeof(name));
+    check_value(*state, grant, "replica", json_stringn(name, NAME_MAX_BYTES), ESCROW_OK);
+    check_value(*state, grant, "replica", json_stringn(name, NAME_MAX_BYTES + 1),
+                ESCROW_ERR_MALFORMED);
+    check_value(*state, grant, "reason", json_string("because"), ESCROW_ERR_MALFORMED);
+    check_value(*state, noted, "reason", json_string("restart"), ESCROW_OK);
+    check_value(*state, noted, "reason", json_string(""), ESCROW_ERR_MALFORMED);
+    check_value(*state, durable, "state", json_string("pending"), ESCROW_OK);
+    check_value(*state, durable, "state", json_string("lost"), ESCROW_ERR_MALFORMED);
+    check_value(*state, challenge, "act", json_string("dance"), ESCROW_ERR_MALFORMED);
+    check_value(*state, challenge, "act", json_string("publish"), ESCROW_ERR_MALFORMED);
+    /* It is there only where it is so. */
+    check_value(*state, challenge, "echo", json_true(), ESCROW_OK);
+    check_value(*state, challenge, "echo", json_false(), ESCROW_ERR_MALFORMED);
+    check_value(*state, grant, "echo", json_true(), ESCROW_ERR_MALFORMED);
+}
+
+/* As many versions as one grant can hold, and one more. */
+static void test_most_objects(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(answer_free_p) struct answer *answer = grant(fixture);
+    CLEANUP(jws_deinit) struct jws jws = {0};
+    json_t *objects;
+
+    signed_parts(fixture, answer, &jws);
+    objects = json_object_get(jws.payload, "objects");
+    while (json_array_size(objects) < ACT_OBJECTS_MAX)
+        json_array_append(objects, json_array_get(objects, 0));
+    assert_int_equal(verify_parts(fixture, answer, jws.header, jws.payload), ESCROW_OK);
+    json_array_append(objects, json_array_get(objects, 0));
+    assert_int_equal(verify_parts(fixture, answer, jws.header, jws.payload), ESCROW_ERR_MALFORMED);
+}
+
 static void test_challenge_that_wants_an_echo(void **state)
 {
     struct fixture *fixture = *state;
@@ -329,6 +483,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_exact_members),
+        cmocka_unit_test(test_header_bounds),
+        cmocka_unit_test(test_numbers_at_their_bounds),
+        cmocka_unit_test(test_words_and_names),
+        cmocka_unit_test(test_most_objects),
         cmocka_unit_test(test_challenge_that_wants_an_echo),
         cmocka_unit_test(test_challenge_for_publish),
         cmocka_unit_test(test_only_members_answer),

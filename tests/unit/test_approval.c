@@ -58,6 +58,95 @@ static void test_round_trips(void **state)
     check_round_trip(fixture, node_approval(TPM_SIGNERS_MAX));
 }
 
+/* What TPM2_PolicyAuthorize is told is approved is what the fields say, and nothing if the
+ * signature is not the authority's. */
+static void test_approved_policy(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tpm_name authority = fixture_name(fixture->authority);
+    struct approval host = host_approval(), node = node_approval(2);
+    struct tpm_digest wanted, policy, untouched;
+
+    assert_int_equal(approval_sign(fixture->authority, &host), ESCROW_OK);
+    assert_int_equal(
+        tpm_policy_host(&authority, FIXTURE_GROUP, &host.pcrs, &host.counter, 8, &wanted),
+        ESCROW_OK);
+    assert_int_equal(approval_verify(&host, fixture->authority, &policy), ESCROW_OK);
+    assert_memory_equal(&policy, &wanted, sizeof(policy));
+
+    assert_int_equal(approval_sign(fixture->authority, &node), ESCROW_OK);
+    assert_int_equal(tpm_policy_quorum(node.act_keys, 2, &node.counter, 8, &wanted), ESCROW_OK);
+    assert_int_equal(approval_verify(&node, fixture->authority, &policy), ESCROW_OK);
+    assert_memory_equal(&policy, &wanted, sizeof(policy));
+
+    memset(&policy, 0x5a, sizeof(policy));
+    untouched = policy;
+    node.signature[9] ^= 1;
+    assert_int_equal(approval_verify(&node, fixture->authority, &policy), ESCROW_ERR_CRYPTO);
+    assert_memory_equal(&policy, &untouched, sizeof(policy));
+}
+
+/* Every byte of a Name counts for their order, and there are no more of them than there is room. */
+static void test_act_keys_at_their_bounds(void **state)
+{
+    struct approval most = node_approval(TPM_SIGNERS_MAX), last_byte = node_approval(2), copy;
+    CLEANUP(json_free_p) json_t *document = approval_to_json(&most), *close = NULL;
+    struct tpm_name one_more;
+
+    (void)state;
+    assert_int_equal(approval_from_json(document, &copy), ESCROW_OK);
+    memset(one_more.bytes, TPM_SIGNERS_MAX + 3, sizeof(one_more.bytes));
+    json_array_append_new(json_object_get(document, "act_keys"), json_tpm_name(&one_more));
+    assert_int_equal(approval_from_json(document, &copy), ESCROW_ERR_MALFORMED);
+
+    last_byte.act_keys[1] = last_byte.act_keys[0];
+    last_byte.act_keys[1].bytes[TPM_NAME_BYTES - 1]++;
+    close = approval_to_json(&last_byte);
+    assert_int_equal(approval_from_json(close, &copy), ESCROW_OK);
+    assert_int_equal(copy.act_key_count, 2);
+}
+
+static void test_members_at_their_bounds(void **state)
+{
+    struct approval approval = node_approval(1), copy;
+    CLEANUP(json_free_p) json_t *document = approval_to_json(&approval);
+    char name[NAME_MAX_BYTES + 2];
+
+    (void)state;
+    json_object_set_new(document, "epoch", json_integer(0));
+    assert_int_equal(approval_from_json(document, &copy), ESCROW_OK);
+    json_object_set_new(document, "epoch", json_integer(INT64_MAX));
+    assert_int_equal(approval_from_json(document, &copy), ESCROW_OK);
+    assert_true(copy.epoch == INT64_MAX);
+    memset(name, 'a', sizeof(name));
+    json_object_set_new(document, "group", json_stringn(name, NAME_MAX_BYTES));
+    assert_int_equal(approval_from_json(document, &copy), ESCROW_OK);
+    json_object_set_new(document, "group", json_stringn(name, NAME_MAX_BYTES + 1));
+    assert_int_equal(approval_from_json(document, &copy), ESCROW_ERR_MALFORMED);
+}
+
+static void test_pcrs_at_their_bounds(void **state)
+{
+    static const struct {
+        json_int_t selection;
+        enum escrow_err err;
+    } rows[] = {{0, ESCROW_ERR_MALFORMED},
+                {1, ESCROW_OK},
+                {(1 << TPM_PCRS) - 1, ESCROW_OK},
+                {1 << TPM_PCRS, ESCROW_ERR_MALFORMED}};
+    const struct approval host = host_approval();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(json_free_p) json_t *document = approval_pcrs_to_json(&host.pcrs);
+        struct tpm_pcrs pcrs = {.selection = 77};
+
+        json_object_set_new(document, "selection", json_integer(rows[i].selection));
+        assert_int_equal(approval_pcrs_from_json(document, &pcrs), rows[i].err);
+        assert_int_equal(pcrs.selection, rows[i].err ? 77 : rows[i].selection);
+    }
+}
+
 static void test_forms(void **state)
 {
     static const char host_form[] =
@@ -128,11 +217,11 @@ static void test_documents_refused(void **state)
     static const struct {
         const char *name, *value; /* NULL: the member is taken away */
     } bends[] = {
-        {"v", "2"},           {"v", NULL},           {"kind", "\"both\""},    {"group", "\"*\""},
-        {"group", NULL},      {"counter", "\"00\""}, {"epoch", "-1"},         {"epoch", "\"8\""},
-        {"act_keys", "[]"},   {"act_keys", "\"a\""}, {"act_keys", "[\"a\"]"}, {"act_keys", NULL},
-        {"pcrs", "{}"},       {"extra", "1"},        {"signature", "\"\""},   {"signature", NULL},
-        {"kind", "\"host\""},
+        {"v", "2"},          {"v", NULL},           {"kind", "\"both\""},    {"group", "\"*\""},
+        {"group", NULL},     {"counter", "\"00\""}, {"epoch", "-1"},         {"epoch", "\"8\""},
+        {"act_keys", "[]"},  {"act_keys", "\"a\""}, {"act_keys", "[\"a\"]"}, {"act_keys", NULL},
+        {"act_keys", "[1]"}, {"pcrs", "{}"},        {"extra", "1"},          {"signature", "\"\""},
+        {"signature", NULL}, {"kind", "\"host\""},
     };
 
     (void)state;
@@ -153,8 +242,14 @@ static void test_documents_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips),          cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_bound_to_every_field), cmocka_unit_test(test_keys_ascend),
+        cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_approved_policy),
+        cmocka_unit_test(test_act_keys_at_their_bounds),
+        cmocka_unit_test(test_members_at_their_bounds),
+        cmocka_unit_test(test_pcrs_at_their_bounds),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_bound_to_every_field),
+        cmocka_unit_test(test_keys_ascend),
         cmocka_unit_test(test_documents_refused),
     };
 
