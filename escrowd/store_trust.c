@@ -116,11 +116,10 @@ enum escrow_err store_host_approvals(struct store *store, const char *group,
 
     query_open(&query, store,
                "SELECT document FROM approvals WHERE kind = ? AND group_name = ? AND counter = ?"
-               " ORDER BY epoch DESC LIMIT ?");
+               " ORDER BY epoch DESC");
     query_put_number(&query, TPM_APPROVAL_HOST);
     query_put_text(&query, group);
     query_put_name(&query, counter);
-    query_put_number(&query, cap);
     while (!err && count < cap && query_row(&query))
         err = parse_approval(query_text_borrowed(&query, 0), &ret_approvals[count++]);
     *ret_count = count;

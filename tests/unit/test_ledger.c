@@ -155,6 +155,10 @@ static void test_only_a_proof_settles(void **state)
     assert_int_equal(receipted(scene), 0);
     assert_int_equal(state_now(scene), POLICY_GRANT_SETTLED);
     assert_unsettled(scene, 0);
+
+    /* There is nothing more to prove, whatever its agent says. */
+    scene_receipt(scene, second, OUTCOME_OPENED);
+    assert_int_equal(receipted(scene), 0);
 }
 
 /* And what was granted before it for the same; nothing that came later, or for something else. */
@@ -298,6 +302,89 @@ static void test_trust(void **state)
     assert_approvals(scene, &agent, &agent, false, false);
     scene_open(scene);
     assert_int_equal(roster_version(ledger_roster(scene->ledger)), 1);
+}
+
+static struct approval host_approval(const struct ledger_scene *scene, uint64_t epoch, uint8_t pcrs)
+{
+    return (struct approval){.kind = TPM_APPROVAL_HOST,
+                             .group = FIXTURE_GROUP,
+                             .counter = fixture_name(scene->keys->audit[0]),
+                             .epoch = epoch,
+                             .pcrs = {.selection = 1, .digest = {.bytes = {pcrs}}},
+                             .signature = {(uint8_t)epoch}};
+}
+
+static struct approval node_approval(const struct ledger_scene *scene, uint64_t epoch, uint8_t mark)
+{
+    return (struct approval){.kind = TPM_APPROVAL_NODE,
+                             .group = FIXTURE_GROUP,
+                             .counter = fixture_name(scene->keys->audit[0]),
+                             .epoch = epoch,
+                             .act_key_count = 1,
+                             .act_keys = {fixture_name(scene->keys->agent)},
+                             .signature = {mark}};
+}
+
+/* An approval that ends earlier than the one that is there, and comes later, takes nothing away. */
+static void test_approvals_of_the_same(void **state)
+{
+    static const struct {
+        uint64_t epoch;
+        uint8_t mark, kept;
+    } rows[] = {{5, 1, 1}, {4, 2, 1}, {5, 3, 3}, {6, 4, 4}, {5, 5, 4}};
+    struct ledger_scene *scene = *state;
+    const struct tpm_name counter = fixture_name(scene->keys->audit[0]);
+    const struct tpm_name agent = fixture_name(scene->keys->agent);
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct approval added = node_approval(scene, rows[i].epoch, rows[i].mark);
+        struct approval kept;
+
+        assert_int_equal(store_add_approval(scene->store, &added), ESCROW_OK);
+        assert_int_equal(store_node_approval(scene->store, FIXTURE_GROUP, &counter, &agent, &kept),
+                         ESCROW_OK);
+        assert_int_equal(kept.signature[0], rows[i].kept);
+    }
+}
+
+/* Each boot state has its own, those that last longest first, and no more than there is room for.
+ */
+static void test_host_approvals(void **state)
+{
+    struct ledger_scene *scene = *state;
+    const struct tpm_name counter = fixture_name(scene->keys->audit[0]);
+    const struct tpm_name other = fixture_name(scene->keys->agent);
+    static const struct {
+        uint64_t epoch;
+        uint8_t pcrs;
+    } rows[] = {{3, 1}, {7, 2}, {5, 3}, {4, 2}};
+    const struct approval node = node_approval(scene, 9, 1);
+    struct approval found[3];
+    size_t count;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct approval added = host_approval(scene, rows[i].epoch, rows[i].pcrs);
+
+        assert_int_equal(store_add_approval(scene->store, &added), ESCROW_OK);
+    }
+    assert_approvals(scene, &counter, &other, true, false);
+    assert_int_equal(store_add_approval(scene->store, &node), ESCROW_OK);
+    assert_int_equal(store_host_approvals(scene->store, FIXTURE_GROUP, &counter, found, 3, &count),
+                     ESCROW_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(found[0].epoch, 7);
+    assert_int_equal(found[1].epoch, 5);
+    assert_int_equal(found[2].epoch, 3);
+    assert_int_equal(store_host_approvals(scene->store, FIXTURE_GROUP, &counter, found, 2, &count),
+                     ESCROW_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(found[1].epoch, 5);
+    assert_int_equal(store_host_approvals(scene->store, FIXTURE_GROUP, &other, found, 3, &count),
+                     ESCROW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(store_host_approvals(scene->store, "other", &counter, found, 3, &count),
+                     ESCROW_OK);
+    assert_int_equal(count, 0);
 }
 
 static void test_orders(void **state)
@@ -568,6 +655,8 @@ int main(void)
         LEDGER_TEST(test_brake_counts_the_last_hour),
         LEDGER_TEST(test_versions),
         LEDGER_TEST(test_trust),
+        LEDGER_TEST(test_approvals_of_the_same),
+        LEDGER_TEST(test_host_approvals),
         LEDGER_TEST(test_orders),
         LEDGER_TEST(test_requests),
         LEDGER_TEST(test_expired_request_stays_over),
