@@ -2,6 +2,7 @@
 #include "libescrow/json.h"
 #include "libescrow/rpc.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -25,6 +26,7 @@
 #define COMMANDS_PER_RELEASE 14
 #define TPM_TIMEOUT_MS 3000 /* of the keeper, for one command */
 #define FACTS_MAX_MS 2000   /* and what the policy waits for a rival, which here is nothing */
+#define WAITED_MS 10000     /* longer than anything may wait for the TPM */
 
 /* A request that is waited for. */
 struct seen {
@@ -455,6 +457,31 @@ static void test_deposits_of_one_version(void **state)
     fx_wait_count(fx, "deposit", NULL, 2);
 }
 
+/* Who has waited for too long is not handed to the TPM when it is free at last: nobody is there any
+ * more, and another request may have been served meanwhile. */
+static void test_waited_too_long(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    struct asked asked[AT_WORK + 1];
+    uint64_t deposit;
+
+    warm_up(fx);
+    stop_tpm(fx);
+    ask_releases(fx, asked, AT_WORK + 1);
+    deposit = send_deposit(fx);
+    /* The first may be answered before what came with it is read, the second is not. */
+    fx_ping(fx);
+    fx_ping(fx);
+    boot_clock_move(WAITED_MS);
+    resume_tpm(fx);
+    assert_refused(fx, &asked[AT_WORK], REASON_DEADLINE);
+    assert_int_equal(await_reply(fx, deposit)->reason, REASON_DEADLINE);
+    /* By its turn; not because what it rests on has grown old too. */
+    fx_wait_count(fx, "unfinished", "deadline", 1);
+    assert_int_equal(fx_count(fx, "deposit", NULL), 1);
+    end_releases(asked, AT_WORK + 1);
+}
+
 /* ---- the keeper is to stop ---- */
 
 static void tell_to_stop(struct keeper_fixture *fx)
@@ -551,7 +578,9 @@ static int teardown(void **state)
     struct keeper_fixture *fx = *state;
 
     resume_tpm(fx);
-    return fx_teardown(state);
+    fx_teardown(state);
+    boot_clock_move(0);
+    return 0;
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -570,9 +599,11 @@ int main(void)
         TEST(test_tpm_hangs),
         TEST(test_flood_of_another_identity),
         TEST(test_deposits_of_one_version),
+        TEST(test_waited_too_long),
         TEST(test_policy_changed),
         TEST(test_stopped_with_a_hung_tpm),
     };
 
+    wall_clock_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,3 +12,8 @@
 void wall_clock_share(void);
 /* From now on; 0: right again. */
 void wall_clock_move(int64_t off_ms);
+/*
+ * The same for the clock by which deadlines are judged, whole seconds: as if the process had been
+ * held up for so long. Timers that run know nothing of it. Never back while a keeper runs.
+ */
+void boot_clock_move(int64_t off_ms);
