@@ -267,6 +267,35 @@ static void test_stop_while_they_wait(void **state)
     end_releases();
 }
 
+static bool is_second_decided(struct keeper_fixture *fx)
+{
+    return fx_count(fx, "release", NULL) == 2;
+}
+
+/* The same with a TPM so slow that one release alone has its identity's places: none gets free
+ * while the TPM has it, and nobody waits for that. */
+static void test_stop_while_no_place_gets_free(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, FX_AGENT_B, recipient);
+
+    assert_non_null(grant);
+    stop_tpm(fx);
+    send_releases(fx, FX_AGENT_B);
+    fx_until(fx, is_second_decided);
+    fx->options.may_lose = true;
+    assert_int_equal(ipc_send(fx->supervisor_fd, IPC_SHUTDOWN, 0, NULL, 1000), ESCROW_OK);
+    fx_until(fx, is_last_answered);
+    resume_tpm(fx);
+    while (fx->pid != 0)
+        fx_serve(fx, 20);
+    assert_int_equal(count_replies(REASON_SHUTTING_DOWN), COUNT - 1);
+    assert_int_equal(count_replies(REASON_NONE), 1);
+    fx->options.may_lose = false;
+    end_releases();
+}
+
 /* The first of them has its refusal after 1.5 s; most of the others were asked for by then. */
 static void test_slow_rounds_keep_no_place(void **state)
 {
@@ -407,6 +436,12 @@ static int setup_slow(void **state)
     return setup_with(state, COMMAND_US, RULES);
 }
 
+/* More than half a second for each release. */
+static int setup_slower(void **state)
+{
+    return setup_with(state, 50000, RULES);
+}
+
 static int setup_rival(void **state)
 {
     return setup_with(state, COMMAND_US, RULES_OF_ALL "    rival_wait: 400ms\n");
@@ -446,6 +481,7 @@ int main(void)
         TEST(test_key_revoked_while_it_waits, setup),
         TEST(test_tpm_gone_while_they_wait, setup),
         TEST(test_stop_while_they_wait, setup),
+        TEST(test_stop_while_no_place_gets_free, setup_slower),
         TEST(test_slow_rounds_keep_no_place, setup),
         TEST(test_slow_rounds_come_together, setup_rival),
         TEST(test_a_fast_tpm_takes_many, setup),
