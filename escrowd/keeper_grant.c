@@ -225,7 +225,7 @@ void release_back(struct request *request)
     request_sign(request, answer);
 }
 
-/* 202: the number by which admins approve. */
+/* The number by which admins approve. */
 static void reply_needs_approval(struct request *request)
 {
     const struct release *release = request->release;
@@ -240,7 +240,7 @@ static void reply_needs_approval(struct request *request)
     heard_note(request->keeper->heard, pending.sequence, clock_boot_ms());
     document = json_pack("{s:I, s:s}", "request", (json_int_t)pending.sequence, "reason",
                          reason_code(release->verdict.reason));
-    request_reply_json(request, 202, document);
+    request_reply_json(request, HTTP_ACCEPTED, document);
 }
 
 /* The rule that trusts silence let it happen: a person should look. */

@@ -331,6 +331,18 @@ static bool is_asked_already(const struct request *request)
            pending.rules == policy_rules_to_approve(verdict);
 }
 
+/* What is waited for, to who is told to ask again: nothing that sounds as if admins were asked. */
+static enum reason waits_for(const struct policy_verdict *verdict)
+{
+    for (size_t i = 0; i < POLICY_RULE_COUNT; i++) {
+        const struct policy_step *step = &verdict->rules[i];
+
+        if (step->result == POLICY_WAITING && reason_http_status(step->reason) != HTTP_ACCEPTED)
+            return step->reason;
+    }
+    return REASON_DEADLINE;
+}
+
 void release_wait_on(struct request *request, int64_t elapsed_ms)
 {
     const struct release *release = request->release;
@@ -340,7 +352,7 @@ void release_wait_on(struct request *request, int64_t elapsed_ms)
         next_ms = RELEASE_ASK_MS;
     /* Too long for this request: the agent asks again. */
     if (next_ms - elapsed_ms > release->deadline_ms - clock_boot_ms())
-        request_refuse(request, release->verdict.reason);
+        request_refuse(request, waits_for(&release->verdict));
     else
         request_set_timer(request, next_ms - elapsed_ms);
 }

@@ -19,6 +19,7 @@
 #define RELEASE_DEADLINE_MS 6000
 /* Who has not answered a question by then is silent. */
 #define RELEASE_ASK_MS 1500
+#define HTTP_ACCEPTED 202 /* admins are asked, by the number that the reply has */
 
 struct release {
     struct target target;
@@ -46,8 +47,9 @@ int64_t release_fresh_for_ms(const struct request *request);
  * caller, NULL without memory. */
 json_t *release_decision_json(const struct release *release);
 /*
- * The policy wants to know more, or to wait: until then, or for the next answer, at most until the
- * deadline, which refuses the request.
+ * The policy wants to know more, or to wait: until then, or for the next answer. If that is later
+ * than the deadline the request is refused, with what is waited for or REASON_DEADLINE, and never
+ * with a reason by which admins would have been asked.
  */
 void release_wait_on(struct request *request, int64_t elapsed_ms);
 /* The roster by which the act was checked is still in force. */

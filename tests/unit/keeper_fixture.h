@@ -80,7 +80,7 @@ struct fx_reply {
 struct fx_options {
     bool is_pair;
     const struct keeper_fixture *sibling; /* a member of the same escrow; NULL: of its own */
-    const char *limits;                   /* more lines of the group's policy */
+    const char *limits;                   /* more lines of the group's policy (a pair's dead_for) */
     void (*in_keeper)(void);              /* called in the keeper's process before it begins */
     int front_ms;                         /* front's own deadline; 0: none but that of the test */
     bool may_lose;  /* channels may close: what the supervisor does then is done */

@@ -34,11 +34,11 @@ static void write_policy(const char *path, const struct fx_options *options)
 {
     CLEANUP(cleanup_free) char *whole = NULL;
     static const char three[] = POLICY_HEAD "      - {instance: node-c, server_name: SQLC}\n";
-    static const char two[] = POLICY_HEAD "    witnesses: candidate+silence\n"
-                                          "    dead_for: 3s\n";
+    static const char two[] = POLICY_HEAD "    witnesses: candidate+silence\n";
+    const char *limits = options->is_pair ? "    dead_for: 3s\n" : "";
 
     if (asprintf(&whole, "%s%s", options->is_pair ? two : three,
-                 options->limits ? options->limits : "") < 0)
+                 options->limits ? options->limits : limits) < 0)
         fx_fail("asprintf", strerror(errno));
     OK(file_create(path, 0600, whole, strlen(whole)));
 }
