@@ -288,9 +288,72 @@ static void test_no_receipt(void **state)
     assert_settled(fx);
 }
 
+/* ---- what was unproven or disproved ---- */
+
+static unsigned rounds_awaited;
+
+static bool are_rounds_over(struct keeper_fixture *fx)
+{
+    return fx->replicas[C].asked >= rounds_awaited;
+}
+
+/* Three rounds of the watch, so two ticks at least. */
+static void wait_ticks(struct keeper_fixture *fx)
+{
+    rounds_awaited = fx->replicas[C].asked + 3;
+    fx_until(fx, are_rounds_over);
+}
+
+/* A question that is open when the clock jumps makes the prober one that is overdue. */
+static void let_a_minute_pass(struct keeper_fixture *fx)
+{
+    fx->options.may_lose = true;
+    boot_clock_move(MINUTE_MS);
+}
+
+/* It is asked for once more a minute later, and not before: a yes counts then too. */
+static void test_key_that_opens_after_all(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t grant;
+    unsigned asked;
+
+    fx->replicas[B].opens = PROBE_OPENS_NO;
+    grant = claim(fx);
+    assert_settle(fx, grant, "grant_disproved", "no");
+    asked = fx->replicas[B].opens_asked;
+    fx->replicas[B].opens = PROBE_OPENS_YES;
+    wait_ticks(fx);
+    assert_int_equal(fx->replicas[B].opens_asked, asked);
+    let_a_minute_pass(fx);
+    assert_settle(fx, grant, "grant_proved", "yes");
+    assert_settled(fx);
+}
+
+/* But in its epoch only: whoever is primary by now has a grant of his own. */
+static void test_disproved_in_another_epoch(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    uint64_t grant;
+    unsigned asked;
+
+    fx->replicas[B].opens = PROBE_OPENS_NO;
+    grant = claim(fx);
+    assert_settle(fx, grant, "grant_disproved", "no");
+    fx_set_primary(fx, C);
+    fx_wait_primary(fx, "node-c");
+    wait_ticks(fx);
+    asked = fx->replicas[B].opens_asked;
+    let_a_minute_pass(fx);
+    wait_ticks(fx);
+    assert_int_equal(fx->replicas[B].opens_asked, asked);
+    assert_int_equal(fx_count(fx, "settle", NULL), 1);
+}
+
 static int set_up(void **state)
 {
     wall_clock_move(0);
+    boot_clock_move(0);
     return fx_setup_ready(state);
 }
 
@@ -308,6 +371,8 @@ int main(void)
         READY(test_failover_before_the_proof),
         READY(test_killed_before_the_proof),
         READY(test_no_receipt),
+        READY(test_key_that_opens_after_all),
+        READY(test_disproved_in_another_epoch),
     };
 
     wall_clock_share();
