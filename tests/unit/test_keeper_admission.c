@@ -318,18 +318,23 @@ static void test_slow_rounds_come_together(void **state)
 {
     struct keeper_fixture *fx = *state;
     int64_t began_ms;
+    unsigned granted;
 
     fx->replicas[2].is_hung = true;
     began_ms = clock_boot_ms();
     send_releases(fx, FX_AGENT_B);
     fx_until(fx, have_all_replies);
-    assert_int_equal(count_replies(REASON_NONE), COUNT);
+    granted = count_replies(REASON_NONE);
+    assert_int_equal(granted + count_replies(REASON_DEADLINE), COUNT);
+    assert_in_range(sessions, COUNT + 1, 4 * COUNT);
     /* A busy machine makes the TPM slower than the keeper has learnt that it is. */
-    if (clock_boot_ms() - began_ms < AT_PACE_MS)
+    if (clock_boot_ms() - began_ms < AT_PACE_MS) {
+        assert_int_equal(granted, COUNT);
         assert_in_range(fx_count(fx, "unfinished", NULL), 0, 1);
-    else
+        assert_in_range(sessions, COUNT + 1, 2 * COUNT);
+    } else {
         print_message("# the machine was too busy to say what was recorded for nothing\n");
-    assert_in_range(sessions, COUNT + 1, 2 * COUNT);
+    }
     fx->replicas[2].is_hung = false;
     end_releases();
 }
