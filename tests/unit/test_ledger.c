@@ -270,14 +270,14 @@ static void test_versions(void **state)
     assert_int_equal(versions[0].version, 2);
 }
 
-static void assert_approvals(const struct ledger_scene *scene, const struct tpm_name *counter,
-                             const struct tpm_name *act_key, bool has_host, bool has_node)
+static void assert_approvals(const struct ledger_scene *scene, const char *group,
+                             const struct tpm_name *counter, const struct tpm_name *act_key,
+                             bool has_host, bool has_node)
 {
     bool host = !has_host, node = !has_node;
 
-    assert_int_equal(
-        store_has_approvals(scene->store, FIXTURE_GROUP, counter, act_key, &host, &node),
-        ESCROW_OK);
+    assert_int_equal(store_has_approvals(scene->store, group, counter, act_key, &host, &node),
+                     ESCROW_OK);
     assert_int_equal(host, has_host);
     assert_int_equal(node, has_node);
 }
@@ -297,9 +297,12 @@ static void test_trust(void **state)
     assert_int_equal(approval.epoch, 3);
     assert_int_equal(store_node_approval(scene->store, FIXTURE_GROUP, &agent, &agent, &approval),
                      ESCROW_ERR_NOT_FOUND);
-    assert_approvals(scene, &counter, &agent, false, true);
-    assert_approvals(scene, &counter, &counter, false, false);
-    assert_approvals(scene, &agent, &agent, false, false);
+    assert_approvals(scene, FIXTURE_GROUP, &counter, &agent, false, true);
+    assert_approvals(scene, FIXTURE_GROUP, &counter, &counter, false, false);
+    assert_approvals(scene, FIXTURE_GROUP, &agent, &agent, false, false);
+    assert_approvals(scene, "other", &counter, &agent, false, false);
+    assert_int_equal(store_node_approval(scene->store, "other", &counter, &agent, &approval),
+                     ESCROW_ERR_NOT_FOUND);
     scene_open(scene);
     assert_int_equal(roster_version(ledger_roster(scene->ledger)), 1);
 }
@@ -367,7 +370,9 @@ static void test_host_approvals(void **state)
 
         assert_int_equal(store_add_approval(scene->store, &added), ESCROW_OK);
     }
-    assert_approvals(scene, &counter, &other, true, false);
+    assert_approvals(scene, FIXTURE_GROUP, &counter, &other, true, false);
+    assert_approvals(scene, FIXTURE_GROUP, &other, &other, false, false);
+    assert_approvals(scene, "other", &counter, &other, false, false);
     assert_int_equal(store_add_approval(scene->store, &node), ESCROW_OK);
     assert_int_equal(store_host_approvals(scene->store, FIXTURE_GROUP, &counter, found, 3, &count),
                      ESCROW_OK);
