@@ -7,7 +7,7 @@ struct echo {
     struct echo_config config;
     struct event *timer;
     uint64_t id; /* of the question that is open, or the last one */
-    int32_t sql_error;
+    struct probe_echo failure;
 };
 
 static void ask_later(struct echo *echo)
@@ -17,17 +17,24 @@ static void ask_later(struct echo *echo)
     evtimer_add(echo->timer, &pause);
 }
 
+/* The next answer would be the same. */
+static bool is_final(const struct probe_echo *said)
+{
+    return said->outcome == PROBE_LOGIN_REFUSED || said->is_late;
+}
+
 static void on_echo(const struct prober_answer *answer, void *argument)
 {
+    const struct probe_echo *said = answer->echo;
     struct echo *echo = argument;
+    bool is_found = said && said->outcome == PROBE_ANSWERED && said->is_found;
 
-    if (answer->echo && answer->echo->outcome == PROBE_ANSWERED && answer->echo->is_found) {
-        echo->config.on_found(echo->config.argument);
-        return;
-    }
-    if (answer->echo && answer->echo->sql_error)
-        echo->sql_error = answer->echo->sql_error;
-    ask_later(echo);
+    if (said && said->outcome != PROBE_ANSWERED)
+        echo->failure = *said;
+    if (is_found || (said && is_final(said)))
+        echo->config.on_end(is_found, echo->config.argument);
+    else
+        ask_later(echo);
 }
 
 static void ask(struct echo *echo)
@@ -50,6 +57,7 @@ enum escrow_err echo_new(const struct echo_config *config, struct echo **ret_ech
     if (!echo)
         return ESCROW_ERR_NO_MEMORY;
     echo->config = *config;
+    echo->failure.outcome = PROBE_ANSWERED;
     echo->config.ask.type = IPC_PROBE_ASK_ECHO;
     echo->config.ask.on_answer = on_echo;
     echo->config.ask.argument = echo;
@@ -71,7 +79,7 @@ void echo_free(struct echo *echo)
     free(echo);
 }
 
-int32_t echo_sql_error(const struct echo *echo)
+struct probe_echo echo_last_failure(const struct echo *echo)
 {
-    return echo->sql_error;
+    return echo->failure;
 }

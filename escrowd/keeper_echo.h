@@ -5,8 +5,11 @@
 
 /*
  * One replica is asked whether it has read what a candidate committed (escrow-policy(5), echo), and
- * asked again until it has: its redo may be late, or it may not be readable yet. One question at a
- * time, ECHO_PAUSE_MS after the answer to the one before. When to stop is the owner's to say.
+ * asked again until it has: its redo may be late, or it may not be readable yet (976 says both this
+ * and that it never will be). One question at a time, ECHO_PAUSE_MS after the answer to the one
+ * before. It ends by itself where the next answer would be the same: a login is refused, which
+ * holds back the next one (probe_hold.h), or the question hangs, which keeps the prober from those
+ * of other groups. Otherwise when to stop is the owner's to say.
  */
 #define ECHO_PAUSE_MS 50
 
@@ -16,7 +19,9 @@ struct echo_config {
     struct probers *probers;
     struct event_base *base;
     struct prober_ask ask; /* instance, asker, target and nonce; the texts outlive the echo */
-    void (*on_found)(void *argument); /* from the event loop; the echo may be freed in it */
+    /* It was found, or it is not asked for any more. From the event loop, once; the echo may be
+     * freed in it. */
+    void (*on_end)(bool is_found, void *argument);
     void *argument;
 };
 
@@ -26,5 +31,5 @@ MUST_CHECK enum escrow_err echo_new(const struct echo_config *config, struct ech
 void echo_free(struct echo *echo);
 CLEANUP_FUNCTION(echo_free_p, struct echo, echo_free)
 
-/* What SQL Server said to the last question that it refused; 0: it has not refused any. */
-int32_t echo_sql_error(const struct echo *echo);
+/* The last answer that was none: outcome and sql_error. PROBE_ANSWERED: there has been no such. */
+struct probe_echo echo_last_failure(const struct echo *echo);

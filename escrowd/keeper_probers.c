@@ -240,7 +240,7 @@ static enum escrow_err on_members(struct ipc_channel *channel, const struct ipc_
 static enum escrow_err on_echo(struct ipc_channel *channel, const struct ipc_message *message,
                                void *argument)
 {
-    struct ipc_probe_echo echo;
+    struct probe_echo echo;
     enum escrow_err err = ipc_get_probe_echo(message, &echo);
 
     (void)channel;

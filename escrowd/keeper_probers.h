@@ -21,7 +21,7 @@ struct prober_answer {
     const struct ipc_probe_session *session; /* to IPC_PROBE_ASK_SESSION */
     const struct ipc_probe_opens *opens;     /* to IPC_PROBE_ASK_OPENS */
     const struct probe_members *members;     /* to IPC_PROBE_ASK_MEMBERS */
-    const struct ipc_probe_echo *echo;       /* to IPC_PROBE_ASK_ECHO */
+    const struct probe_echo *echo;           /* to IPC_PROBE_ASK_ECHO */
     const struct ipc_probe_states *states;   /* to IPC_PROBE_ASK_STATES: as many as were asked */
 };
 typedef void (*prober_answer_fn)(const struct prober_answer *answer, void *argument);

@@ -4,6 +4,7 @@
 #include "escrowd/clock.h"
 #include "escrowd/keeper_echo.h"
 #include "libescrow/log.h"
+#include "policy/evidence.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,14 +32,36 @@ static void stop_echoes(struct round *round)
     }
 }
 
+static void give_up_echo(struct round *round, size_t replica)
+{
+    struct policy_replica_facts *known = &round->facts.replicas[replica];
+    struct probe_echo failure;
+
+    if (known->echo != POLICY_ECHO_PENDING)
+        return;
+    known->echo = POLICY_ECHO_MISSING;
+    /* Another one has it. */
+    if (!round->echoes[replica])
+        return;
+    failure = echo_last_failure(round->echoes[replica]);
+    log_info("%s has not read what %s committed (%s, SQL error %d)", known->instance,
+             round->config.candidate, policy_outcome_word(failure.outcome), (int)failure.sql_error);
+    echo_free(round->echoes[replica]);
+    round->echoes[replica] = NULL;
+}
+
 /* Whoever is asked counts, so one is enough: the others need not be asked any more. */
-static void on_echo(void *argument)
+static void on_echo(bool is_found, void *argument)
 {
     const struct asked *asked = argument;
     struct round *round = asked->round;
 
-    stop_echoes(round);
-    round->facts.replicas[asked->replica].echo = POLICY_ECHO_FOUND;
+    if (is_found) {
+        stop_echoes(round);
+        round->facts.replicas[asked->replica].echo = POLICY_ECHO_FOUND;
+    } else {
+        give_up_echo(round, asked->replica);
+    }
     round->config.on_change(round, asked->replica, round->config.argument);
 }
 
@@ -59,7 +82,7 @@ static void ask_echo(struct round *round, size_t replica)
     struct echo_config echo = {.probers = config->probers,
                                .base = config->base,
                                .ask = {.instance = known->instance, .asker = config->asker},
-                               .on_found = on_echo,
+                               .on_end = on_echo,
                                .argument = &round->states[replica]};
     enum escrow_err err =
         target_number(config->policy, known->instance, &config->target, &echo.ask.question.target);
@@ -193,18 +216,6 @@ bool round_is_complete(const struct round *round)
     return round->facts.session != POLICY_SESSION_PENDING;
 }
 
-static void give_up_echo(struct round *round, size_t replica)
-{
-    struct policy_replica_facts *known = &round->facts.replicas[replica];
-
-    if (known->echo != POLICY_ECHO_PENDING)
-        return;
-    known->echo = POLICY_ECHO_MISSING;
-    if (round->echoes[replica])
-        log_info("%s has not read in time what %s committed (SQL error %d)", known->instance,
-                 round->config.candidate, (int)echo_sql_error(round->echoes[replica]));
-}
-
 void round_give_up(struct round *round)
 {
     for (size_t i = 0; i < round->facts.replica_count; i++) {
@@ -212,7 +223,6 @@ void round_give_up(struct round *round)
             round->facts.replicas[i].status = POLICY_SILENT;
         give_up_echo(round, i);
     }
-    stop_echoes(round);
     if (round->facts.session == POLICY_SESSION_PENDING)
         round->facts.session = POLICY_SESSION_MISSING;
 }

@@ -200,23 +200,24 @@ enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
     return err;
 }
 
-void ipc_put_probe_echo(struct ipc_writer *writer, const struct ipc_probe_echo *echo)
+void ipc_put_probe_echo(struct ipc_writer *writer, const struct probe_echo *echo)
 {
     ipc_put_u32(writer, echo->outcome);
     ipc_put_bool(writer, echo->is_found);
+    ipc_put_bool(writer, echo->is_late);
     ipc_put_i32(writer, echo->sql_error);
 }
 
-enum escrow_err ipc_get_probe_echo(const struct ipc_message *message,
-                                   struct ipc_probe_echo *ret_echo)
+enum escrow_err ipc_get_probe_echo(const struct ipc_message *message, struct probe_echo *ret_echo)
 {
-    struct ipc_probe_echo echo = {0};
+    struct probe_echo echo = {0};
     struct ipc_reader reader;
     enum escrow_err err;
 
     ipc_reader_init(&reader, message);
     echo.outcome = (enum probe_outcome)ipc_get_enum(&reader, PROBE_ANSWERED, PROBE_NO_ROW);
     echo.is_found = ipc_get_bool(&reader);
+    echo.is_late = ipc_get_bool(&reader);
     echo.sql_error = ipc_get_i32(&reader);
     err = ipc_reader_end(&reader);
     if (!err)

@@ -21,7 +21,7 @@ enum ipc_probe_type {
     IPC_PROBE_ASK_MEMBERS,       /* target: its group counts */
     IPC_PROBE_MEMBERS,           /* struct probe_members */
     IPC_PROBE_ASK_ECHO,          /* target, nonce */
-    IPC_PROBE_ECHO,              /* struct ipc_probe_echo */
+    IPC_PROBE_ECHO,              /* struct probe_echo */
     IPC_PROBE_ASK_STATES,        /* target: the first, count: so many from there on */
     IPC_PROBE_STATES,            /* struct ipc_probe_states, of as many */
 };
@@ -47,12 +47,6 @@ struct ipc_probe_opens {
     int32_t sql_error;
 };
 
-struct ipc_probe_echo {
-    enum probe_outcome outcome;
-    bool is_found;
-    int32_t sql_error;
-};
-
 struct ipc_probe_states {
     size_t count; /* 1 ..= PROBE_STATES_MAX */
     struct probe_state items[];
@@ -64,7 +58,7 @@ void ipc_put_probe_question(struct ipc_writer *writer, enum ipc_probe_type type,
 void ipc_put_probe_state(struct ipc_writer *writer, const struct probe_state *state);
 void ipc_put_probe_session(struct ipc_writer *writer, const struct ipc_probe_session *session);
 void ipc_put_probe_opens(struct ipc_writer *writer, const struct ipc_probe_opens *opens);
-void ipc_put_probe_echo(struct ipc_writer *writer, const struct ipc_probe_echo *echo);
+void ipc_put_probe_echo(struct ipc_writer *writer, const struct probe_echo *echo);
 void ipc_put_probe_states(struct ipc_writer *writer, const struct ipc_probe_states *states);
 void ipc_put_probe_members(struct ipc_writer *writer, const struct probe_members *members);
 
@@ -78,7 +72,7 @@ MUST_CHECK enum escrow_err ipc_get_probe_session(const struct ipc_message *messa
 MUST_CHECK enum escrow_err ipc_get_probe_opens(const struct ipc_message *message,
                                                struct ipc_probe_opens *ret_opens);
 MUST_CHECK enum escrow_err ipc_get_probe_echo(const struct ipc_message *message,
-                                              struct ipc_probe_echo *ret_echo);
+                                              struct probe_echo *ret_echo);
 /* The states are owned by the caller (free). Also ESCROW_ERR_NO_MEMORY. */
 MUST_CHECK enum escrow_err ipc_get_probe_states(const struct ipc_message *message,
                                                 struct ipc_probe_states **ret_states);

@@ -209,22 +209,24 @@ static struct probe with_read_intent(const struct probe *probe)
     return reader;
 }
 
-enum probe_outcome probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
-                                  bool *ret_found, int32_t *ret_sql_error)
+void probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
+                    struct probe_echo *ret_echo)
 {
     CLEANUP(cleanup_free) char *text = tsql_find_echo(nonce, probe->config.database);
     struct probe reader = with_read_intent(probe);
+    struct probe_echo echo = {.outcome = PROBE_SQL_ERROR};
     struct probe_answer answer;
     bool is_found = false;
+    enum escrow_err err;
 
-    *ret_found = false;
-    *ret_sql_error = 0;
-    if (!text)
-        return PROBE_SQL_ERROR;
-    if (probe_ask(&reader, text, on_found, &is_found, &answer) == ESCROW_OK)
-        *ret_found = is_found;
-    *ret_sql_error = answer.sql_error;
-    return answer.outcome;
+    if (text) {
+        err = probe_ask(&reader, text, on_found, &is_found, &answer);
+        echo = (struct probe_echo){.outcome = answer.outcome,
+                                   .is_found = !err && is_found,
+                                   .is_late = err == ESCROW_ERR_TIMEOUT,
+                                   .sql_error = answer.sql_error};
+    }
+    *ret_echo = echo;
 }
 
 static bool on_member(size_t columns, const char *const *values, void *argument)

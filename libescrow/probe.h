@@ -116,13 +116,19 @@ enum probe_outcome probe_ask_session(struct probe *probe,
                                      const uint8_t nonce[static TSQL_NONCE_BYTES],
                                      const char *login, bool *ret_found);
 
+struct probe_echo {
+    enum probe_outcome outcome;
+    bool is_found;     /* the database here has the nonce as what was committed last */
+    bool is_late;      /* UNREACHABLE: the question, or the login for it, has hung */
+    int32_t sql_error; /* 976 and its kind where it cannot be read, else 0 */
+};
+
 /*
- * *ret_found: the database here has this nonce as what was committed last (escrow-policy(5), rule
- * 7). Asked with read intent, over a connection of its own: a secondary may admit readers only, and
- * a primary may refuse them. *ret_sql_error: 976 and its kind where it cannot be read, else 0.
+ * Fills *ret_echo whatever happens (escrow-policy(5), rule 7). Asked with read intent, over a
+ * connection of its own: a secondary may admit readers only, and a primary may refuse them.
  */
-enum probe_outcome probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
-                                  bool *ret_found, int32_t *ret_sql_error);
+void probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
+                    struct probe_echo *ret_echo);
 
 enum probe_opens {
     PROBE_OPENS_UNKNOWN,        /* could not be asked: outcome of the connection says why */

@@ -57,7 +57,7 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
 {
     struct ipc_probe_session session = {0};
     struct ipc_probe_opens opens = {0};
-    struct ipc_probe_echo echo = {0};
+    struct probe_echo echo;
     struct probe_members members;
     struct probe_state state;
 
@@ -83,7 +83,7 @@ static enum escrow_err answer(struct probe *probe, uint32_t type,
         ipc_put_probe_opens(writer, &opens);
         return ESCROW_OK;
     case IPC_PROBE_ASK_ECHO:
-        echo.outcome = probe_ask_echo(probe, question->nonce, &echo.is_found, &echo.sql_error);
+        probe_ask_echo(probe, question->nonce, &echo);
         *ret_type = IPC_PROBE_ECHO;
         ipc_put_probe_echo(writer, &echo);
         return ESCROW_OK;

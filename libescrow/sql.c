@@ -29,7 +29,6 @@ struct sql_connection {
     SQLHENV environment;
     SQLHDBC handle;
     bool is_open;
-    unsigned query_timeout_s;
     SQLWCHAR units[SQL_VALUE_UNITS_MAX + 1];
     char texts[SQL_COLUMNS_MAX][3 * SQL_VALUE_UNITS_MAX + 1];
 };
@@ -155,11 +154,12 @@ static bool set_number(SQLHDBC handle, SQLINTEGER attribute, uintptr_t value)
 static enum escrow_err allocate(const struct sql_instance *instance,
                                 struct sql_connection **ret_connection)
 {
+    const unsigned query_timeout_s =
+        instance->has_read_intent ? SQL_READ_TIMEOUT_S : instance->query_timeout_s;
     CLEANUP(sql_close_p) struct sql_connection *connection = calloc(1, sizeof(*connection));
 
     if (!connection)
         return ESCROW_ERR_NO_MEMORY;
-    connection->query_timeout_s = instance->query_timeout_s;
     if (!SQL_SUCCEEDED(SQLAllocHandle(SQL_HANDLE_ENV, SQL_NULL_HANDLE, &connection->environment)) ||
         !SQL_SUCCEEDED(SQLSetEnvAttr(connection->environment, SQL_ATTR_ODBC_VERSION,
                                      (SQLPOINTER)SQL_OV_ODBC3, 0)) ||
@@ -167,7 +167,7 @@ static enum escrow_err allocate(const struct sql_instance *instance,
             SQLAllocHandle(SQL_HANDLE_DBC, connection->environment, &connection->handle)) ||
         !set_number(connection->handle, SQL_ATTR_TRACE, SQL_OPT_TRACE_OFF) ||
         !set_number(connection->handle, SQL_ATTR_LOGIN_TIMEOUT, instance->login_timeout_s) ||
-        !set_number(connection->handle, SQL_ATTR_CONNECTION_TIMEOUT, instance->query_timeout_s))
+        !set_number(connection->handle, SQL_ATTR_CONNECTION_TIMEOUT, query_timeout_s))
         return ESCROW_ERR_NO_MEMORY;
     *ret_connection = TAKE(connection);
     return ESCROW_OK;

@@ -19,6 +19,9 @@
  * copies of the last batch and login in its heap: a process that sends a secret exits soon after.
  */
 
+/* With read intent is asked what is there or is not: a batch that takes longer has hung. */
+#define SQL_READ_TIMEOUT_S 1
+
 struct sql_instance {
     const char *name;    /* of the policy or the agent's configuration, for messages */
     const char *address; /* IP address or host name; never a listener */
@@ -32,7 +35,8 @@ struct sql_instance {
     uint16_t kdc_port;         /* with a keytab: of the KDCs that it names */
     unsigned login_timeout_s;  /* 1 ..= 30 */
     unsigned query_timeout_s;  /* 1 ..= 30 */
-    bool has_read_intent;      /* a login says ApplicationIntent=ReadOnly */
+    bool has_read_intent;      /* a login says ApplicationIntent=ReadOnly, and for its batches
+                                  query_timeout_s is SQL_READ_TIMEOUT_S */
 };
 
 /* SQL Server's error of a batch or login; the gravest if it sent several. */

@@ -181,7 +181,7 @@ static enum escrow_err write_odbc(void)
 
 /* The driver checks the certificate against `host`; sql_guard lets that name resolve. Owned by the
  * caller, NULL without memory. */
-static char *freetds_settings(const struct sql_instance *instance)
+static char *freetds_settings(const struct sql_instance *instance, unsigned query_timeout_s)
 {
     char service[SQL_KERBEROS_SERVICE_CAP] = "", ca[FD_PATH_CAP], *text;
 
@@ -200,22 +200,23 @@ static char *freetds_settings(const struct sql_instance *instance)
                     "timeout = %u\n"
                     "%s%s\n",
                     instance->tls_name, instance->port, fd_path(files.ca, ca),
-                    instance->login_timeout_s, instance->query_timeout_s,
-                    instance->keytab ? "spn = " : "", service) < 0
+                    instance->login_timeout_s, query_timeout_s, instance->keytab ? "spn = " : "",
+                    service) < 0
                ? NULL
                : text;
 }
 
 static enum escrow_err write_freetds(const struct sql_instance *instance)
 {
-    CLEANUP(cleanup_free) char *settings = freetds_settings(instance);
+    CLEANUP(cleanup_free) char *settings = freetds_settings(instance, instance->query_timeout_s);
+    CLEANUP(cleanup_free) char *reading = freetds_settings(instance, SQL_READ_TIMEOUT_S);
 
-    if (!settings)
+    if (!settings || !reading)
         return ESCROW_ERR_NO_MEMORY;
     return write_file("FREETDSCONF", &files.freetds,
                       "[" SQL_ENVIRONMENT_SOURCE "]\n%s"
                       "[" SQL_ENVIRONMENT_READ_SOURCE "]\n%sread-only intent = yes\n",
-                      settings, settings);
+                      settings, reading);
 }
 
 /*

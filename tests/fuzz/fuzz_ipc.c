@@ -77,7 +77,7 @@ static enum escrow_err ask_echo(const struct ipc_message *message, struct ipc_wr
 
 static enum escrow_err echo(const struct ipc_message *message, struct ipc_writer *writer)
 {
-    struct ipc_probe_echo echo;
+    struct probe_echo echo;
     enum escrow_err err = ipc_get_probe_echo(message, &echo);
 
     if (!err)

@@ -87,7 +87,7 @@ explain() {
     assert_equal "$(facts sql1) $(facts sql3)" 'missing missing'
     run -0 explain
     assert_line --regexp '^echo +approval +echo_missing'
-    wait_log escrowd 'sql3 has not read in time what sql2 committed .SQL error 976.' 1 60
+    wait_log escrowd 'sql3 has not read what sql2 committed .sql_error, SQL error 976.' 1 60
     number=$(ctl --output json pending | jq -r '.requests[0].request')
     run -0 ctl approve "$number" --yes
     sim wait opens SQL2 --timeout 60000 >/dev/null

@@ -181,7 +181,7 @@ static void print_answer(const struct ipc_message *message)
     CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
     struct ipc_probe_session session;
     struct ipc_probe_opens opens;
-    struct ipc_probe_echo echo;
+    struct probe_echo echo;
     struct probe_members members;
     struct probe_state state;
 
@@ -194,8 +194,8 @@ static void print_answer(const struct ipc_message *message)
              ipc_get_probe_session(message, &session) == ESCROW_OK)
         printf("outcome=%d found=%d\n", (int)session.outcome, session.is_found);
     else if (message->type == IPC_PROBE_ECHO && ipc_get_probe_echo(message, &echo) == ESCROW_OK)
-        printf("outcome=%d found=%d sql_error=%d\n", (int)echo.outcome, echo.is_found,
-               echo.sql_error);
+        printf("outcome=%d found=%d late=%d sql_error=%d\n", (int)echo.outcome, echo.is_found,
+               echo.is_late, echo.sql_error);
     else if (message->type == IPC_PROBE_OPENS && ipc_get_probe_opens(message, &opens) == ESCROW_OK)
         printf("opens=%d sql_error=%d\n", (int)opens.opens, opens.sql_error);
     else if (message->type == IPC_PROBE_MEMBERS &&

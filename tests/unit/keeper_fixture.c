@@ -269,14 +269,13 @@ static void answer_echo(struct fx_replica *replica, uint64_t id,
                         const struct ipc_probe_question *question)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-    struct ipc_probe_echo echo = {.outcome = PROBE_ANSWERED};
+    struct probe_echo echo = {.outcome = PROBE_ANSWERED};
 
     memcpy(replica->echo_nonce, question->nonce, sizeof(replica->echo_nonce));
     replica->echo_asked++;
     echo.is_found = replica->echo_after && replica->echo_asked >= replica->echo_after;
-    if (replica->echo_error)
-        echo =
-            (struct ipc_probe_echo){.outcome = PROBE_SQL_ERROR, .sql_error = replica->echo_error};
+    if (replica->echo_failure.outcome)
+        echo = replica->echo_failure;
     ipc_put_probe_echo(&writer, &echo);
     answer(replica, IPC_PROBE_ECHO, id, &writer);
 }

@@ -55,16 +55,16 @@ struct fx_replica {
     unsigned echo_after;      /* any nonce is found by the question of this number; 0: never */
     unsigned echo_asked;      /* how often that was asked */
     uint8_t echo_nonce[ACT_NONCE_BYTES]; /* the last one that it was asked for */
-    int32_t echo_error;     /* the error in place of an answer to that; 0: it answers */
-    enum probe_opens opens; /* what its master key does; yes at first */
-    unsigned opens_asked;   /* how often that was asked */
-    const char *surplus;    /* a replica that it lists beside those of the policy; NULL */
-    const char *lacking;    /* one of the policy that it does not list; NULL */
-    int fd;                 /* -1: no prober, or the keeper closed its channel */
-    fx_lie_fn lie;          /* NULL: it is honest */
-    void *argument;         /* of lie */
-    unsigned asked;         /* questions so far */
-    unsigned restarts;      /* how often the keeper asked for a new one */
+    struct probe_echo echo_failure;      /* in place of an answer to that; outcome 0: it answers */
+    enum probe_opens opens;              /* what its master key does; yes at first */
+    unsigned opens_asked;                /* how often that was asked */
+    const char *surplus; /* a replica that it lists beside those of the policy; NULL */
+    const char *lacking; /* one of the policy that it does not list; NULL */
+    int fd;              /* -1: no prober, or the keeper closed its channel */
+    fx_lie_fn lie;       /* NULL: it is honest */
+    void *argument;      /* of lie */
+    unsigned asked;      /* questions so far */
+    unsigned restarts;   /* how often the keeper asked for a new one */
 };
 
 struct fx_reply {

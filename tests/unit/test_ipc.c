@@ -355,7 +355,7 @@ static void test_probe_echo(void **state)
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     CLEANUP(ipc_writer_deinit) struct ipc_writer answer = {0};
     struct ipc_probe_question question = {.target = 3, .nonce = {1, 2, 3}, .login = "svc"};
-    struct ipc_probe_echo echo = {PROBE_SQL_ERROR, false, 976}, got_echo;
+    struct probe_echo echo = {PROBE_SQL_ERROR, false, true, 976}, got_echo;
     struct ipc_probe_question got;
     struct ipc_message message;
 
@@ -375,6 +375,7 @@ static void test_probe_echo(void **state)
     assert_int_equal(ipc_get_probe_echo(&message, &got_echo), ESCROW_OK);
     assert_int_equal(got_echo.outcome, PROBE_SQL_ERROR);
     assert_false(got_echo.is_found);
+    assert_true(got_echo.is_late);
     assert_int_equal(got_echo.sql_error, 976);
 }
 

@@ -13,7 +13,9 @@
 
 #include <cmocka.h>
 
-#define NOT_READABLE 976
+#define LOGIN_FAILED 18456
+
+static const struct probe_echo not_readable = {.outcome = PROBE_SQL_ERROR, .sql_error = 976};
 
 static int set_up(void **state)
 {
@@ -83,7 +85,7 @@ static void test_nobody_has_it(void **state)
     struct keeper_fixture *fx = *state;
 
     fx_set_primary(fx, 1);
-    fx->replicas[2].echo_error = NOT_READABLE;
+    fx->replicas[2].echo_failure = not_readable;
     assert_int_equal(release(fx, FX_AGENT_B), REASON_ECHO_MISSING);
     assert_int_equal(fx->reply.status, 202);
     assert_in_range(fx->replicas[0].echo_asked, 2, 31);
@@ -125,6 +127,45 @@ static void test_only_secondaries_are_asked(void **state)
     fx->replicas[2].state.role = 0;
     assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
     assert_int_equal(fx->replicas[2].echo_asked, 0);
+}
+
+/* A refused login holds back the next one for longer than anybody waits here; what hangs once would
+ * hang again, and the prober with it. */
+static void test_no_better_answer_is_awaited(void **state)
+{
+    static const struct probe_echo failures[] = {
+        {.outcome = PROBE_LOGIN_REFUSED, .is_found = true, .sql_error = LOGIN_FAILED},
+        {.outcome = PROBE_UNREACHABLE, .is_late = true},
+    };
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].echo_failure = failures[0];
+    fx->replicas[2].echo_failure = failures[1];
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_ECHO_MISSING);
+    assert_int_equal(fx->replicas[0].echo_asked, 1);
+    assert_int_equal(fx->replicas[2].echo_asked, 1);
+    assert_recorded(fx, 0, "missing");
+    assert_recorded(fx, 2, "missing");
+    /* It is the other one's that is waited for. */
+    fx->replicas[2].echo_failure.outcome = 0;
+    fx->replicas[2].echo_after = 4;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    assert_int_equal(fx->replicas[0].echo_asked, 2);
+    assert_recorded(fx, 0, "missing");
+    assert_recorded(fx, 2, "found");
+}
+
+/* An instance out of reach in this moment: that is no hang. */
+static void test_broken_session_is_asked_again(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].echo_failure.outcome = PROBE_UNREACHABLE;
+    fx->replicas[2].echo_failure.outcome = PROBE_UNREACHABLE;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_ECHO_MISSING);
+    assert_in_range(fx->replicas[0].echo_asked, 2, 31);
 }
 
 /* One under another server's name has it at once: that is nobody's echo, and ends nobody's. */
@@ -191,6 +232,8 @@ int main(void)
         ECHO(test_nobody_has_it),
         ECHO(test_hung_secondary_is_not_awaited),
         ECHO(test_only_secondaries_are_asked),
+        ECHO(test_no_better_answer_is_awaited),
+        ECHO(test_broken_session_is_asked_again),
         ECHO(test_another_server_has_it_first),
         ECHO(test_nonce_of_the_request_is_looked_for),
         ECHO(test_the_challenge_tells),
