@@ -25,6 +25,8 @@
 
 #define LIES 120
 #define LIES_ALL 800
+#define ECHO_LIES 40
+#define ECHO_LIES_ALL 400
 #define PRIMARY 1 /* node-b, in truth */
 #define MINUTE_MS INT64_C(60000)
 
@@ -122,9 +124,24 @@ static void tell_lie(struct keeper_fixture *fx, int liar)
     replica->has_session = draw(4) > 0;
 }
 
+/* It has read what nobody committed, or has not what everybody has, or says why it cannot. */
+static void lie_about_echo(struct fx_replica *replica)
+{
+    static const enum probe_outcome outcomes[] = {
+        0, 0, PROBE_ANSWERED, PROBE_SQL_ERROR, PROBE_LOGIN_REFUSED, PROBE_UNREACHABLE};
+
+    replica->echo_after = (unsigned)draw(3);
+    replica->echo_asked = 0;
+    replica->echo_failure = (struct probe_echo){.outcome = outcomes[draw(ARRAY_LEN(outcomes))],
+                                                .is_found = draw(2),
+                                                .is_late = draw(2),
+                                                .sql_error = (int32_t)draw(2) * 976};
+}
+
 /* ---- what the keeper makes of it ---- */
 
 static uint64_t sequence; /* of the first record that has not been looked at */
+static struct policy_verdict last_verdict;
 
 static void assert_same_facts(const struct keeper_fixture *fx, const struct policy_facts *facts)
 {
@@ -161,6 +178,7 @@ static enum policy_outcome judge(const struct keeper_fixture *fx, const json_t *
                         policy_outcome_name(verdict.outcome));
     assert_string_equal(json_string_value(json_object_get(record, "reason")),
                         reason_code(verdict.reason));
+    last_verdict = verdict;
     return verdict.outcome;
 }
 
@@ -204,18 +222,25 @@ static unsigned restarts(const struct keeper_fixture *fx)
     return count;
 }
 
+/* How many; says so. */
+static unsigned begin_lies(unsigned sample, unsigned all)
+{
+    const char *is_all = getenv("ESCROW_TEST_ALL"), *seed = getenv("ESCROW_TEST_SEED");
+    unsigned count = is_all && strcmp(is_all, "1") == 0 ? all : sample;
+    uint64_t chosen = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
+
+    random_state = chosen * 2654435761U + 1;
+    print_message("# sampled %u of %u lies (seed %llu)\n", count, all, (unsigned long long)chosen);
+    return count;
+}
+
 /* One liar among three: only the true primary ever gets anything, and it is never just denied. */
 static void test_lies(void **state)
 {
-    const char *all = getenv("ESCROW_TEST_ALL"), *seed = getenv("ESCROW_TEST_SEED");
-    unsigned count = all && strcmp(all, "1") == 0 ? LIES_ALL : LIES, outcomes[5] = {0};
-    uint64_t chosen = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL);
+    unsigned count = begin_lies(LIES, LIES_ALL), outcomes[5] = {0};
     struct keeper_fixture *fx = *state;
     unsigned before = restarts(fx);
 
-    random_state = chosen * 2654435761U + 1;
-    print_message("# sampled %u of %u lies (seed %llu)\n", count, LIES_ALL,
-                  (unsigned long long)chosen);
     for (unsigned i = 0; i < count; i++) {
         int liar = (int)draw(FX_REPLICAS);
         enum fx_who who = draw(2) ? FX_AGENT_A : FX_AGENT_B;
@@ -240,6 +265,65 @@ static void test_lies(void **state)
     fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_AUDITOR].identity, "");
     assert_int_equal(fx->reply.status, 200);
     fx_wait_primary(fx, "node-b");
+}
+
+/* What node-b commits, the honest ones have at once; of what another one would, nobody hears. */
+static void spread_echo(struct keeper_fixture *fx, enum fx_who who)
+{
+    for (int i = 0; i < FX_REPLICAS; i++) {
+        fx->replicas[i].echo_after = who == FX_AGENT_B;
+        fx->replicas[i].echo_failure.outcome = 0;
+    }
+}
+
+/* The same with an echo: whatever one of two secondaries says, the other one's word passes it. */
+static void test_lies_about_the_echo(void **state)
+{
+    unsigned count = begin_lies(ECHO_LIES, ECHO_LIES_ALL), outcomes[5] = {0};
+    struct keeper_fixture *fx = *state;
+    unsigned before = restarts(fx);
+
+    for (unsigned i = 0; i < count; i++) {
+        int liar = (int)draw(FX_REPLICAS);
+        enum fx_who who = draw(4) ? FX_AGENT_B : FX_AGENT_A;
+        enum policy_outcome outcome;
+
+        tell_lie(fx, liar);
+        spread_echo(fx, who);
+        lie_about_echo(&fx->replicas[liar]);
+        outcome = ask(fx, who);
+        outcomes[outcome]++;
+        if (who == FX_AGENT_A)
+            assert_int_not_equal(outcome, POLICY_ALLOW);
+        else if (liar != PRIMARY)
+            assert_int_equal(last_verdict.rules[POLICY_RULE_ECHO].result, POLICY_PASSED);
+        fx->replicas[liar].has_session = true;
+        fx_set_primary(fx, PRIMARY);
+    }
+    assert_true(outcomes[POLICY_ALLOW] > 0 && outcomes[POLICY_DENY] > 0);
+    assert_int_equal(restarts(fx), before);
+    spread_echo(fx, FX_AGENT_B);
+}
+
+/*
+ * Where one witness is enough, and nobody else speaks against it, the liar is its only witness: but
+ * its one secondary has not read what it says that it committed.
+ */
+static void test_liar_alone_has_no_echo(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 0);
+    for (int i = 1; i < FX_REPLICAS; i++)
+        fx->replicas[i].state.primary_replica[0] = '\0';
+    fx->replicas[PRIMARY].state.role = 0;
+    spread_echo(fx, FX_AGENT_A);
+    assert_int_equal(ask(fx, FX_AGENT_A), POLICY_NEEDS_APPROVAL);
+    assert_int_equal(last_verdict.rules[POLICY_RULE_WITNESSES].result, POLICY_PASSED);
+    assert_int_equal(last_verdict.reason, REASON_ECHO_MISSING);
+    /* It could not be told from the truth by anything else. */
+    spread_echo(fx, FX_AGENT_B);
+    assert_int_equal(ask(fx, FX_AGENT_A), POLICY_ALLOW);
 }
 
 /* ---- what no prober may say ---- */
@@ -436,6 +520,57 @@ static void test_wrong_answers(void **state)
     fx->replicas[2].lie = NULL;
 }
 
+/* The same where it is asked for the echo, and says all else as it is. */
+static bool echo_wrongly(struct fx_replica *replica, const struct ipc_message *question,
+                         void *argument)
+{
+    enum wrong how = *(const enum wrong *)argument;
+    const struct ipc_probe_session session = {PROBE_ANSWERED, true};
+    const struct probe_echo echo = {.outcome = PROBE_ANSWERED, .is_found = true};
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    uint64_t id = question->id;
+
+    if (question->type != IPC_PROBE_ASK_ECHO)
+        return false;
+    if (how == WRONG_ID)
+        id += 1000;
+    else if (how == WRONG_ZERO)
+        id = 0;
+    else if (how == WRONG_OTHERS)
+        id = others_id;
+    if (how == WRONG_TYPE)
+        ipc_put_probe_session(&writer, &session);
+    else
+        ipc_put_probe_echo(&writer, &echo);
+    for (int i = 0; i < (how == WRONG_TWICE ? 2 : 1); i++)
+        (void)!ipc_send(replica->fd, how == WRONG_TYPE ? IPC_PROBE_SESSION : IPC_PROBE_ECHO, id,
+                        &writer, FX_DEADLINE_MS);
+    return true;
+}
+
+static void test_wrong_echoes(void **state)
+{
+    static const enum wrong hows[] = {WRONG_ID, WRONG_ZERO, WRONG_TYPE, WRONG_TWICE, WRONG_OTHERS};
+    struct keeper_fixture *fx = *state;
+    unsigned all = restarts(fx);
+
+    spread_echo(fx, FX_AGENT_B);
+    fx->replicas[2].lie = note_id;
+    for (size_t i = 0; i < ARRAY_LEN(hows); i++) {
+        enum wrong how = hows[i];
+        unsigned before = fx->replicas[LIAR].restarts;
+
+        fx->replicas[LIAR].lie = echo_wrongly;
+        fx->replicas[LIAR].argument = &how;
+        assert_int_equal(ask(fx, FX_AGENT_B), POLICY_ALLOW);
+        fx_wait_restarts(fx, LIAR, before + 1);
+        fx->replicas[LIAR].lie = NULL;
+        fx_attach_prober(fx, LIAR);
+        assert_int_equal(restarts(fx), ++all);
+    }
+    fx->replicas[2].lie = NULL;
+}
+
 static uint64_t kept[8]; /* ids */
 static size_t kept_count;
 
@@ -499,6 +634,18 @@ static int set_up(void **state)
     return 0;
 }
 
+/* The same with an echo, and with less need of witnesses than any policy should have. */
+static int set_up_echo(void **state)
+{
+    struct keeper_fixture *fx;
+    int result = set_up(state);
+
+    fx = *state;
+    fx_run_with(fx, "    echo: true\n    witnesses: 1\n");
+    fx_wait_primary(fx, "node-b");
+    return result;
+}
+
 static int look(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -518,6 +665,14 @@ int main(void)
         HOSTILE(test_too_late),  HOSTILE(test_prober_that_never_reads), HOSTILE(test_lies),
     };
 
+    static const struct CMUnitTest with_echo[] = {
+        HOSTILE(test_wrong_echoes),
+        HOSTILE(test_lies_about_the_echo),
+        HOSTILE(test_liar_alone_has_no_echo),
+    };
+    int failed;
+
     wall_clock_share();
-    return cmocka_run_group_tests(tests, set_up, fx_teardown);
+    failed = cmocka_run_group_tests(tests, set_up, fx_teardown);
+    return failed + cmocka_run_group_tests(with_echo, set_up_echo, fx_teardown);
 }
