@@ -85,6 +85,7 @@ static char *on_challenge(const struct fault_worker *world, const char *body)
     answer->challenge.member = members[0].storage;
     answer->challenge.roster_version = roster_version(world->fixture->roster);
     answer->challenge.next_version = VERSION + 1;
+    answer->challenge.wants_echo = answer->challenge.act == ACT_RELEASE && world->heard->wants_echo;
     fill_object(world, answer);
     return signed_answer(world, answer);
 }

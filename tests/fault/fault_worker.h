@@ -26,6 +26,7 @@ struct fault_heard {
     unsigned cut_at;                   /* this request ends the connection instead; 0: none does */
     bool is_cut_late;                  /* after it was carried out */
     unsigned hang_at;                  /* this request is answered after the deadline */
+    bool wants_echo;                   /* of every attempt, until it is taken back */
 };
 
 struct fault_worker {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/cleanup.h"
+#include "libescrow/tsql.h"
 #include "tests/fault/fault_worker.h"
 
 #include <setjmp.h>
@@ -14,10 +15,10 @@
 #include <cmocka.h>
 
 /*
- * Every call of a worker's attempt fails once, each in its own run (a sample of them, unless
- * ESCROW_TEST_ALL is 1), alone or with all that follow; then many at once, by chance; then escrowd
- * ends the connection at each request. ESCROW_TEST_SEED repeats a sample, and
- * ESCROW_FAULT=CLASS:AT:SPAN:VARIANT runs one order.
+ * Every call of a worker's attempt, with an echo, fails once, each in its own run (a sample of
+ * them, unless ESCROW_TEST_ALL is 1), alone or with all that follow; then many at once, by chance;
+ * then, without an echo, escrowd ends the connection at each request. ESCROW_TEST_SEED repeats a
+ * sample, and ESCROW_FAULT=CLASS:AT:SPAN:VARIANT runs one order.
  */
 
 #define VARIANTS 6 /* at most, of one call */
@@ -74,7 +75,9 @@ static int setup(void **state)
 
     (void)state;
     fault_worker_start(&world);
+    world.heard->wants_echo = true;
     report = try(&nothing);
+    fault_worker_expect_statement(TSQL_ECHO_PROPERTY);
     memcpy(calls, report.calls, sizeof(calls));
     if (getenv("ESCROW_TEST_VERBOSE"))
         for (int i = 0; i < INJECT_CLASSES; i++)
@@ -174,6 +177,7 @@ static void test_connection_ends(void **state)
     static const struct inject_order nothing = {.at = UINT64_MAX, .span = 1};
 
     (void)state;
+    world.heard->wants_echo = false;
     for (unsigned run = 0; run < 2 * REQUESTS; run++) {
         world.heard->cut_at = 1 + run / 2;
         world.heard->is_cut_late = run % 2 == 1;
@@ -187,6 +191,7 @@ static void test_receipt_hangs(void **state)
     static const struct inject_order nothing = {.at = UINT64_MAX, .span = 1};
 
     (void)state;
+    world.heard->wants_echo = false;
     world.instance.is_catalog = true;
     world.heard->hang_at = REQUESTS - 1; /* the challenge for the receipt */
     try(&nothing);
