@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # The generated matrix: every trouble of a SQL Server at every step of a promotion, singly and in
-# pairs; what must hold stands in trouble.py. Every single one, of pairs a sample; with
-# ESCROW_TEST_ALL=1 more of them.
+# pairs; what must hold stands in trouble.py. Every single one, a sample of what the rule echo adds,
+# and of pairs; with ESCROW_TEST_ALL=1 more of them.
 #
 # A promotion mostly waits: for a timeout, for the next question. So several chains stand side by
 # side, each with its part of the singles.
@@ -11,7 +11,7 @@ bats_load_library bats-support
 bats_load_library bats-assert
 load lib/chain
 
-PARTS=8 PAIRS=10 PAIRS_ALL=200
+PARTS=8 PAIRS=10 PAIRS_ALL=200 ECHOES=6
 
 setup() {
     chain_folder "$BATS_TEST_TMPDIR"
@@ -22,9 +22,9 @@ teardown() {
     chain_teardown
 }
 
-# serve: three replicas with agents that have nothing to do
+# serve [RULES]: three replicas with agents that have nothing to do
 serve() {
-    CHAIN_RULES=$'brake: 1000\nretries: 100' CHAIN_SQL_TIMEOUT=1s CHAIN_DEADLINE=5s
+    CHAIN_RULES=$'brake: 1000\nretries: 100'"${1:+$'\n'$1}" CHAIN_SQL_TIMEOUT=1s CHAIN_DEADLINE=5s
     CHAIN_CATALOG=true
     chain_serve 3 <<<'Any-Password-9182'
     chain_deposit <<<'Any-Password-9182'
@@ -77,13 +77,21 @@ summary() {
     assert_output "$(jq -s '.[0].of' <(tail -q -n 1 "$BATS_TEST_TMPDIR"/part.*))"
 }
 
-@test "two troubles at two steps: the same" {
-    local count=$PAIRS
-    [ "${ESCROW_TEST_ALL:-0}" != 1 ] || count=$PAIRS_ALL
-    serve
-    matrix pairs "$count" >"$CHAIN/pairs" || {
-        cat "$CHAIN/pairs" >&2
+# sampled KIND COUNT
+sampled() {
+    matrix "$1" "$2" >"$CHAIN/$1" || {
+        cat "$CHAIN/$1" >&2
         return 1
     }
-    echo "# sampled $(summary "$CHAIN/pairs")" >&3
+    echo "# sampled $(summary "$CHAIN/$1")" >&3
+}
+
+@test "with an echo: one trouble where it is committed or read, and two at two steps: the same" {
+    local pairs=$PAIRS echoes=$ECHOES
+    [ "${ESCROW_TEST_ALL:-0}" != 1 ] || pairs=$PAIRS_ALL echoes=all
+    # shellcheck disable=SC2034 # of lib/chain.bash
+    CHAIN_READABLE='SQL1=all SQL2=all SQL3=all'
+    serve 'echo: true'
+    sampled echo "$echoes"
+    sampled pairs "$pairs"
 }

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every trouble that a SQL Server can make, at every step of a promotion, with what must hold.
 
-    trouble.py CHAIN singles|pairs COUNT SEED     COUNT cases drawn by SEED, "all" of them, "2/6" the
-                                                  second sixth, or by number: "#93,64"
+    trouble.py CHAIN singles|echo|pairs COUNT SEED    COUNT cases drawn by SEED, "all" of them, "2/6"
+                                                      the second sixth, or by number: "#93,64"
 
-CHAIN is the folder of a chain (lib/chain.bash) that runs three replicas with agents. A case sets the
-rules of its troubles, has one replica promoted, lets the trouble do its worst, takes it away where
+CHAIN is the folder of a chain (lib/chain.bash) that runs three replicas with agents; for echo and
+pairs its policy has "echo: true", and every secondary can be read. A case sets the rules of its troubles, has one replica promoted, lets the trouble do its worst, takes it away where
 it lasts, and then looks from outside: see check(). One line for each case that went wrong, and at
 the end one line of JSON with the counts. Exit status 1 if any case went wrong.
 """
@@ -27,6 +27,7 @@ HIT_S = 4  # a trouble is met by then, if it is met at all
 SURVEY_S = 9  # and by then, where escrowd's survey of the primaries meets it
 LINE_S = 14  # and somebody has said so by then: a prober that hangs is killed after 8 s
 OPEN_S = 30  # the master key opens again so long after the instance is healthy
+AWAIT_S = 20  # and so long later where its worker waits for admins: it asks again by itself then
 REFUSED_S = 100  # the same after a refused login, which holds back agent and prober
 WORKER_S = 7  # no worker lives longer: worker_deadline, and the time to be seen
 
@@ -75,6 +76,13 @@ STEPS += [
         ("the survey asks if the key opens", "SIGNBYCERT"),
         ("the survey asks for the members", "SELECT ar.replica_server_name FROM"),
     )
+]
+
+# What is there with "echo: true" alone. Either secondary will do.
+ECHO_STEPS = [("new", "agent: the commit of the echo", "statement", "sp_addextendedproperty", AGENT)]
+ECHO_STEPS += [
+    (node, f"escrowd: the read of the echo ({node} replica)", "statement", "sys.extended_properties", PROBER)
+    for node in ("old", "third")
 ]
 
 # What happens there. The SQL error number that a DBA must be told, where there is one.
@@ -133,15 +141,18 @@ class Rule:
         return f"{' '.join(self.words[:2])} at {self.step}, {'until healed' if self.lasts else 'once'}"
 
     def is_harmless(self):
-        """Nothing fails of it: it is late, a prober makes a broken connection anew, once, or the
-        question whether the key opens meets an error, once, which is a no, and no is right."""
+        """Nothing fails of it: it is late, a prober makes a broken connection anew, once, the
+        question whether the key opens meets an error, once, which is a no, and no is right, or the
+        other secondary has the echo as well."""
         is_cut = self.words[0] in ("close", "reset") or self.error == "596"
         is_no = self.error is not None and self.step.endswith("asks if the key opens")
-        return self.words[0] in HARMLESS or ((is_cut or is_no) and not self.word and not self.lasts)
+        is_one_of_two = "read of the echo" in self.step
+        is_over = (is_cut or is_no) and not self.word and not self.lasts
+        return self.words[0] in HARMLESS or is_one_of_two or is_over
 
 
-def singles():
-    for step in STEPS:
+def at_steps(steps):
+    for step in steps:
         if step[2] == "statement":
             troubles = TROUBLES["statement"]
         elif step[3] == "accept":
@@ -152,9 +163,17 @@ def singles():
             yield [Rule(step, trouble, lasts)]
 
 
+def singles():
+    return at_steps(STEPS)
+
+
+def echo():
+    return at_steps(ECHO_STEPS)
+
+
 def pairs():
     """Two troubles at two steps."""
-    for a, b in itertools.combinations([rules[0] for rules in singles()], 2):
+    for a, b in itertools.combinations([rules[0] for rules in at_steps(STEPS + ECHO_STEPS)], 2):
         if a.step != b.step:
             yield [a, b]
 
@@ -262,6 +281,7 @@ def tells(rule, node):
     """A line that says which instance, that it failed, SQL Server's number, and what comes next."""
     next_step = re.compile(
         r"again|next (attempt|question)|by hand|tried|every \d|asked next|is tried|is started when"
+        r"|all the same"
     )
 
     def holds(line):
@@ -347,8 +367,11 @@ class Case:
 
     def patience(self):
         """How long it may take until all is well again."""
+        lines = self.chain.logs.read()
         refused = re.compile("login_refused|refuses the login|the login was refused|error 18456")
-        return REFUSED_S if any(refused.search(line) for line in self.chain.logs.read()) else OPEN_S
+        if any(refused.search(line) for line in lines):
+            return REFUSED_S
+        return OPEN_S + (AWAIT_S if any("waits for an approval" in line for line in lines) else 0)
 
     def heal(self):
         sim, new = self.chain.sim, self.nodes["new"]
@@ -356,7 +379,7 @@ class Case:
             sim("trouble", node, "off")
         begun = time.monotonic()
         seconds = self.patience()
-        if seconds == OPEN_S and not self.chain.notify(new):
+        if seconds != REFUSED_S and not self.chain.notify(new):
             self.wrong.append("the agent does not take a notify")
         answer = sim("wait", "opens", new, "--timeout", str(seconds * 1000), ok=False, timeout=120)
         if not answer["ok"]:
@@ -412,7 +435,7 @@ class Case:
 
 
 def sample(kind, count, seed):
-    cases = list(singles() if kind == "singles" else pairs())
+    cases = list({"singles": singles, "echo": echo, "pairs": pairs}[kind]())
     total = len(cases)
     order = list(range(total))
     if count.startswith("#"):
