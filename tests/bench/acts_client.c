@@ -188,6 +188,8 @@ static enum escrow_err ask(struct acts_client *client, struct act *act,
     enum escrow_err err =
         recipient ? rpc_act_challenge(&client->session, act, &challenge) : ESCROW_ERR_CRYPTO;
 
+    if (!err && challenge->challenge.wants_echo)
+        err = send_batch(client, tsql_commit_echo(challenge->nonce));
     if (!err)
         err = send_batch(client, tsql_set_context(challenge->nonce));
     if (!err)

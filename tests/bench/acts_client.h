@@ -44,7 +44,7 @@ void acts_client_deinit(struct acts_client *client);
 /* The next request makes a new connection, with a full handshake. */
 MUST_CHECK enum escrow_err acts_client_reconnect(struct acts_client *client);
 
-/* What an agent does between detection and OPEN MASTER KEY: challenge, session, release. */
+/* What an agent does between detection and OPEN MASTER KEY: challenge, echo, session, release. */
 MUST_CHECK enum escrow_err acts_client_release(struct acts_client *client);
 /*
  * The same, after it has entered its database, and the SQL of a promotion with what came out, until

@@ -10,6 +10,7 @@ bats_load_library bats-assert
 RESULTS='bare_promotion_ms ms
 bare_tpm_per_s 1/s
 decision_black_hole_adds_ms ms
+decision_echo_over_none ratio
 decision_of_3_ms ms
 detected_seen_to_usable_ms ms
 detected_seen_to_usable_over_bare ratio

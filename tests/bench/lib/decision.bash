@@ -13,7 +13,7 @@ decided() {
 }
 
 bench_decision() {
-    local count rounds before after
+    local count rounds before after echoed
     for count in $(choose '9 5 3' '9 5 3' 3); do
         # shellcheck disable=SC2153 # setup.bash sets ROUNDS
         end_chain && REPLICAS=$count begin_chain plain && order_drill &&
@@ -28,5 +28,12 @@ bench_decision() {
     result decision_black_hole_adds_ms ms "<= $((RIVAL_WAIT + 5))" \
         "the old primary takes connections and says nothing; rival_wait is $RIVAL_WAIT ms" \
         "$(calculate "$after - $before")"
-    sim resume SQL1 >/dev/null && end_chain
+    sim resume SQL1 >/dev/null
+    end_chain && RULES='echo: true' READABLE='SQL1=all SQL2=all SQL3=all' begin_chain plain &&
+        order_drill && echoed=$(decided sql1 "$ROUNDS") || return
+    # shellcheck disable=SC2046 # a list of numbers
+    result decision_echo_over_none ratio '' \
+        'the same of three replicas, with an echo that is committed and read, over without' \
+        $(paste -d / <(echo "$echoed") <(echo "$rounds") | jq -nR 'inputs / "/" | map(tonumber) | .[0] / .[1]')
+    end_chain
 }
