@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #define TROUBLE_MAX 160
+/* A body as front hands it on, and the facts of a decision: no record but that of a large roster
+ * takes more. */
+#define ROOM_KIB 256
 
 struct queued {
     struct audit_record record; /* parsed back from the line: what a reader will see */
@@ -295,13 +298,21 @@ enum escrow_err audit_commit(struct audit *audit)
     return audit->queue.count ? commit(audit, &is_written) : ESCROW_OK;
 }
 
-void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers)
+/* False: it cannot be known. */
+static bool has_free_bytes(const struct audit *audit, uint64_t *ret_bytes)
 {
     struct statfs disk;
 
+    if (fstatfs(audit->directory_fd, &disk) != 0)
+        return false;
+    *ret_bytes = (uint64_t)disk.f_bavail * (uint64_t)disk.f_bsize;
+    return true;
+}
+
+void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers)
+{
     *ret_numbers = (struct audit_numbers){.bytes = audit->written_bytes, .commits = audit->commits};
-    if (fstatfs(audit->directory_fd, &disk) == 0)
-        ret_numbers->free_bytes = (uint64_t)disk.f_bavail * (uint64_t)disk.f_bsize;
+    (void)has_free_bytes(audit, &ret_numbers->free_bytes);
 }
 
 const char *audit_trouble(const struct audit *audit)
@@ -319,6 +330,7 @@ static enum escrow_err queue_note(struct audit *audit, enum audit_event event, j
 enum escrow_err audit_recover(struct audit *audit)
 {
     CLEANUP(json_decrefp) json_t *detail = NULL;
+    uint64_t free_bytes;
     bool is_written;
     enum escrow_err err;
 
@@ -327,6 +339,10 @@ enum escrow_err audit_recover(struct audit *audit)
     err = check_identity(audit);
     if (err)
         return err;
+    /* Else the small record would fit that says so, and the next one would not. */
+    if (has_free_bytes(audit, &free_bytes) && free_bytes < (uint64_t)ROOM_KIB * 1024)
+        return in_trouble(audit, "No space left on the disk of %s: less than %d KiB",
+                          audit->directory, ROOM_KIB);
     if (ftruncate(audit->segment_fd, (off_t)audit->segment_bytes) != 0)
         return in_trouble(audit, "cannot cut %s: %s", audit->segment, strerror(errno));
     detail = json_pack("{s:s}", "error", audit->trouble);

@@ -76,7 +76,8 @@ void audit_numbers(const struct audit *audit, struct audit_numbers *ret_numbers)
 /* Why the log takes no records, for status and health; NULL if it does. */
 const char *audit_trouble(const struct audit *audit);
 /*
- * In trouble: cuts what was never acknowledged and commits a record of the interruption.
+ * In trouble: cuts what was never acknowledged and commits a record of the interruption, once there
+ * is room for the records after it too.
  * ESCROW_ERR_STORE if the log still cannot be written; the error of on_batch, with the trouble
  * over, if it can, but the record was not taken there. Call it once a second.
  */

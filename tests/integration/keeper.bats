@@ -128,15 +128,15 @@ check_chain() {
 @test "a full disk is said, and gone when it is gone" {
     [ "$(id -u)" -eq 0 ] || skip "needs root to mount a small tmpfs"
     init
-    mount -t tmpfs -o size=64k,mode=0755 tmpfs "$BATS_TEST_TMPDIR/audit" || skip "cannot mount"
+    mount -t tmpfs -o size=1m,mode=0755 tmpfs "$BATS_TEST_TMPDIR/audit" || skip "cannot mount"
     chown --reference="$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/audit"
-    head -c 60k /dev/zero >"$BATS_TEST_TMPDIR/audit/filler"
+    head -c 1000k /dev/zero >"$BATS_TEST_TMPDIR/audit/filler"
     head -c 60k /dev/zero >>"$BATS_TEST_TMPDIR/audit/filler" || true
     escrowd_start
     lacks log_unavailable
     rm "$BATS_TEST_TMPDIR/audit/filler"
     wait_for 10 has log_unavailable
     escrowd_stop
-    cat "$BATS_TEST_TMPDIR"/audit/*.jsonl | jq -r .event | grep -qx log_back
+    [ "$(cat "$BATS_TEST_TMPDIR"/audit/*.jsonl | jq -r .event | grep -cx log_back)" -eq 1 ]
     check_chain
 }

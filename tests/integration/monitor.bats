@@ -102,9 +102,9 @@ says() {
 @test "a full disk" {
     [ "$(id -u)" -eq 0 ] || skip "needs root to mount a small tmpfs"
     init
-    mount -t tmpfs -o size=64k,mode=0755 tmpfs "$BATS_TEST_TMPDIR/audit" || skip "cannot mount"
+    mount -t tmpfs -o size=1m,mode=0755 tmpfs "$BATS_TEST_TMPDIR/audit" || skip "cannot mount"
     chown --reference="$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/audit"
-    head -c 128k /dev/zero >"$BATS_TEST_TMPDIR/audit/filler" || true
+    head -c 2m /dev/zero >"$BATS_TEST_TMPDIR/audit/filler" || true
     start
     check log fail log_unavailable
     jq -r '.checks[] | select(.name == "log") | .detail' <<<"$BODY" | grep -q 'No space left'

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -319,6 +320,39 @@ static void test_missing_segment_is_named(void **state)
     assert_int_equal(reading.fault, AUDIT_FAULT_SEQUENCE);
 }
 
+/* The segment that is renamed while it is synced; NULL: none. */
+static const char *moved_from, *moved_to;
+/* What the disk has, as far as anybody can see; 0: what it has. */
+static unsigned free_kib;
+
+/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+int __real_fdatasync(int fd);
+int __real_fstatfs(int fd, struct statfs *ret_disk);
+int __wrap_fdatasync(int fd);
+int __wrap_fstatfs(int fd, struct statfs *ret_disk);
+
+int __wrap_fdatasync(int fd)
+{
+    if (moved_from)
+        assert_int_equal(rename(moved_from, moved_to), 0);
+    moved_from = NULL;
+    return __real_fdatasync(fd);
+}
+
+int __wrap_fstatfs(int fd, struct statfs *ret_disk)
+{
+    int result = __real_fstatfs(fd, ret_disk);
+
+    if (free_kib) {
+        ret_disk->f_bsize = 1024;
+        ret_disk->f_bavail = free_kib;
+    }
+    return result;
+}
+/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+ */
+
 static void limit_file_size(rlim_t bytes)
 {
     const struct rlimit limit = {bytes, RLIM_INFINITY};
@@ -356,6 +390,26 @@ static void test_full_disk_refuses_and_recovers(void **state)
     assert_int_equal(count_records(fixture), 3);
 }
 
+/* A record that says that the log is back would find a place, and the next one would not. */
+static void test_back_when_there_is_room(void **state)
+{
+    struct fixture *fixture = *state;
+
+    open_log(fixture, 1 << 20);
+    limit_file_size(100);
+    append(fixture, "a");
+    assert_int_equal(audit_commit(fixture->audit), ESCROW_ERR_STORE);
+    limit_file_size(RLIM_INFINITY);
+    free_kib = 255;
+    assert_int_equal(audit_recover(fixture->audit), ESCROW_ERR_STORE);
+    assert_non_null(strstr(audit_trouble(fixture->audit), "No space left"));
+    assert_int_equal(count_records(fixture), 0);
+    free_kib = 256;
+    assert_int_equal(audit_recover(fixture->audit), ESCROW_OK);
+    free_kib = 0;
+    assert_int_equal(count_records(fixture), 1);
+}
+
 static void test_unlinked_segment_refuses_until_it_is_back(void **state)
 {
     struct fixture *fixture = *state;
@@ -375,24 +429,6 @@ static void test_unlinked_segment_refuses_until_it_is_back(void **state)
     append_committed(fixture, 1);
     assert_int_equal(count_records(fixture), 3);
 }
-
-/* The segment that is renamed while it is synced; NULL: none. */
-static const char *moved_from, *moved_to;
-
-/* NOLINTBEGIN(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
- */
-int __real_fdatasync(int fd);
-int __wrap_fdatasync(int fd);
-
-int __wrap_fdatasync(int fd)
-{
-    if (moved_from)
-        assert_int_equal(rename(moved_from, moved_to), 0);
-    moved_from = NULL;
-    return __real_fdatasync(fd);
-}
-/* NOLINTEND(readability-identifier-naming,bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
- */
 
 /* What went under another name while it was written is in no log. */
 static void test_segment_moved_while_it_is_written(void **state)
@@ -445,6 +481,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_missing_segment_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk_refuses_and_recovers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_back_when_there_is_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unlinked_segment_refuses_until_it_is_back, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_segment_moved_while_it_is_written, set_up, tear_down),
