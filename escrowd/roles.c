@@ -45,22 +45,24 @@ static enum escrow_err run_front(const struct escrowd_config *config, const char
 static enum escrow_err list_targets(const struct policy *policy, const char *instance,
                                     struct prober_target **ret_targets, size_t *ret_count)
 {
-    CLEANUP(cleanup_free) struct prober_target *targets = NULL;
-    struct target target;
-    uint32_t count = 0;
+    CLEANUP(cleanup_free) struct target *targets = NULL;
+    struct prober_target *asked;
+    size_t count;
+    enum escrow_err err = target_list(policy, instance, &targets, &count);
 
-    while (target_at(policy, instance, count, &target) == ESCROW_OK) {
-        struct prober_target *grown = reallocarray(targets, count + 1, sizeof(*targets));
-
-        if (!grown)
-            return ESCROW_ERR_NO_MEMORY;
-        targets = grown;
-        targets[count++] = (struct prober_target){
-            .availability_group = target.group->availability_group, .database = target.database};
-    }
+    if (err)
+        return err;
     if (count == 0)
         log_warning("no group of the policy has the instance %s", instance);
-    *ret_targets = TAKE(targets);
+    asked = calloc(count + 1, sizeof(*asked));
+    if (!asked)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        asked[i] = (struct prober_target){
+            .availability_group = targets[i].group->availability_group,
+            .database = targets[i].database,
+        };
+    *ret_targets = asked;
     *ret_count = count;
     return ESCROW_OK;
 }

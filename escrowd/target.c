@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/target.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum escrow_err target_at(const struct policy *policy, const char *instance, uint32_t number,
-                          struct target *ret_target)
+enum escrow_err target_list(const struct policy *policy, const char *instance,
+                            struct target **ret_targets, size_t *ret_count)
 {
     const struct policy_group *groups;
-    size_t count = policy_groups(policy, &groups);
+    size_t group_count = policy_groups(policy, &groups), most = 1, count = 0;
+    struct target *targets;
 
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < group_count; i++)
+        most += groups[i].database_count;
+    targets = calloc(most, sizeof(*targets));
+    if (!targets)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < group_count; i++) {
         if (!policy_find_replica(&groups[i], instance))
             continue;
-        if (number < groups[i].database_count) {
-            *ret_target = (struct target){&groups[i], groups[i].databases[number]};
-            return ESCROW_OK;
-        }
-        number -= (uint32_t)groups[i].database_count;
+        for (size_t j = 0; j < groups[i].database_count; j++)
+            targets[count++] = (struct target){&groups[i], groups[i].databases[j]};
     }
-    return ESCROW_ERR_NOT_FOUND;
+    *ret_targets = targets;
+    *ret_count = count;
+    return ESCROW_OK;
 }
 
 enum escrow_err target_number(const struct policy *policy, const char *instance,

@@ -5,6 +5,7 @@
 #include "libescrow/reason.h"
 #include "policy/policy.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -17,9 +18,10 @@ struct target {
     const char *database;
 };
 
-/* ESCROW_ERR_NOT_FOUND if the instance has no such target. */
-MUST_CHECK enum escrow_err target_at(const struct policy *policy, const char *instance,
-                                     uint32_t number, struct target *ret_target);
+/* All of an instance, by their numbers; freed by the caller. ESCROW_ERR_NO_MEMORY. */
+MUST_CHECK enum escrow_err target_list(const struct policy *policy, const char *instance,
+                                       struct target **ret_targets, size_t *ret_count);
+/* The number of one; ESCROW_ERR_NOT_FOUND if the instance has no such target. */
 MUST_CHECK enum escrow_err target_number(const struct policy *policy, const char *instance,
                                          const struct target *target, uint32_t *ret_number);
 
