@@ -36,6 +36,7 @@ struct node {
     const struct agent_instance *instance;
     struct agent_prober *prober;
     struct agent_login login;
+    struct agent_places *places;
     struct agent_watch **watches;
     struct agent_child *rehearsal; /* while it runs */
 };
@@ -280,6 +281,8 @@ static void discard_nodes(struct agent *agent)
         agent_child_free(node->rehearsal);
         free(node->watches);
     }
+    for (size_t i = 0; agent->nodes && i < agent->config->instance_count; i++)
+        agent_places_free(agent->nodes[i].places);
     free(TAKE(agent->nodes));
     agent_hooks_free(TAKE(agent->hooks));
 }
@@ -306,6 +309,16 @@ static int64_t overdue_ms(const struct agent_instance *instance)
     return 2 * instance->login_timeout_ms + instance->query_timeout_ms + PROBER_SLACK_MS;
 }
 
+/* Those of the first node with the same certificate: to escrowd they are one. */
+static struct agent_places *find_places(const struct agent *agent, const struct node *node)
+{
+    const struct node *first = agent->nodes;
+
+    while (strcmp(first->instance->certificate_file, node->instance->certificate_file) != 0)
+        first++;
+    return first->places;
+}
+
 static enum escrow_err set_up_node(struct agent *agent, const struct agent_instance *instance,
                                    struct node *node)
 {
@@ -326,6 +339,8 @@ static enum escrow_err set_up_node(struct agent *agent, const struct agent_insta
     err = rehearse(agent, node);
     if (!err)
         err = agent_prober_new(&prober, &node->prober);
+    if (!err)
+        err = agent_places_new(agent->base, &node->places);
     for (size_t i = 0; i < instance->database_count && !err; i++) {
         const struct agent_watch_config watch = {.base = agent->base,
                                                  .config_path = CONFIG_COPY,
@@ -334,6 +349,7 @@ static enum escrow_err set_up_node(struct agent *agent, const struct agent_insta
                                                  .database = i,
                                                  .prober = node->prober,
                                                  .login = &node->login,
+                                                 .places = find_places(agent, node),
                                                  .hooks = agent->hooks,
                                                  .on_idle = on_idle,
                                                  .argument = agent};

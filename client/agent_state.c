@@ -114,14 +114,40 @@ static int64_t later_of(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static bool may_check(const struct agent_state *state)
+{
+    return state->role == AGENT_ROLE_PRIMARY && !state->is_working;
+}
+
+bool agent_state_wants_worker(const struct agent_state *state)
+{
+    return may_check(state) && state->opens == PROBE_OPENS_NO;
+}
+
+void agent_state_hold(struct agent_state *state, bool is_held)
+{
+    state->is_held = is_held;
+}
+
+/* Where a login was refused while it was held, its answer is used up: it is asked for again. */
+static bool wants_worker_now(struct agent_state *state, int64_t now_ms)
+{
+    if (agent_state_wants_worker(state) && now_ms < state->login->not_before_ms) {
+        state->opens = PROBE_OPENS_UNKNOWN;
+        state->check_due_ms = state->login->not_before_ms;
+    }
+    return agent_state_wants_worker(state);
+}
+
 struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms)
 {
     struct agent_next next = {.step = AGENT_WAIT, .until_ms = INT64_MAX};
     const struct agent_login *login = state->login;
+    bool wants_worker = wants_worker_now(state, now_ms);
+    bool wants_check = may_check(state) && !wants_worker;
     int64_t local_ms = later_of(state->local_due_ms, login->not_before_ms);
     int64_t check_ms = later_of(state->check_due_ms, login->not_before_ms);
     int64_t ready_ms = later_of(login->ready_not_before_ms, login->not_before_ms);
-    bool may_check = state->role == AGENT_ROLE_PRIMARY && !state->is_working;
 
     if (state->is_ready && !state->is_expected) {
         state->is_ready = false;
@@ -130,7 +156,7 @@ struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms)
     }
     if (!state->is_prober_up || state->is_asking)
         return next;
-    if (may_check && state->opens == PROBE_OPENS_NO) {
+    if (wants_worker && !state->is_held) {
         /* The answer is used up: after this worker the instance is asked again. */
         state->opens = PROBE_OPENS_UNKNOWN;
         state->is_working = true;
@@ -139,14 +165,14 @@ struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms)
     } else if (state->is_expected && !state->is_ready && !state->is_working && now_ms >= ready_ms) {
         state->is_ready = true;
         next.step = AGENT_READY_WORKER;
-    } else if (may_check && now_ms >= check_ms) {
+    } else if (wants_check && now_ms >= check_ms) {
         state->is_asking = true;
         next.step = AGENT_ASK_OPENS;
     } else if (now_ms >= local_ms) {
         state->is_asking = true;
         next.step = AGENT_ASK_LOCAL;
     } else {
-        next.until_ms = may_check && check_ms < local_ms ? check_ms : local_ms;
+        next.until_ms = wants_check && check_ms < local_ms ? check_ms : local_ms;
     }
     return next;
 }

@@ -62,6 +62,7 @@ struct agent_state {
     bool is_prober_up;
     bool is_asking;       /* a question is out */
     bool is_working;      /* a worker runs */
+    bool is_held;         /* none may be started now */
     bool is_outrun;       /* role or files changed under the worker: its end says nothing of now */
     bool has_old_login;   /* the worker logs in as before its files changed */
     bool is_notified;     /* a check was asked for while one of both was out */
@@ -86,6 +87,13 @@ void agent_state_init(struct agent_state *state, struct agent_login *login, int6
  * reports its end by one of the functions below. Call again until it is AGENT_WAIT.
  */
 struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms);
+
+/*
+ * Whether a worker is needed and only waits to be let start. While it is held, the instance is asked
+ * for its role alone: the worker looks for itself whether the master key opens.
+ */
+bool agent_state_wants_worker(const struct agent_state *state);
+void agent_state_hold(struct agent_state *state, bool is_held);
 
 /* A prober started (it may be asked), or ended (an open question will not be answered). */
 void agent_state_on_prober(struct agent_state *state, bool is_up, int64_t now_ms);

@@ -17,6 +17,7 @@ struct agent_watch {
     const char *database;
     struct agent_state state;
     struct agent_worker *worker;
+    struct agent_place place;
     struct event *timer;
     bool is_stopped;
     /* What was last said, so that only changes are. */
@@ -208,7 +209,30 @@ static void on_worker_ended(const struct worker_result *result, void *argument)
         advance(watch);
 }
 
-static enum escrow_err ready_worker(struct agent_watch *watch)
+/* Who works, or would, has a place or waits for one. Who waits for admins does not work. */
+static void seek_place(struct agent_watch *watch)
+{
+    bool needs_place = watch->worker ? !agent_worker_awaits_admins(watch->worker)
+                                     : agent_state_wants_worker(&watch->state);
+    bool has_place = needs_place && agent_places_take(watch->config.places, &watch->place);
+
+    if (!needs_place)
+        agent_places_leave(watch->config.places, &watch->place);
+    agent_state_hold(&watch->state, !has_place);
+}
+
+static void on_place(void *argument)
+{
+    advance(argument);
+}
+
+/* One whose admins have decided goes on at once, place or not. */
+static void on_admins(void *argument)
+{
+    seek_place(argument);
+}
+
+static enum escrow_err start_child(struct agent_watch *watch)
 {
     const struct agent_worker_config config = {
         .base = watch->config.base,
@@ -217,6 +241,7 @@ static enum escrow_err ready_worker(struct agent_watch *watch)
         .database = watch->database,
         .ready_ms = WORKER_READY_MS,
         .deadline_ms = watch->config.agent->worker_deadline_ms,
+        .on_admins = on_admins,
         .on_end = on_worker_ended,
         .argument = watch,
     };
@@ -224,10 +249,27 @@ static enum escrow_err ready_worker(struct agent_watch *watch)
     return agent_worker_start(&config, &watch->worker);
 }
 
+static void ready_worker(struct agent_watch *watch)
+{
+    const char *name = watch->config.instance->name;
+
+    if (!agent_places_have_room(watch->config.places)) {
+        log_info("%s/%s: it may become primary, as others may: its worker is started when it is "
+                 "needed",
+                 name, watch->database);
+        return;
+    }
+    log_info("%s/%s: it may become primary: a worker is made ready", name, watch->database);
+    (void)agent_places_take(watch->config.places, &watch->place);
+    if (start_child(watch) != ESCROW_OK)
+        log_warning("%s/%s: no worker could be made ready: one is started when it is needed", name,
+                    watch->database);
+}
+
 static void start_worker(struct agent_watch *watch)
 {
     struct worker_result failure = {.outcome = WORKER_LOCAL};
-    enum escrow_err err = watch->worker ? ESCROW_OK : ready_worker(watch);
+    enum escrow_err err = watch->worker ? ESCROW_OK : start_child(watch);
 
     if (!err) {
         agent_worker_go(watch->worker);
@@ -242,7 +284,10 @@ static void start_worker(struct agent_watch *watch)
 static void advance(struct agent_watch *watch)
 {
     while (!watch->is_stopped) {
-        struct agent_next next = agent_state_next(&watch->state, now_ms());
+        struct agent_next next;
+
+        seek_place(watch);
+        next = agent_state_next(&watch->state, now_ms());
         switch (next.step) {
         case AGENT_ASK_LOCAL:
             agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_LOCAL, watch->config.database);
@@ -251,12 +296,7 @@ static void advance(struct agent_watch *watch)
             agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_OPENS, watch->config.database);
             break;
         case AGENT_READY_WORKER:
-            log_info("%s/%s: it may become primary: a worker is made ready",
-                     watch->config.instance->name, watch->database);
-            if (ready_worker(watch) != ESCROW_OK)
-                log_warning("%s/%s: no worker could be made ready: one is started when it is "
-                            "needed",
-                            watch->config.instance->name, watch->database);
+            ready_worker(watch);
             break;
         case AGENT_DISMISS_WORKER:
             agent_worker_free(TAKE(watch->worker));
@@ -265,6 +305,7 @@ static void advance(struct agent_watch *watch)
             start_worker(watch);
             break;
         case AGENT_WAIT:
+            seek_place(watch);
             wait_until(watch, next.until_ms);
             return;
         }
@@ -281,6 +322,7 @@ enum escrow_err agent_watch_new(const struct agent_watch_config *config,
         return ESCROW_ERR_NO_MEMORY;
     watch->config = *config;
     watch->database = config->instance->databases[config->database];
+    watch->place = (struct agent_place){.on_given = on_place, .argument = watch};
     watch->timer = evtimer_new(config->base, on_timer, watch);
     if (!watch->timer || RAND_bytes((unsigned char *)&seed, sizeof(seed)) != 1) {
         agent_watch_free(watch);
@@ -296,6 +338,7 @@ void agent_watch_free(struct agent_watch *watch)
 {
     if (!watch)
         return;
+    agent_places_leave(watch->config.places, &watch->place);
     agent_worker_free(watch->worker);
     if (watch->timer)
         event_free(watch->timer);
@@ -415,6 +458,8 @@ void agent_watch_stop(struct agent_watch *watch)
     watch->is_stopped = true;
     evtimer_del(watch->timer);
     dismiss_worker(watch);
+    if (!watch->worker)
+        agent_places_leave(watch->config.places, &watch->place);
 }
 
 bool agent_watch_is_working(const struct agent_watch *watch)

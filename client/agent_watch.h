@@ -3,6 +3,7 @@
 
 #include "client/agent_config.h"
 #include "client/agent_hook.h"
+#include "client/agent_places.h"
 #include "client/agent_prober.h"
 #include "client/agent_state.h"
 
@@ -24,6 +25,7 @@ struct agent_watch_config {
     size_t database; /* index in the instance's list */
     struct agent_prober *prober;
     struct agent_login *login; /* of the instance, for all of its databases */
+    struct agent_places *places; /* of all databases with this instance's identity */
     struct agent_hooks *hooks;
     void (*on_idle)(void *argument); /* the last worker of a stopped watch has ended */
     void *argument;

@@ -42,21 +42,26 @@ static enum escrow_err set_deadline(struct agent_worker *worker, int64_t limit_m
     return evtimer_add(worker->deadline, &deadline) == 0 ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
 }
 
+bool agent_worker_awaits_admins(const struct agent_worker *worker)
+{
+    return worker->part == WORKER_PART_APPROVAL;
+}
+
 static enum escrow_err on_part(struct ipc_channel *channel, const struct ipc_message *message,
                                void *argument)
 {
     struct agent_worker *worker = argument;
 
-    enum worker_part before = worker->part;
+    bool did_wait = agent_worker_awaits_admins(worker);
     enum escrow_err err = worker_get_part(message, &worker->part);
 
     (void)channel;
-    if (err || (worker->part == WORKER_PART_APPROVAL) == (before == WORKER_PART_APPROVAL))
+    if (err || agent_worker_awaits_admins(worker) == did_wait)
         return err;
+    worker->config.on_admins(worker->config.argument);
     /* Admins take their time; what follows has as much as any attempt. */
-    return set_deadline(worker, GRACE_MS + (worker->part == WORKER_PART_APPROVAL
-                                                ? WORKER_APPROVAL_MS
-                                                : worker->config.deadline_ms));
+    return set_deadline(worker,
+                        GRACE_MS + (did_wait ? worker->config.deadline_ms : WORKER_APPROVAL_MS));
 }
 
 static enum escrow_err on_result(struct ipc_channel *channel, const struct ipc_message *message,
@@ -214,7 +219,7 @@ void agent_worker_go(struct agent_worker *worker)
 void agent_worker_look(struct agent_worker *worker)
 {
     /* One that does not hear it looks by itself in a while. */
-    if (worker->part == WORKER_PART_APPROVAL && !worker->is_closed &&
+    if (agent_worker_awaits_admins(worker) && !worker->is_closed &&
         ipc_channel_send(worker->channel, WORKER_MESSAGE_LOOK, 0, NULL))
         log_debug("%s/%s: the worker was not told to look", worker->config.instance,
                   worker->config.database);

@@ -23,6 +23,7 @@ struct agent_worker_config {
     const char *database;
     int64_t ready_ms;    /* how long it may wait for its go */
     int64_t deadline_ms; /* from its go */
+    void (*on_admins)(void *argument); /* it has begun to wait for admins, or waits no longer */
     agent_worker_end_fn on_end;
     void *argument;
 };
@@ -37,5 +38,7 @@ MUST_CHECK enum escrow_err agent_worker_start(const struct agent_worker_config *
 void agent_worker_go(struct agent_worker *worker);
 /* One that waits for escrowd's admins looks now what they have decided; others go on as they do. */
 void agent_worker_look(struct agent_worker *worker);
+/* Whether it waits for escrowd's admins, which may take an hour. */
+bool agent_worker_awaits_admins(const struct agent_worker *worker);
 /* Kills it without calling on_end. NULL is allowed. */
 void agent_worker_free(struct agent_worker *worker);

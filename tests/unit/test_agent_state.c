@@ -36,6 +36,8 @@ enum event {
     NOTIFY,
     NEW_FILES, /* of the workers */
     NEW_LOGIN,
+    HELD, /* too many others work */
+    LET_GO,
 };
 
 /* What happens at a moment, and what the agent does next. A wait is until from ..= to. */
@@ -123,6 +125,10 @@ static void apply(struct agent_state *state, enum event event, int64_t now_ms)
         break;
     case NOTIFY:
         agent_state_on_notify(state, now_ms);
+        break;
+    case HELD:
+    case LET_GO:
+        agent_state_hold(state, event == HELD);
         break;
     case NEW_FILES:
     case NEW_LOGIN:
@@ -533,6 +539,69 @@ static void test_login_is_of_the_instance(void **state)
     assert_in_range(login.not_before_ms, 30010, 37510);
 }
 
+/* Too many others are at work: it is asked for its role, not for its key, and begins when let go. */
+static void test_held_worker(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {11, HELD, AGENT_WAIT, NEVER},
+        {20, DOES_NOT_OPEN, AGENT_WAIT, 1010, 1010},
+        {500, NOTIFY, AGENT_ASK_LOCAL, 0, 0},
+        {510, PRIMARY, AGENT_WAIT, 1510, 1510},
+        {600, LET_GO, AGENT_START_WORKER, 0, 0},
+        {700, WORKED, AGENT_ASK_OPENS, 0, 0},
+        {701, OPENS, AGENT_WAIT, 1510, 1510},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+}
+
+/* What was to be done when it was held is not to be done any more. */
+static void test_held_for_nothing(void **state)
+{
+    static const struct row rows[] = {
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},    {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {11, HELD, AGENT_WAIT, NEVER},            {20, DOES_NOT_OPEN, AGENT_WAIT, 1010, 1010},
+        {1010, NOTHING, AGENT_ASK_LOCAL, 0, 0},   {1020, SECONDARY, AGENT_WAIT, 2020, 2020},
+        {1030, LET_GO, AGENT_WAIT, 2020, 2020},   {2020, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {2030, PRIMARY, AGENT_READY_WORKER, 0, 0},
+        {2030, NOTHING, AGENT_ASK_OPENS, 0, 0},   {2031, HELD, AGENT_WAIT, NEVER},
+        {2040, DOES_NOT_OPEN, AGENT_WAIT, 3030, 3030},
+        {3030, NOTHING, AGENT_ASK_LOCAL, 0, 0},   {3040, UNREACHABLE, AGENT_WAIT, 4040, 4040},
+        {3050, LET_GO, AGENT_WAIT, 4040, 4040},
+    };
+    struct agent_state agent;
+
+    (void)state;
+    RUN(&agent, rows);
+    assert_false(agent_state_wants_worker(&agent));
+}
+
+/* Another database's worker was refused meanwhile: no further login until that is over. */
+static void test_held_until_a_login_is_refused(void **state)
+{
+    struct agent_login login = {0};
+    struct agent_state agent;
+
+    (void)state;
+    agent_state_init(&agent, &login, POLL_MS, RECHECK_MS, 7, 0);
+    apply(&agent, PROBER_UP, 0);
+    assert_int_equal(agent_state_next(&agent, 0).step, AGENT_ASK_LOCAL);
+    apply(&agent, PRIMARY, 10);
+    assert_int_equal(agent_state_next(&agent, 10).step, AGENT_ASK_OPENS);
+    apply(&agent, DOES_NOT_OPEN, 20);
+    apply(&agent, HELD, 20);
+    assert_true(agent_state_wants_worker(&agent));
+    login.not_before_ms = 30000;
+    apply(&agent, LET_GO, 30);
+    assert_int_equal(agent_state_next(&agent, 30).step, AGENT_WAIT);
+    assert_false(agent_state_wants_worker(&agent));
+    assert_int_equal(agent_state_next(&agent, 30000).step, AGENT_ASK_OPENS);
+}
+
 /* Where the master key opens, or nobody can tell, the worker is dismissed. */
 static void test_ready_for_nothing(void **state)
 {
@@ -652,6 +721,9 @@ int main(void)
         cmocka_unit_test(test_new_login_ends_the_wait),
         cmocka_unit_test(test_new_files),
         cmocka_unit_test(test_login_is_of_the_instance),
+        cmocka_unit_test(test_held_worker),
+        cmocka_unit_test(test_held_for_nothing),
+        cmocka_unit_test(test_held_until_a_login_is_refused),
         cmocka_unit_test(test_ready_for_nothing),
         cmocka_unit_test(test_spacing_of_each_outcome),
         cmocka_unit_test(test_retry_after_is_kept),
