@@ -89,8 +89,8 @@ void agent_state_init(struct agent_state *state, struct agent_login *login, int6
 struct agent_next agent_state_next(struct agent_state *state, int64_t now_ms);
 
 /*
- * Whether a worker is needed and only waits to be let start. While it is held, the instance is asked
- * for its role alone: the worker looks for itself whether the master key opens.
+ * Whether a worker is needed and only waits to be let start. While it is held, the instance is
+ * asked for its role alone: the worker looks for itself whether the master key opens.
  */
 bool agent_state_wants_worker(const struct agent_state *state);
 void agent_state_hold(struct agent_state *state, bool is_held);

@@ -24,7 +24,7 @@ struct agent_watch_config {
     const struct agent_instance *instance;
     size_t database; /* index in the instance's list */
     struct agent_prober *prober;
-    struct agent_login *login; /* of the instance, for all of its databases */
+    struct agent_login *login;   /* of the instance, for all of its databases */
     struct agent_places *places; /* of all databases with this instance's identity */
     struct agent_hooks *hooks;
     void (*on_idle)(void *argument); /* the last worker of a stopped watch has ended */

@@ -21,8 +21,8 @@ struct agent_worker_config {
     const char *config_path;
     const char *instance;
     const char *database;
-    int64_t ready_ms;    /* how long it may wait for its go */
-    int64_t deadline_ms; /* from its go */
+    int64_t ready_ms;                  /* how long it may wait for its go */
+    int64_t deadline_ms;               /* from its go */
     void (*on_admins)(void *argument); /* it has begun to wait for admins, or waits no longer */
     agent_worker_end_fn on_end;
     void *argument;

@@ -44,6 +44,7 @@ static void hand_out(const struct part *part, const struct ipc_probe_states *sta
 
         config->on_answer(&answer, config->argument);
     }
+    config->on_end(config->argument);
 }
 
 static void on_states(const struct prober_answer *answer, void *argument)

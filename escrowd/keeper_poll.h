@@ -25,6 +25,7 @@ struct poll_config {
     struct probers *probers;
     const struct policy *policy;
     poll_answer_fn on_answer;
+    void (*on_end)(void *argument); /* of the answers to one question */
     void *argument;
 };
 

@@ -40,6 +40,7 @@ struct watched {
     struct watch *watch;
     struct target target;
     bool is_asking;     /* a round is open */
+    bool is_told;       /* one is over, and was not compared with the ledger yet */
     int64_t started_ms; /* CLOCK_BOOTTIME, as is the next: the last round that began */
     int64_t last_ms;    /* when the last whole round began; 0: none has been yet */
     uint64_t epoch;     /* of the group, when the last round began; if it speaks for it */
@@ -50,6 +51,7 @@ struct watch {
     struct keeper *keeper;
     struct poll *poll;
     size_t count;
+    size_t told; /* of them; see is_told */
     struct watched *items; /* in the order of the policy, those of a group side by side */
     struct seen *seen;     /* of all items */
     const struct policy_group *groups;
@@ -253,36 +255,8 @@ static void record_primary(struct watch *watch, const struct policy_group *group
     record.replica = group->replicas[primary].instance;
     record.epoch = ledger->epoch + 1;
     record.detail = detail;
-    if (!detail || keeper_append(watch->keeper, &record, NULL, NULL)) {
+    if (!detail || keeper_append(watch->keeper, &record, NULL, NULL))
         log_warning("the new primary of %s cannot be recorded", group->name);
-        return;
-    }
-    /* The next round must find it in the ledger. */
-    keeper_flush(watch->keeper);
-}
-
-static void observe(const struct watched *watched, const struct policy_facts *facts)
-{
-    struct watch *watch = watched->watch;
-    const struct policy_group *group = watched->target.group;
-    const struct policy_replica *primary;
-    struct act_subject subject = {0};
-    struct policy_ledger ledger;
-
-    if (keeper_lacks(watch->keeper, KEEPER_NEEDS_LOG))
-        return;
-    memcpy(subject.group, group->name, strlen(group->name) + 1);
-    memcpy(subject.database, watched->target.database, strlen(watched->target.database) + 1);
-    /* A grant on its way to the log may hold the new epoch. */
-    keeper_flush(watch->keeper);
-    if (ledger_policy(watch->keeper->ledger, &subject, clock_wall_ms(), &ledger))
-        return;
-    /* What was said before a release began an epoch is no promotion that came after it. */
-    if (ledger.epoch != watched->epoch)
-        return;
-    if (policy_observe(group, facts, &ledger, &primary) == POLICY_NOTHING)
-        return;
-    record_primary(watch, group, (size_t)(primary - group->replicas), &ledger);
 }
 
 /* What the replicas said in one of the rounds, without what is remembered of them. */
@@ -323,11 +297,57 @@ static void end_round(struct watched *watched)
     }
     watched->last_ms = watched->started_ms;
     watched->is_asking = false;
+    watched->is_told = speaks_for_group(watched);
+    watched->watch->told += watched->is_told;
     gather(watched, true, facts);
     judge_synchronised(watched, facts);
-    fill_histories(watched, facts);
-    if (speaks_for_group(watched))
-        observe(watched, facts);
+}
+
+static void observe(const struct watched *watched)
+{
+    struct watch *watch = watched->watch;
+    const struct policy_group *group = watched->target.group;
+    const struct policy_replica *primary;
+    struct act_subject subject = {0};
+    struct policy_ledger ledger;
+
+    memcpy(subject.group, group->name, strlen(group->name) + 1);
+    memcpy(subject.database, watched->target.database, strlen(watched->target.database) + 1);
+    if (ledger_policy(watch->keeper->ledger, &subject, clock_wall_ms(), &ledger))
+        return;
+    /* What was said before a release began an epoch is no promotion that came after it. */
+    if (ledger.epoch != watched->epoch)
+        return;
+    gather(watched, true, &watch->facts);
+    fill_histories(watched, &watch->facts);
+    if (policy_observe(group, &watch->facts, &ledger, &primary) == POLICY_NOTHING)
+        return;
+    record_primary(watch, group, (size_t)(primary - group->replicas), &ledger);
+}
+
+/*
+ * Every group whose round is over, with one commit for all: after a host has died hundreds have a
+ * new primary within a second.
+ */
+static void observe_all(struct watch *watch)
+{
+    bool may_record;
+
+    if (watch->told == 0)
+        return;
+    watch->told = 0;
+    /* A grant on its way to the log may hold the new epoch. */
+    keeper_flush(watch->keeper);
+    may_record = !keeper_lacks(watch->keeper, KEEPER_NEEDS_LOG);
+    for (size_t i = 0; i < watch->count; i++) {
+        struct watched *watched = &watch->items[i];
+
+        if (watched->is_told && may_record)
+            observe(watched);
+        watched->is_told = false;
+    }
+    /* Whoever decides next, and the next round, must find them in the ledger. */
+    keeper_flush(watch->keeper);
 }
 
 /*
@@ -381,6 +401,11 @@ static void on_answer(const struct poll_answer *answer, void *argument)
         end_round(watched);
 }
 
+static void on_answers_end(void *argument)
+{
+    observe_all(argument);
+}
+
 static uint64_t epoch_of(const struct watched *watched)
 {
     struct store_group known = {0};
@@ -420,8 +445,11 @@ void watch_tick(struct watch *watch)
             give_up(watched);
         if (watched->is_asking && is_over(watched))
             end_round(watched);
-        if (!watched->is_asking)
-            begin_round(watched);
+    }
+    observe_all(watch);
+    for (size_t i = 0; i < watch->count; i++) {
+        if (!watch->items[i].is_asking)
+            begin_round(&watch->items[i]);
     }
     poll_ask(watch->poll);
 }
@@ -502,7 +530,11 @@ enum escrow_err watch_new(struct keeper *keeper, struct watch **ret_watch)
 {
     CLEANUP(watch_free_p) struct watch *watch = calloc(1, sizeof(*watch));
     struct poll_config config = {
-        .probers = keeper->probers, .policy = keeper->policy, .on_answer = on_answer};
+        .probers = keeper->probers,
+        .policy = keeper->policy,
+        .on_answer = on_answer,
+        .on_end = on_answers_end,
+    };
     enum escrow_err err;
 
     if (!watch)

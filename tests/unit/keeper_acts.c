@@ -284,20 +284,29 @@ unsigned fx_count(struct keeper_fixture *fx, const char *event, const char *reas
     return count;
 }
 
+/* name: with the end of the line before it. */
+static uint64_t read_metric(const char *metrics, const char *name)
+{
+    const char *found = strstr(metrics, name);
+
+    if (!found)
+        fx_fail("the metrics lack", name);
+    return strtoull(found + strlen(name), NULL, 10);
+}
+
 void fx_note_observed(struct keeper_fixture *fx, const struct ipc_message *message)
 {
-    static const char name[] = "\nescrowd_tpm_commands_total ";
     struct check checks[CHECK_OF_KEEPER];
     CLEANUP(cleanup_free) char *metrics = NULL;
-    const char *text, *found;
+    const char *text;
     size_t len;
 
     OK(ipc_get_observed(message, checks, &text, &len));
     metrics = strndup(text, len);
-    found = metrics ? strstr(metrics, name) : NULL;
-    if (!found)
-        fx_fail("the metrics lack", name);
-    fx->tpm_commands = strtoull(found + strlen(name), NULL, 10);
+    if (!metrics)
+        fx_fail("the metrics", "no memory");
+    fx->tpm_commands = read_metric(metrics, "\nescrowd_tpm_commands_total ");
+    fx->commits = read_metric(metrics, "\nescrowd_audit_commit_duration_seconds_count ");
     fx->observed++;
 }
 
@@ -306,12 +315,23 @@ static bool is_observed(struct keeper_fixture *fx)
     return fx->observed > 0;
 }
 
-uint64_t fx_tpm_commands(struct keeper_fixture *fx)
+static void observe(struct keeper_fixture *fx)
 {
     fx->observed = 0;
     OK(ipc_send(fx->front_fd, IPC_OBSERVE, 0, NULL, FX_DEADLINE_MS));
     fx_until(fx, is_observed);
+}
+
+uint64_t fx_tpm_commands(struct keeper_fixture *fx)
+{
+    observe(fx);
     return fx->tpm_commands;
+}
+
+uint64_t fx_commits(struct keeper_fixture *fx)
+{
+    observe(fx);
+    return fx->commits;
 }
 
 void fx_wait_count(struct keeper_fixture *fx, const char *event, const char *reason, unsigned count)

@@ -115,6 +115,7 @@ struct keeper_fixture {
     unsigned front_restarts;
     uint64_t last_ping, last_pong; /* ids */
     uint64_t tpm_commands;         /* by the metrics that came last */
+    uint64_t commits;              /* of the log; by them, too */
     unsigned observed;             /* how often they came since they were asked for */
     unsigned alerter_restarts;
     /* Called for every reply before it is the fixture's; NULL: nobody. */
@@ -158,6 +159,8 @@ void fx_wait_restarts(struct keeper_fixture *fx, int replica, unsigned count);
 int64_t fx_ping(struct keeper_fixture *fx);
 /* Commands that the keeper has sent to its TPM, by its metrics. */
 uint64_t fx_tpm_commands(struct keeper_fixture *fx);
+/* How often it has written to its log, by them. */
+uint64_t fx_commits(struct keeper_fixture *fx);
 /* IPC_OBSERVED has come. */
 void fx_note_observed(struct keeper_fixture *fx, const struct ipc_message *message);
 /* Serves one message of every channel that has one. */

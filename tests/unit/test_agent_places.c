@@ -62,7 +62,7 @@ static void run_events(void)
     assert_true(event_base_loop(bench.base, EVLOOP_NONBLOCK) >= 0);
 }
 
-/* As many as there are, and the others as these end, in their order; asking again changes nothing. */
+/* As many as there are, and the others as these end, in order; asking again changes nothing. */
 static void test_in_order(void **state)
 {
     (void)state;

@@ -539,18 +539,14 @@ static void test_login_is_of_the_instance(void **state)
     assert_in_range(login.not_before_ms, 30010, 37510);
 }
 
-/* Too many others are at work: it is asked for its role, not for its key, and begins when let go. */
+/* Too many others are at work: it is asked for its role, not for its key, until it is let go. */
 static void test_held_worker(void **state)
 {
     static const struct row rows[] = {
-        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
-        {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
-        {11, HELD, AGENT_WAIT, NEVER},
-        {20, DOES_NOT_OPEN, AGENT_WAIT, 1010, 1010},
-        {500, NOTIFY, AGENT_ASK_LOCAL, 0, 0},
-        {510, PRIMARY, AGENT_WAIT, 1510, 1510},
-        {600, LET_GO, AGENT_START_WORKER, 0, 0},
-        {700, WORKED, AGENT_ASK_OPENS, 0, 0},
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},   {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {11, HELD, AGENT_WAIT, NEVER},           {20, DOES_NOT_OPEN, AGENT_WAIT, 1010, 1010},
+        {500, NOTIFY, AGENT_ASK_LOCAL, 0, 0},    {510, PRIMARY, AGENT_WAIT, 1510, 1510},
+        {600, LET_GO, AGENT_START_WORKER, 0, 0}, {700, WORKED, AGENT_ASK_OPENS, 0, 0},
         {701, OPENS, AGENT_WAIT, 1510, 1510},
     };
     struct agent_state agent;
@@ -563,14 +559,20 @@ static void test_held_worker(void **state)
 static void test_held_for_nothing(void **state)
 {
     static const struct row rows[] = {
-        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},    {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
-        {11, HELD, AGENT_WAIT, NEVER},            {20, DOES_NOT_OPEN, AGENT_WAIT, 1010, 1010},
-        {1010, NOTHING, AGENT_ASK_LOCAL, 0, 0},   {1020, SECONDARY, AGENT_WAIT, 2020, 2020},
-        {1030, LET_GO, AGENT_WAIT, 2020, 2020},   {2020, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {0, PROBER_UP, AGENT_ASK_LOCAL, 0, 0},
+        {10, PRIMARY, AGENT_ASK_OPENS, 0, 0},
+        {11, HELD, AGENT_WAIT, NEVER},
+        {20, DOES_NOT_OPEN, AGENT_WAIT, 1010, 1010},
+        {1010, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {1020, SECONDARY, AGENT_WAIT, 2020, 2020},
+        {1030, LET_GO, AGENT_WAIT, 2020, 2020},
+        {2020, NOTHING, AGENT_ASK_LOCAL, 0, 0},
         {2030, PRIMARY, AGENT_READY_WORKER, 0, 0},
-        {2030, NOTHING, AGENT_ASK_OPENS, 0, 0},   {2031, HELD, AGENT_WAIT, NEVER},
+        {2030, NOTHING, AGENT_ASK_OPENS, 0, 0},
+        {2031, HELD, AGENT_WAIT, NEVER},
         {2040, DOES_NOT_OPEN, AGENT_WAIT, 3030, 3030},
-        {3030, NOTHING, AGENT_ASK_LOCAL, 0, 0},   {3040, UNREACHABLE, AGENT_WAIT, 4040, 4040},
+        {3030, NOTHING, AGENT_ASK_LOCAL, 0, 0},
+        {3040, UNREACHABLE, AGENT_WAIT, 4040, 4040},
         {3050, LET_GO, AGENT_WAIT, 4040, 4040},
     };
     struct agent_state agent;

@@ -45,6 +45,25 @@ static void run_with_many(struct keeper_fixture *fx)
     fx_run_with(fx, lines);
 }
 
+#define SINGLES 140 /* groups of one database each: more than one part of an instance */
+
+/* As many groups more in the policy. */
+static void run_with_singles(struct keeper_fixture *fx)
+{
+    static char lines[SINGLES * 256];
+    int len = 0;
+
+    for (int i = 0; i < SINGLES; i++)
+        len += snprintf(lines + len, sizeof(lines) - (size_t)len,
+                        "  - name: single-%d\n    availability_group: AG-%d\n"
+                        "    databases: [db]\n    replicas:\n"
+                        "      - {instance: node-a, server_name: SQLA}\n"
+                        "      - {instance: node-b, server_name: SQLB}\n"
+                        "      - {instance: node-c, server_name: SQLC}\n",
+                        i, i);
+    fx_run_with(fx, lines);
+}
+
 /* ---- the watch ---- */
 
 /* Parts that a replica was asked for: how often, and with how many databases, by their first. */
@@ -153,6 +172,22 @@ static void test_each_database_is_known_for_itself(void **state)
     assert_true(count_right(fx, B) < TARGETS);
 }
 
+/* Of the log, for all groups: a few a round of the watch, and each of them waits for the disk. */
+#define COMMITS_MOST 16
+
+/* A host dies: each of its groups gets its epoch, all in a few commits. */
+static void test_epochs_come_together(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    const unsigned epochs = fx_count(fx, "epoch", NULL);
+    const uint64_t commits = fx_commits(fx);
+
+    assert_int_equal(epochs, 1 + SINGLES);
+    fx_set_primary(fx, B);
+    fx_wait_count(fx, "epoch", NULL, 2 * (1 + SINGLES));
+    assert_in_range(fx_commits(fx) - commits, 1, COMMITS_MOST);
+}
+
 /* ---- the survey ---- */
 
 /* Whose key was asked for, in the order in which A was; and what A has not answered yet. */
@@ -252,6 +287,17 @@ static int set_up(void **state)
     return 0;
 }
 
+static int set_up_singles(void **state)
+{
+    struct keeper_fixture *fx;
+
+    fx_setup_ready(state);
+    fx = *state;
+    run_with_singles(fx);
+    fx_wait_count(fx, "epoch", NULL, 1 + SINGLES);
+    return 0;
+}
+
 #define MANY(test) cmocka_unit_test_setup_teardown(test, set_up, fx_teardown)
 
 int main(void)
@@ -259,6 +305,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         MANY(test_an_instance_is_asked_in_parts),
         MANY(test_each_database_is_known_for_itself),
+        cmocka_unit_test_setup_teardown(test_epochs_come_together, set_up_singles, fx_teardown),
         MANY(test_every_key_has_its_turn),
     };
 
