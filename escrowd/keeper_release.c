@@ -202,9 +202,9 @@ static bool is_undecided(const struct keeper *keeper, const struct policy_group 
 {
     const struct request *other;
 
-    for (other = LIST_FIRST(&keeper->requests); other; other = LIST_NEXT(other, next)) {
-        if (other->state == REQUEST_RECORDING && other->release &&
-            other->release->target.group == group)
+    for (other = LIST_FIRST(&keeper->request_table.recording); other;
+         other = LIST_NEXT(other, of_recording)) {
+        if (other->release && other->release->target.group == group)
             return true;
     }
     return false;

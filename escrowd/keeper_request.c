@@ -97,6 +97,8 @@ static void leave(struct request *request)
 static void request_free(struct request *request)
 {
     leave(request);
+    if (request->state == REQUEST_RECORDING)
+        LIST_REMOVE(request, of_recording);
     admission_end(request);
     /* A keeper that is to stop does so after its last request. */
     if (request->keeper->is_stopping)
@@ -298,6 +300,7 @@ static void on_durable(enum escrow_err err, uint64_t sequence, void *argument)
 {
     struct request *request = argument;
 
+    LIST_REMOVE(request, of_recording);
     request->durable_err = err;
     request->sequence = sequence;
     request_advance(request, REQUEST_DURABLE);
@@ -307,8 +310,10 @@ void request_record(struct request *request, const struct audit_record *record)
 {
     enum escrow_err err = keeper_append(request->keeper, record, on_durable, request);
 
-    if (err)
+    if (err) {
         request_fail(request, err == ESCROW_ERR_STORE ? REASON_LOG_UNAVAILABLE : REASON_INTERNAL);
-    else
-        request->state = REQUEST_RECORDING;
+        return;
+    }
+    request->state = REQUEST_RECORDING;
+    LIST_INSERT_HEAD(&request->keeper->request_table.recording, request, of_recording);
 }

@@ -63,6 +63,7 @@ struct request {
     struct tpm_name kid; /* of the act, or of the key that a challenge is for */
 
     /* Of its record. */
+    LIST_ENTRY(request) of_recording; /* in REQUEST_RECORDING */
     enum escrow_err durable_err;
     uint64_t sequence;
 
@@ -89,7 +90,8 @@ LIST_HEAD(request_list, request);
 struct request_table {
     struct request_list by_id[REQUEST_BUCKETS];
     struct request_list by_identity[REQUEST_BUCKETS];
-    size_t count, bytes; /* of all; bytes of their bodies */
+    struct request_list recording; /* those in REQUEST_RECORDING */
+    size_t count, bytes;           /* of all; bytes of their bodies */
 };
 
 /* IPC_REQUEST of front. ESCROW_ERR_MALFORMED: front must go. */

@@ -51,7 +51,7 @@ struct watch {
     struct keeper *keeper;
     struct poll *poll;
     size_t count;
-    size_t told; /* of them; see is_told */
+    size_t told;           /* of them; see is_told */
     struct watched *items; /* in the order of the policy, those of a group side by side */
     struct seen *seen;     /* of all items */
     const struct policy_group *groups;
