@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define USUAL_TEXT_BYTES 4096 /* what fits is made in one pass */
+#define USUAL_TEXT_BYTES 16384 /* what fits is made in one pass */
 
 /* jansson's parser calls itself for each level: bound the depth before it sees the text. */
 static bool is_shallow(const char *text, size_t len)
