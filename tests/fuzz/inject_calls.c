@@ -61,7 +61,8 @@ INJECT(EVP_PKEY_verify, 0, int,
         const unsigned char *digest, size_t len),
        (context, signature, signature_len, digest, len))
 INJECT(EVP_PKEY_derive_init, 0, int, (EVP_PKEY_CTX * context), (context))
-INJECT(EVP_PKEY_derive_set_peer, 0, int, (EVP_PKEY_CTX * context, EVP_PKEY *peer), (context, peer))
+INJECT(EVP_PKEY_derive_set_peer_ex, 0, int, (EVP_PKEY_CTX * context, EVP_PKEY *peer, int checks),
+       (context, peer, checks))
 INJECT(EVP_PKEY_derive, 0, int, (EVP_PKEY_CTX * context, unsigned char *key, size_t *len),
        (context, key, len))
 INJECT(ECDSA_SIG_new, NULL, ECDSA_SIG *, (void), ())
