@@ -258,6 +258,8 @@ void connection_free(struct connection *connection, bool is_reset)
     event_free(connection->ending);
     event_free(connection->pace);
     event_free(connection->patience);
+    if (connection->waiting)
+        instance->waiting--;
     free(connection->waiting);
     tds_tls_free(connection->tls);
     kerberos_free(connection->kerberos);

@@ -101,6 +101,7 @@ static void wait_for_lock(struct connection *connection, const char *text)
     const struct timeval patience = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 
     connection->waiting = memory_copy(text);
+    connection->instance->waiting++;
     connection->is_blocked = true;
     if (ms > 0 && !evtimer_pending(connection->patience, NULL))
         evtimer_add(connection->patience, &patience);
@@ -112,6 +113,7 @@ static char *stop_waiting(struct connection *connection)
     char *text = connection->waiting;
 
     connection->waiting = NULL;
+    connection->instance->waiting -= text != NULL;
     connection->is_blocked = false;
     return text;
 }

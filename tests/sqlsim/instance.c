@@ -171,7 +171,8 @@ void instance_retry(struct instance *instance)
 {
     struct connection *connection = LIST_FIRST(&instance->connections), *next;
 
-    for (; connection; connection = next) {
+    /* This comes after every batch, of hundreds of connections. */
+    for (; connection && instance->waiting > 0; connection = next) {
         next = connection_next(connection);
         connection_retry(connection);
     }

@@ -35,6 +35,7 @@ struct instance {
     int reserved_fd; /* bound, never listening: keeps the port while the instance is dead */
     struct evconnlistener *listener;
     LIST_HEAD(instance_connections, connection) connections;
+    size_t waiting; /* those with a batch that waits for a lock */
     struct journal journal;
     uint64_t connection_count; /* since the start */
     uint64_t clear_bytes;      /* received without TLS after a login */
