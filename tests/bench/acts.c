@@ -21,12 +21,14 @@
  * ORDER  what releases are for; without it for a promotion
  *
  * With sql and deposits the first line of standard input is the password. Prints as stopwatch.h
- * says.
+ * says; with storm before that {"cpu_us"}, the processor time of all agents from the end of line
+ * on, until each was done.
  */
 #include "libescrow/log.h"
 #include "tests/bench/acts_client.h"
 #include "tests/bench/stopwatch.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +57,7 @@ struct job {
     int64_t *times_us;       /* shared between the processes: count for each connection */
     int64_t *ends_us;        /* shared too: when each connection was done */
     int64_t *begin_us;       /* shared too */
+    int64_t *cpu_us;         /* shared too: of each connection */
 };
 
 static enum escrow_err do_release(struct acts_client *client, const struct job *job)
@@ -154,6 +157,8 @@ static enum escrow_err begin(const struct job *job, size_t index, struct acts_cl
     client->order = job->order;
     if (!err && config.replica && job->act != do_storm)
         err = acts_client_enter(client);
+    if (!err && job->act == do_storm)
+        err = acts_client_warm(client);
     /* What is made once is made before: the connection and what the keeper keeps of it. */
     if (!err && job->act == do_release)
         err = job->act(client, job);
@@ -171,6 +176,7 @@ static enum escrow_err work(const struct job *job, size_t index)
     int64_t *times_us = job->times_us + index * job->count;
     CLEANUP(acts_client_deinit) struct acts_client client = {0};
     enum escrow_err err = begin(job, index, &client);
+    int64_t began_us;
     char nothing;
 
     close(job->begin[1]);
@@ -178,6 +184,7 @@ static enum escrow_err work(const struct job *job, size_t index)
     say_dot();
     if (!err && read(job->begin[0], &nothing, 1) != 0)
         err = ESCROW_ERR_SYSTEM;
+    began_us = stopwatch_cpu_us();
     for (size_t i = 0; !err && i < job->count; i++) {
         int64_t begin_us = job->act == do_storm ? *job->begin_us : stopwatch_us();
 
@@ -185,6 +192,7 @@ static enum escrow_err work(const struct job *job, size_t index)
         times_us[i] = stopwatch_us() - begin_us;
     }
     job->ends_us[index] = stopwatch_us();
+    job->cpu_us[index] = stopwatch_cpu_us() - began_us;
     say_dot();
     (void)!read(job->end[0], &nothing, 1);
     return err;
@@ -231,12 +239,13 @@ static int run(struct job *job)
     size_t count = job->count * job->connections;
     pid_t pids[CONNECTIONS_MAX];
     int ready[2], status, worst = 0;
-    int64_t end_us = 0;
+    int64_t end_us = 0, cpu_us = 0;
 
-    job->times_us = mmap(NULL, (count + job->connections + 1) * sizeof(*job->times_us),
+    job->times_us = mmap(NULL, (count + 2 * job->connections + 1) * sizeof(*job->times_us),
                          PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     job->ends_us = job->times_us + count;
-    job->begin_us = job->ends_us + job->connections;
+    job->cpu_us = job->ends_us + job->connections;
+    job->begin_us = job->cpu_us + job->connections;
     if (job->times_us == MAP_FAILED || pipe(job->begin) != 0 || pipe(job->end) != 0 ||
         pipe(ready) != 0)
         return EXIT_FAILURE;
@@ -254,7 +263,10 @@ static int run(struct job *job)
             worst = EXIT_FAILURE;
         if (job->ends_us[i] > end_us)
             end_us = job->ends_us[i];
+        cpu_us += job->cpu_us[i];
     }
+    if (worst == 0 && job->act == do_storm)
+        printf("{\"cpu_us\": %" PRId64 "}\n", cpu_us);
     if (worst == 0)
         stopwatch_print(job->times_us, count, end_us - *job->begin_us);
     return worst;

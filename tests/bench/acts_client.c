@@ -216,6 +216,34 @@ static enum escrow_err ask_release(struct acts_client *client, struct secret **r
     return ask(client, act, ret_password);
 }
 
+/* What opens a grant, with a secret of our own that is wrapped to us. */
+enum escrow_err acts_client_warm(struct acts_client *client)
+{
+    CLEANUP(secret_free_p) struct secret *data_key = secret_random(PAYLOAD_DATA_KEY_BYTES);
+    CLEANUP(secret_free_p) struct secret *sensitive = NULL;
+    CLEANUP(secret_free_p) struct secret *opened = NULL;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    struct act_signature object = {0};
+    struct wrap_object sealed;
+    struct tpm_digest policy;
+    struct ec_point point;
+    struct wrap_blob blob;
+    enum escrow_err err =
+        data_key && recipient
+            ? tpm_policy_object(roster_authority(client->roster), client->config.group, &policy)
+            : ESCROW_ERR_CRYPTO;
+
+    if (!err)
+        err = key_point(recipient, &point);
+    if (!err)
+        err = wrap_object_new(policy.bytes, data_key, &sealed, &sensitive);
+    if (!err)
+        err = wrap_seal(&sealed, sensitive, &point, &blob);
+    if (!err)
+        err = wrap_open(&sealed, &blob, recipient, &opened);
+    return err ? err : act_sign_objects(client->act_key, &point, &object, 1);
+}
+
 enum escrow_err acts_client_release(struct acts_client *client)
 {
     CLEANUP(secret_free_p) struct secret *password = NULL;

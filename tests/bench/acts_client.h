@@ -39,6 +39,11 @@ MUST_CHECK enum escrow_err acts_client_init(struct acts_client *client,
                                             const struct acts_config *config);
 /* The session of an agent goes into its database, which must be accessible. */
 MUST_CHECK enum escrow_err acts_client_enter(struct acts_client *client);
+/*
+ * What a process does for the first time costs it several times as much, and here that would be a
+ * cost to escrowd's cores. Asks nobody anything.
+ */
+MUST_CHECK enum escrow_err acts_client_warm(struct acts_client *client);
 void acts_client_deinit(struct acts_client *client);
 
 /* The next request makes a new connection, with a full handshake. */

@@ -6,12 +6,22 @@
 #include <stdlib.h>
 #include <time.h>
 
-int64_t stopwatch_us(void)
+static int64_t read_us(clockid_t clock)
 {
     struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t stopwatch_us(void)
+{
+    return read_us(CLOCK_MONOTONIC);
+}
+
+int64_t stopwatch_cpu_us(void)
+{
+    return read_us(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static int compare(const void *one, const void *other)

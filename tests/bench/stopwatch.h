@@ -8,6 +8,8 @@
 
 /* Microseconds of CLOCK_MONOTONIC. */
 int64_t stopwatch_us(void);
+/* Microseconds of processor time that this process has had. */
+int64_t stopwatch_cpu_us(void);
 
 /*
  * Prints {"count", "seconds", "per_s", "p50_us", "p99_us"} of count times; seconds is how long all

@@ -55,22 +55,46 @@ exec_storm() {
     exec "$BUILD/tests/bench/bench_acts" storm sql2 "$CHAIN_PORT" "$(sql_port sql2)" 1 "$1"
 }
 
-# storm COUNT: fails over to SQL2 with so many agents ready; STORM is what bench_acts prints of it.
+# cpu_us PID...: the processor time that their threads have had.
+cpu_us() {
+    local pid
+    local -a threads=()
+    for pid in "$@"; do
+        threads+=(/proc/"$pid"/task/*/schedstat)
+    done
+    awk '{ ns += $1 } END { printf "%.0f\n", ns / 1000 }' "${threads[@]}"
+}
+
+# storm_cpu: {"escrowd", "tpm", "servers"}: the processor time of escrowd's processes, of the TPM and
+# of the instances.
+storm_cpu() {
+    local roles
+    mapfile -t roles < <(pgrep -P "${CHAIN_PIDS[escrowd]}")
+    printf '{"escrowd": %s, "tpm": %s, "servers": %s}\n' \
+        "$(cpu_us "${CHAIN_PIDS[escrowd]}" "${roles[@]}")" "$(cpu_us "$(cat "$CHAIN/tpm/pid")")" \
+        "$(cpu_us "${CHAIN_PIDS[sqlsim]}")"
+}
+
+# storm COUNT: fails over to SQL2 with so many agents ready; STORM is what bench_acts prints of it,
+# and what of storm_cpu has gone to it, the failovers included.
 storm() {
-    local pid status=0
+    local pid before status=0
     rm -f "$CHAIN/log/storm"
     exec {STORM_IN}> >(exec_storm "$1" >"$CHAIN/log/storm" 2>"$CHAIN/log/storm-trouble")
     pid=$!
-    wait_log storm ready 1 300 && fail_over SQL2 "$1" && echo >&"$STORM_IN" || status=$?
+    wait_log storm ready 1 300 && before=$(storm_cpu) && fail_over SQL2 "$1" &&
+        echo >&"$STORM_IN" || status=$?
     exec {STORM_IN}>&-
     timeout 400 tail --pid="$pid" -s 0.2 -f /dev/null || kill "$pid"
     wait "$pid" && [ "$status" -eq 0 ] && [ "$(open_on SQL2)" -ge "$1" ] || return
-    STORM=$(tail -n 1 "$CHAIN/log/storm")
+    STORM=$({ tail -n 2 "$CHAIN/log/storm" && echo "$before" && storm_cpu; } | jq -c -s '
+        (.[2] as $before | .[3] | with_entries(.value -= $before[.key])) +
+        {agents: .[0].cpu_us} + .[1]')
 }
 
 # stormed NAME AIM COUNT SECONDS NOTE: COUNT groups at once, over the time of as many bare releases.
 stormed() {
-    local before
+    local before part
     before=$(wasted)
     storm "$3" || return
     result "$1_over_bare" ratio "$2" "$5" \
@@ -78,6 +102,10 @@ stormed() {
     result "$1_last_ms" ms '' "the last of $3" "$(jq '.seconds * 1000' <<<"$STORM")"
     result "$1_p50_ms" ms '' '' "$(jq '.p50_us / 1000' <<<"$STORM")"
     result "$1_p99_ms" ms '' '' "$(jq '.p99_us / 1000' <<<"$STORM")"
+    for part in escrowd tpm servers agents; do
+        result "$1_cpu_$part" ms '' 'of a core, a release' \
+            "$(jq ".$part / .count / 1000" <<<"$STORM")"
+    done
     result "$1_wasted" decisions '' 'that were recorded and let nothing out' \
         $(($(wasted) - before))
 }
