@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /v1/receipt: what an agent made of its grant. */
+#include "escrowd/clock.h"
 #include "escrowd/keeper_state.h"
 #include "escrowd/ledger_detail.h"
 #include "escrowd/store_ledger.h"
 #include "libescrow/json.h"
 
 #include <string.h>
+
+/* One receipt of each grant is recorded, whatever else; who sends more must not fill the log. */
+static bool is_one_too_many(const struct request *request, const struct store_grant *grant)
+{
+    return grant->has_outcome &&
+           !refusals_may_record(request->keeper->refusals, request->identity, clock_boot_ms());
+}
 
 static enum reason check_grant(const struct request *request)
 {
@@ -24,7 +32,7 @@ static enum reason check_grant(const struct request *request)
         strcmp(grant.subject.group, act->subject.group) != 0 ||
         strcmp(grant.subject.database, act->subject.database) != 0)
         return REASON_GRANT_UNKNOWN;
-    return REASON_NONE;
+    return is_one_too_many(request, &grant) ? REASON_OVERLOADED : REASON_NONE;
 }
 
 void receipt_start(struct request *request)

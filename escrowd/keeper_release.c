@@ -16,6 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of one identity for one database within a minute; a TPM that is out of order makes some, too. */
+#define UNFINISHED_MOST 10
+#define UNFINISHED_MS 60000
+
 void release_free(struct release *release)
 {
     round_free(release->round);
@@ -284,6 +288,35 @@ json_t *release_decision_json(const struct release *release)
                      policy_verdict_to_json(&release->verdict));
 }
 
+/*
+ * A grant that lets nothing out is two large records, counts for neither brake nor retries, and can
+ * be had again at once: by who goes away before the TPM is done.
+ */
+static bool is_abandoned_again(const struct request *request)
+{
+    uint64_t count = 0;
+
+    return store_count_unfinished(request->keeper->store, &request->act->subject, request->identity,
+                                  clock_wall_ms() - UNFINISHED_MS, UNFINISHED_MOST,
+                                  &count) != ESCROW_OK ||
+           count >= UNFINISHED_MOST;
+}
+
+/* A record of this decision would be one too many. */
+static bool is_flood(const struct request *request)
+{
+    switch (request->release->verdict.outcome) {
+    case POLICY_ALLOW:
+        return is_abandoned_again(request);
+    case POLICY_NEEDS_APPROVAL:
+        return approve_is_flood(request);
+    case POLICY_DENY:
+    case POLICY_WAIT:
+        break;
+    }
+    return false;
+}
+
 /* Whatever the decision is. */
 static void record_decision(struct request *request)
 {
@@ -411,7 +444,7 @@ void release_facts(struct request *request)
         request_fail(request, release->verdict.reason);
     else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && is_asked_already(request))
         release_finish(request);
-    else if (release->verdict.outcome == POLICY_NEEDS_APPROVAL && approve_is_flood(request))
+    else if (is_flood(request))
         request_refuse(request, REASON_OVERLOADED);
     else
         record_decision(request);

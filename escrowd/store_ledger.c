@@ -7,7 +7,7 @@
 
 #define GRANT_COLUMNS                                                                              \
     "g.sequence, g.group_name, g.database_name, g.replica, g.purpose, g.epoch, g.order_id,"        \
-    " g.settled_by, g.receipt, g.judged"
+    " g.settled_by, g.receipt, g.judged, g.outcome"
 
 static void put_subject(struct query *query, const struct act_subject *subject)
 {
@@ -124,6 +124,7 @@ static void read_grant(struct query *query, struct store_grant *grant)
     grant->is_settled = !query_is_null(query, 7);
     grant->receipt = query_is_null(query, 8) ? 0 : query_number(query, 8);
     grant->is_judged = !query_is_null(query, 9);
+    grant->has_outcome = !query_is_null(query, 10);
 }
 
 enum escrow_err store_grant(struct store *store, uint64_t sequence, struct store_grant *ret_grant)
@@ -288,6 +289,27 @@ enum escrow_err store_count_releases(struct store *store, const char *group, int
     query_put_number(&query, since_ms < 0 ? 0 : (uint64_t)since_ms);
     *ret_count = query_row(&query) ? (int64_t)query_number(&query, 0) : INT64_MAX;
     return query_end(&query);
+}
+
+enum escrow_err store_count_unfinished(struct store *store, const struct act_subject *subject,
+                                       const char *actor, int64_t since_ms, uint64_t most,
+                                       uint64_t *ret_count)
+{
+    CLEANUP(query_close) struct query query;
+    bool is_found;
+
+    query_open(&query, store,
+               "SELECT count(*) FROM (SELECT 1 FROM grants WHERE group_name = ?"
+               " AND database_name = ? AND actor = ? AND time_ms > ? AND is_unfinished = 1"
+               " LIMIT ?)");
+    put_subject(&query, subject);
+    query_put_text(&query, actor);
+    query_put_number(&query, since_ms < 0 ? 0 : (uint64_t)since_ms);
+    query_put_number(&query, most);
+    is_found = query_row(&query);
+    if (is_found)
+        *ret_count = query_number(&query, 0);
+    return query_found(&query, is_found);
 }
 
 enum escrow_err store_count_unsettled(struct store *store, uint64_t *ret_count)

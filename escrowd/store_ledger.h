@@ -40,6 +40,7 @@ struct store_grant {
     bool is_settled;
     uint64_t receipt; /* the record of a good one that waits for its proof; 0: none */
     bool is_judged;   /* it has been said why the grant is not settled */
+    bool has_outcome; /* a receipt has come, good or not */
 };
 
 /* actor: who got it, a SAN URI. */
@@ -77,5 +78,11 @@ MUST_CHECK enum escrow_err store_promotion_grant(struct store *store,
 /* Releases of the group since that time (ms) that let something out. */
 MUST_CHECK enum escrow_err store_count_releases(struct store *store, const char *group,
                                                 int64_t since_ms, int64_t *ret_count);
+/* Grants of this actor for the secret since that time (ms) that let nothing out; counts to most and
+ * no further. */
+MUST_CHECK enum escrow_err store_count_unfinished(struct store *store,
+                                                  const struct act_subject *subject,
+                                                  const char *actor, int64_t since_ms,
+                                                  uint64_t most, uint64_t *ret_count);
 /* Grants that let something out and are not settled, of the groups' present epochs. */
 MUST_CHECK enum escrow_err store_count_unsettled(struct store *store, uint64_t *ret_count);

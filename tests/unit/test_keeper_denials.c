@@ -2,8 +2,10 @@
 #include "escrowd/refusals.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,8 +14,8 @@
 #include <cmocka.h>
 
 /*
- * Who is denied asks again as fast as he can: what the log has of it. node-a is primary, and
- * node-b's agent asks.
+ * Who is denied asks again as fast as he can, and who is not goes away or sends receipts: what the
+ * log has of it. node-a is primary at first, and node-b's agent asks.
  */
 
 /* The reason of the denial. */
@@ -149,6 +151,99 @@ static void test_quota_is_shared(void **state)
     assert_int_equal(fx_count(fx, "refusal", NULL), REFUSALS_QUOTA);
 }
 
+/* ---- what is granted ---- */
+
+static unsigned releases_awaited;
+
+static bool is_recorded(struct keeper_fixture *fx)
+{
+    return fx_count(fx, "release", NULL) >= releases_awaited;
+}
+
+/* Asks, and is gone when the grant is on record and the TPM has not begun. */
+static void go_away(struct keeper_fixture *fx)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(act_free_p) struct act *act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
+    CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_AGENT_B, challenge, act);
+    unsigned unfinished = fx_count(fx, "unfinished", "role_down");
+    uint64_t id;
+
+    releases_awaited = fx_count(fx, "release", NULL) + 1;
+    assert_int_equal(kill(fx->swtpm.pid, SIGSTOP), 0);
+    id = fx_send(fx, ROUTE_RELEASE, fx->actors[FX_AGENT_B].identity, body);
+    fx_until(fx, is_recorded);
+    assert_int_equal(ipc_send(fx->front_fd, IPC_GONE, id, NULL, 1000), ESCROW_OK);
+    assert_int_equal(kill(fx->swtpm.pid, SIGCONT), 0);
+    fx_wait_count(fx, "unfinished", "role_down", unfinished + 1);
+}
+
+/* It counts for neither brake nor retries, because nothing was let out. */
+static void test_grants_that_are_not_fetched(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *grant = NULL;
+
+    fx_set_primary(fx, 1);
+    for (int i = 0; i < 10; i++)
+        go_away(fx);
+    assert_int_equal(denied(fx, FX_AGENT_B), REASON_OVERLOADED);
+    assert_int_equal(fx_count(fx, "release", NULL), 10);
+    assert_int_equal(fx_count(fx, "refusal", "overloaded"), 1);
+    /* The next keeper knows of them too; a minute later it is served. */
+    fx_kill(fx);
+    fx_run(fx);
+    fx_wait_primary(fx, "node-b");
+    assert_int_equal(denied(fx, FX_AGENT_B), REASON_OVERLOADED);
+    wall_clock_move(62000);
+    grant = fx_release(fx, FX_AGENT_B, recipient);
+    assert_non_null(grant);
+}
+
+static enum reason receipt(struct keeper_fixture *fx, uint64_t grant)
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_RECEIPT);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    act->purpose = PURPOSE_PROMOTE;
+    memcpy(act->receipt.replica, "node-b", sizeof("node-b"));
+    act->receipt.grant = grant;
+    act->receipt.outcome = OUTCOME_FAILED;
+    noted = fx_act(fx, FX_AGENT_B, ROUTE_RECEIPT, act);
+    return noted ? REASON_NONE : fx->reply.reason;
+}
+
+/* The first of each grant is always recorded. */
+static void test_flood_of_receipts(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *first = NULL, *second = NULL;
+
+    fx_set_primary(fx, 1);
+    first = fx_release(fx, FX_AGENT_B, recipient);
+    assert_non_null(first);
+    for (int i = 0; i < 1 + REFUSALS_QUOTA; i++)
+        assert_int_equal(receipt(fx, first->sequence), REASON_NONE);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(receipt(fx, first->sequence), REASON_OVERLOADED);
+    assert_int_equal(fx_count(fx, "receipt", NULL), 1 + REFUSALS_QUOTA);
+    assert_int_equal(fx_count(fx, "refusal", NULL), 0);
+    second = fx_release(fx, FX_AGENT_B, recipient);
+    assert_non_null(second);
+    assert_int_equal(receipt(fx, second->sequence), REASON_NONE);
+    assert_int_equal(receipt(fx, second->sequence), REASON_OVERLOADED);
+}
+
+static int set_up_clock(void **state)
+{
+    wall_clock_move(0);
+    return fx_setup_ready(state);
+}
+
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 
 int main(void)
@@ -158,7 +253,11 @@ int main(void)
         READY(test_each_kind_is_recorded),
         READY(test_rebaselines),
         READY(test_quota_is_shared),
+        cmocka_unit_test_setup_teardown(test_grants_that_are_not_fetched, set_up_clock,
+                                        fx_teardown),
+        cmocka_unit_test_setup_teardown(test_flood_of_receipts, set_up_clock, fx_teardown),
     };
 
+    wall_clock_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

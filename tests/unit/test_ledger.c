@@ -231,6 +231,40 @@ static void test_brake_counts_the_last_hour(void **state)
     assert_int_equal(ledger.releases_last_hour, 1);
 }
 
+static uint64_t count_unfinished(struct ledger_scene *scene, const char *database,
+                                 const char *actor, int64_t since_ms)
+{
+    struct act_subject subject = scene_subject;
+    uint64_t count = 99;
+
+    snprintf(subject.database, sizeof(subject.database), "%s", database);
+    assert_int_equal(store_count_unfinished(scene->store, &subject, actor, since_ms, 2, &count),
+                     ESCROW_OK);
+    return count;
+}
+
+/* One actor's for one secret that let nothing out; what did is not among them. */
+static void test_unfinished_grants_are_counted(void **state)
+{
+    struct ledger_scene *scene = *state;
+    int64_t before_ms, now_ms;
+
+    scene_promote(scene, 1, true, "sql1");
+    before_ms = audit_end(scene->audit)->time_ms - 1;
+    assert_int_equal(count_unfinished(scene, DATABASE, FIXTURE_AGENT, before_ms), 0);
+    for (uint64_t count = 1; count <= 3; count++) {
+        uint64_t grant = scene_promote(scene, 1, false, "sql1");
+
+        scene_record(scene, &(struct audit_record){.event = AUDIT_UNFINISHED, .grant = grant});
+        assert_int_equal(count_unfinished(scene, DATABASE, FIXTURE_AGENT, before_ms),
+                         count < 2 ? count : 2);
+    }
+    now_ms = audit_end(scene->audit)->time_ms;
+    assert_int_equal(count_unfinished(scene, DATABASE, FIXTURE_AGENT, now_ms), 0);
+    assert_int_equal(count_unfinished(scene, DATABASE, FIXTURE_ADMIN, before_ms), 0);
+    assert_int_equal(count_unfinished(scene, "other", FIXTURE_AGENT, before_ms), 0);
+}
+
 static void test_versions(void **state)
 {
     struct ledger_scene *scene = *state;
@@ -658,6 +692,7 @@ int main(void)
         LEDGER_TEST(test_what_is_past_is_not_asked_for),
         LEDGER_TEST(test_an_old_receipt_settles),
         LEDGER_TEST(test_brake_counts_the_last_hour),
+        LEDGER_TEST(test_unfinished_grants_are_counted),
         LEDGER_TEST(test_versions),
         LEDGER_TEST(test_trust),
         LEDGER_TEST(test_approvals_of_the_same),
