@@ -2,7 +2,6 @@
 #include "libescrow/encode.h"
 #include "policy/evidence_parts.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,10 +70,9 @@ static bool read_sequence(struct json_reader *reader, int64_t *ret_number)
         return false;
     }
     json_read_text(reader, "sequence_number", text, sizeof(text));
-    errno = 0;
     *ret_number = strtoimax(text, NULL, 10);
     snprintf(again, sizeof(again), "%" PRId64, *ret_number);
-    if (errno || strcmp(text, again) != 0)
+    if (strcmp(text, again) != 0)
         json_reader_fault(reader, "sequence_number");
     return true;
 }

@@ -3,6 +3,7 @@
 #include "libescrow/encode.h"
 #include "libescrow/json.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/json_path.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -411,20 +412,6 @@ static const struct bend {
     {publish, "approvals.0.pcrs.selection", "0"},
 };
 
-static void set_path(json_t *value, const char *path, json_t *new_value)
-{
-    char copy[64], *rest = copy, *step;
-
-    assert_non_null(new_value);
-    COPY_TEXT(copy, path);
-    while (step = strsep(&rest, "."), rest) {
-        value = json_is_array(value) ? json_array_get(value, (size_t)(step[0] - '0'))
-                                     : json_object_get(value, step);
-        assert_non_null(value);
-    }
-    assert_int_equal(json_object_set_new(value, step, new_value), 0);
-}
-
 static void test_bounds(void **state)
 {
     struct fixture *fixture = *state;
@@ -433,7 +420,7 @@ static void test_bounds(void **state)
         CLEANUP(act_free_p) struct act *act = bends[i].make(fixture);
         CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
 
-        set_path(payload, bends[i].path, json_loads(bends[i].value, JSON_DECODE_ANY, NULL));
+        json_path_set(payload, bends[i].path, json_loads(bends[i].value, JSON_DECODE_ANY, NULL));
         assert_int_equal(verify_payload(fixture, act, act_kind_word(act->kind), payload),
                          ESCROW_ERR_MALFORMED);
     }
@@ -472,7 +459,7 @@ static void check_value(struct fixture *fixture, make_fn make, const char *path,
     CLEANUP(act_free_p) struct act *act = make(fixture);
     CLEANUP(json_free_p) json_t *payload = payload_of(fixture, act);
 
-    set_path(payload, path, value);
+    json_path_set(payload, path, value);
     if (verify_payload(fixture, act, act_kind_word(act->kind), payload) != expected)
         fail_msg("%s.%s", act_kind_word(act->kind), path);
 }

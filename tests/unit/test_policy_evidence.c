@@ -3,6 +3,7 @@
 #include "libescrow/log.h"
 #include "policy/evidence.h"
 #include "policy_scene.h"
+#include "tests/unit/json_path.h"
 
 #include <stdlib.h>
 
@@ -283,6 +284,202 @@ static void test_every_member_is_needed_and_typed(void **state)
     expect_refused(object, "facts", "an unknown member");
 }
 
+/* Whether the evidence with this member is still one. */
+static void check_value(const char *path, json_t *value, enum escrow_err expected)
+{
+    CLEANUP(json_free_p) json_t *object = write_scene();
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+
+    json_path_set(object, path, value);
+    if (policy_evidence_from_json(object, &evidence) != expected)
+        fail_msg("%s", path);
+}
+
+#define AGE_MAX (INT64_C(1) << 52)
+
+static void test_numbers_at_their_bounds(void **state)
+{
+    static const struct {
+        const char *path;
+        json_int_t smallest, largest;
+    } rows[] = {
+        {"v", 1, 1},
+        {"facts.elapsed_ms", 0, AGE_MAX},
+        {"facts.replicas.1.answered_ms", 0, AGE_MAX},
+        {"facts.replicas.1.history.primary_ago_ms", 0, AGE_MAX},
+        {"facts.replicas.1.history.silent_for_ms", 0, AGE_MAX},
+        {"facts.replicas.1.history.dead_for_ms", 0, AGE_MAX},
+        {"facts.replicas.1.history.last_role", INT32_MIN, INT32_MAX},
+        {"facts.replicas.1.state.quorum_state", INT32_MIN, INT32_MAX},
+        {"facts.replicas.0.state.sql_error", INT32_MIN, INT32_MAX},
+        {"ledger.record.epoch", 0, INT64_MAX},
+        {"ledger.record.epoch_age_ms", 0, AGE_MAX},
+        {"ledger.grant.requests", 0, INT64_MAX},
+        {"ledger.grant.age_ms", 0, AGE_MAX},
+        {"ledger.releases_last_hour", 0, INT64_MAX},
+        {"request.approval.count", 1, INT64_MAX},
+        {"request.approval.epoch", 0, INT64_MAX},
+        {"rules.witness_count", 1, POLICY_REPLICAS_MAX},
+        {"rules.rival_wait_ms", 0, AGE_MAX},
+        {"rules.approvals", 0, AGE_MAX},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        check_value(rows[i].path, json_integer(rows[i].smallest), ESCROW_OK);
+        check_value(rows[i].path, json_integer(rows[i].largest), ESCROW_OK);
+        check_value(rows[i].path, json_integer(rows[i].smallest - 1), ESCROW_ERR_MALFORMED);
+        if (rows[i].largest < INT64_MAX)
+            check_value(rows[i].path, json_integer(rows[i].largest + 1), ESCROW_ERR_MALFORMED);
+    }
+}
+
+/* The longest that there is room for, and one more; plain and as hex. */
+static void test_longest_texts(void **state)
+{
+    static const struct {
+        const char *path;
+        size_t longest;
+        bool is_name;
+    } rows[] = {
+        {"facts.replicas.0.state.diagnosis", PROBE_TEXT_MAX - 1, false},
+        {"facts.replicas.1.state.server_name", PROBE_NAME_MAX - 1, false},
+        {"facts.replicas.1.state.primary_replica", PROBE_NAME_MAX - 1, false},
+        {"facts.replicas.1.state.recovery_lsn", 47, false},
+        {"facts.replicas.1.instance", POLICY_NAME_MAX, true},
+        {"ledger.hints.recovery_lsn", 47, false},
+        {"ledger.record.primary", POLICY_NAME_MAX, true},
+        {"ledger.grant.replica", POLICY_NAME_MAX, true},
+        {"request.replica", POLICY_NAME_MAX, true},
+        {"rules.replicas.0.instance", POLICY_NAME_MAX, true},
+        {"rules.replicas.0.server_name", POLICY_SERVER_NAME_MAX, false},
+    };
+    char text[2 * PROBE_TEXT_MAX + 2];
+
+    (void)state;
+    memset(text, 'f', sizeof(text));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const size_t longest = rows[i].longest;
+
+        check_value(rows[i].path, json_stringn(text, longest), ESCROW_OK);
+        check_value(rows[i].path, json_stringn(text, longest + 1), ESCROW_ERR_MALFORMED);
+        if (rows[i].is_name)
+            continue;
+        check_value(rows[i].path, json_pack("{s:s%}", "hex", text, 2 * longest), ESCROW_OK);
+        check_value(rows[i].path, json_pack("{s:s%}", "hex", text, 2 * longest + 2),
+                    ESCROW_ERR_MALFORMED);
+    }
+}
+
+/* What is no text of a replica and no number of ours, in whatever way. */
+static void test_texts_refused(void **state)
+{
+    static const struct {
+        const char *path, *value;
+    } rows[] = {
+        {"facts.replicas.0.state.diagnosis", "{}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": \"\"}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": \"f\"}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": \"fff\"}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": \"fg\"}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": \"ff00\"}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": 7}"},
+        {"facts.replicas.0.state.diagnosis", "{\"hex\": \"ff\", \"text\": \"a\"}"},
+        {"facts.replicas.1.state.primary_replica", "\"\""}, /* null has one form */
+        {"facts.replicas.1.state.sequence_number", "\"\""},
+        {"facts.replicas.1.state.sequence_number", "\"+5\""},
+        {"facts.replicas.1.state.sequence_number", "\" 5\""},
+        {"facts.replicas.1.state.sequence_number", "\"05\""},
+        {"facts.replicas.1.state.sequence_number", "\"-0\""},
+        {"facts.replicas.1.state.sequence_number", "\"0x5\""},
+        {"facts.replicas.1.state.sequence_number", "\"5 \""},
+        {"facts.replicas.1.state.sequence_number", "\"9223372036854775808\""},
+        {"facts.replicas.1.state.sequence_number", "\"-9223372036854775809\""},
+        {"ledger.hints.recovery_lsn", "\"\""},
+        {"request.purpose", "\"\""},
+        {"request.purpose", "\"dance\""},
+        {"request.approval.rules", "[\"brake\", \"rival\"]"}, /* in their order */
+        {"request.approval.rules", "[\"rival\", \"rival\"]"},
+        {"request.approval.rules", "[\"rival\", \"dance\"]"},
+        {"rules.databases", "[\"Other\"]"},
+        {"rules.databases", "[\"SSISDB\", \"SSISDB\"]"},
+        {"rules.databases", "[7]"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        check_value(rows[i].path, json_loads(rows[i].value, JSON_DECODE_ANY, NULL),
+                    ESCROW_ERR_MALFORMED);
+    check_value("facts.replicas.1.state.sequence_number", json_string("-9223372036854775808"),
+                ESCROW_OK);
+    check_value("request.approval.rules", json_array(), ESCROW_OK);
+    check_value("rules.databases", json_array(), ESCROW_OK);
+}
+
+#define AT(member) offsetof(struct policy_evidence, member)
+
+/* Every word that stands for a value of an enum, and which. */
+static void test_words(void **state)
+{
+    static const struct {
+        const char *path;
+        size_t offset;
+        unsigned first; /* value of the first word */
+        const char *words[8];
+    } rows[] = {
+        {"facts.session", AT(facts.session), 1, {"pending", "found", "missing"}},
+        {"facts.replicas.2.status", AT(facts.replicas[2].status), 1, {"pending"}},
+        {"facts.replicas.2.status", AT(facts.replicas[2].status), 3, {"silent"}},
+        {"facts.replicas.0.state.outcome",
+         AT(facts.replicas[0].state.outcome),
+         PROBE_REFUSED,
+         {"refused", "unreachable", "tls_failed", "login_refused", "sql_error", "no_row"}},
+        {"ledger.record.origin", AT(ledger.origin), 1, {"baseline", "observed", "granted"}},
+        {"ledger.grant.state", AT(ledger.grant.state), 2, {"unsettled", "settled"}},
+        {"rules.cluster_type", AT(rules.cluster_type), 0, {"any", "wsfc", "external", "none"}},
+        {"rules.witnesses", AT(rules.witnesses), POLICY_WITNESSES_COUNT, {"count"}},
+        {"rules.witnesses", AT(rules.witnesses), POLICY_WITNESSES_SILENCE, {"candidate+silence"}},
+        {"rules.on_restart", AT(rules.on_restart), 0, {"approval", "allow"}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (unsigned j = 0; rows[i].words[j]; j++) {
+            CLEANUP(json_free_p) json_t *object = write_scene();
+            CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+            unsigned value;
+
+            json_path_set(object, rows[i].path, json_string(rows[i].words[j]));
+            assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+            memcpy(&value, (const char *)evidence + rows[i].offset, sizeof(value));
+            assert_int_equal(value, rows[i].first + j);
+        }
+    }
+    assert_string_equal(policy_outcome_word(PROBE_REFUSED), "refused");
+    assert_string_equal(policy_outcome_word(PROBE_NO_ROW), "no_row");
+    assert_string_equal(policy_outcome_word(0), "unknown");
+    assert_string_equal(policy_outcome_word(PROBE_NO_ROW + 1), "unknown");
+}
+
+/* As many like the first as a group can have, and one more. */
+static void test_most_replicas(void **state)
+{
+    static const char *const paths[] = {"facts", "rules"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        CLEANUP(json_free_p) json_t *object = write_scene();
+        CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+        json_t *replicas = json_object_get(json_object_get(object, paths[i]), "replicas");
+
+        while (json_array_size(replicas) < POLICY_REPLICAS_MAX)
+            json_array_append(replicas, json_array_get(replicas, 0));
+        assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+        json_array_append(replicas, json_array_get(replicas, 0));
+        expect_refused(object, paths[i], "one replica more");
+    }
+}
+
 /* With rule 7 the group says so, and each replica what it found; else the form is that of before.
  */
 static void test_echo_form(void **state)
@@ -346,6 +543,11 @@ int main(void)
         cmocka_unit_test_setup(test_texts_come_back, set_up),
         cmocka_unit_test_setup(test_one_approval, set_up),
         cmocka_unit_test_setup(test_largest_epochs, set_up),
+        cmocka_unit_test_setup(test_numbers_at_their_bounds, set_up),
+        cmocka_unit_test_setup(test_longest_texts, set_up),
+        cmocka_unit_test_setup(test_texts_refused, set_up),
+        cmocka_unit_test_setup(test_words, set_up),
+        cmocka_unit_test_setup(test_most_replicas, set_up),
         cmocka_unit_test_setup(test_values_without_a_word, set_up),
         cmocka_unit_test_setup(test_every_member_is_needed_and_typed, set_up),
     };
