@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a test leaves in the log, whatever it was about: each decision in it, made again from its
- * record alone, is the decision that was made, and the hints are those of who was let have it.
+ * record alone, is the decision that was made; its hints are those of who was let have it; and what
+ * stands beside an act is what the act says.
  */
 #include "escrowd/ledger_detail.h"
 #include "libescrow/audit_reader.h"
+#include "libescrow/encode.h"
 #include "libescrow/json.h"
+#include "libescrow/jws.h"
 #include "policy/evidence.h"
 #include "tests/unit/keeper_parts.h"
 
@@ -50,6 +53,66 @@ static void check_hints(const struct audit_line *line, const struct policy_evide
         fx_fail("the hints are not what the replica said", line->text);
 }
 
+/* The protected header of a compact JWS, owned by the caller. */
+static json_t *header_of(const char *compact)
+{
+    char text[1024];
+    size_t len;
+    json_t *header;
+
+    OK(b64url_decode(compact, strcspn(compact, "."), text, sizeof(text), &len));
+    header = json_loadb(text, len, 0, NULL);
+    NOT_NULL(header);
+    return header;
+}
+
+/* The same text in both, or in neither. */
+static void check_same(const struct audit_line *line, const char *name, const json_t *said)
+{
+    const char *recorded = json_string_value(json_object_get(line->record->document, name));
+    const char *signed_text = json_string_value(said);
+
+    if (recorded != signed_text &&
+        (!recorded || !signed_text || strcmp(recorded, signed_text) != 0))
+        fx_fail(name, line->text);
+}
+
+static void check_objects(const struct audit_line *line, const json_t *signed_objects)
+{
+    bool is_same = json_array_size(line->record->objects) == json_array_size(signed_objects);
+
+    for (size_t i = 0; i < json_array_size(signed_objects); i++)
+        is_same &= json_equal(json_array_get(line->record->objects, i),
+                              json_object_get(json_array_get(signed_objects, i), "name"));
+    if (!is_same)
+        fx_fail("other objects than in the act", line->text);
+}
+
+/* Whoever reads the log reads of each act what it says itself. */
+static void check_act(const struct audit_line *line)
+{
+    const struct audit_record *record = line->record;
+    CLEANUP(json_free_p) json_t *header = NULL, *payload = NULL;
+
+    if (!record->act)
+        return;
+    header = header_of(record->act);
+    OK(jws_unverified_payload(record->act, strlen(record->act), &payload));
+    check_same(line, "key", json_object_get(header, "kid"));
+    check_same(line, "purpose", json_object_get(payload, "purpose"));
+    check_same(line, "group", json_object_get(payload, "group"));
+    check_same(line, "database", json_object_get(payload, "database"));
+    if (record->auth != AUDIT_AUTH_ACT || !record->actor || !record->certificate)
+        fx_fail("an act without who signed it", line->text);
+    if (record->event == AUDIT_RELEASE || record->event == AUDIT_REBASELINE ||
+        record->event == AUDIT_RECEIPT)
+        check_same(line, "replica", json_object_get(payload, "replica"));
+    if (record->event == AUDIT_RELEASE || record->event == AUDIT_APPROVE)
+        check_objects(line, json_object_get(payload, "objects"));
+    if (record->event == AUDIT_RELEASE)
+        check_same(line, "order", json_object_get(payload, "order"));
+}
+
 static enum escrow_err check_line(const struct audit_line *line, void *argument)
 {
     const json_t *record = line->record->document;
@@ -59,6 +122,7 @@ static enum escrow_err check_line(const struct audit_line *line, void *argument)
     CLEANUP(json_free_p) json_t *again = NULL;
 
     (void)argument;
+    check_act(line);
     if (!verdict)
         return ESCROW_OK;
     OK(policy_evidence_from_json(json_object_get(facts, "evidence"), &evidence));

@@ -183,6 +183,30 @@ static int set_up_short(void **state)
     return result;
 }
 
+/* The last record of an end says why, and of which request, as the record of that one has it. */
+static void check_end(struct keeper_fixture *fx, uint64_t number, const char *reason)
+{
+    static const char *const members[] = {"group", "database", "replica", "purpose", "epoch"};
+    CLEANUP(json_free_p) json_t *log = fx_log(fx);
+    const json_t *asked = json_array_get(log, number - 1), *ended = NULL;
+
+    for (size_t i = 0; i < json_array_size(log); i++) {
+        const json_t *record = json_array_get(log, i);
+
+        if (strcmp(json_string_value(json_object_get(record, "event")), "expired") == 0)
+            ended = record;
+    }
+    assert_string_equal(json_string_value(json_object_get(ended, "reason")), reason);
+    assert_int_equal(
+        json_integer_value(json_object_get(json_object_get(ended, "detail"), "request")), number);
+    assert_int_equal(json_integer_value(json_object_get(asked, "sequence")), number);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        assert_false(json_is_null(json_object_get(ended, members[i])));
+        assert_true(
+            json_equal(json_object_get(ended, members[i]), json_object_get(asked, members[i])));
+    }
+}
+
 /* Who waits hears of that too; nobody approves any more, and what was approved counts no more. */
 static void test_expired(void **state)
 {
@@ -203,6 +227,7 @@ static void test_expired(void **state)
     assert_int_not_equal(later.number, asked.number);
     assert_int_equal(asked_approve(fx, FX_ADMIN, &asked), REASON_REQUEST_UNKNOWN);
     fx_wait_count(fx, "expired", "request_expired", 2);
+    check_end(fx, later.number, "request_expired");
     fx_kill(fx);
     fx_run(fx);
     assert_string_equal(asked_member(fx, later.number, "state"), "expired");
@@ -227,6 +252,7 @@ static void test_key_opens_meanwhile(void **state)
     assert_int_equal(asked_approve(fx, FX_ADMIN, &asked), REASON_NONE);
     wall_clock_move(16 * SECOND_MS);
     fx_wait_count(fx, "expired", "master_key_opens", 1);
+    check_end(fx, asked.number, "master_key_opens");
     assert_string_equal(asked_member(fx, asked.number, "state"), "closed");
     assert_string_equal(asked_member(fx, asked.number, "act"), "-");
     assert_int_equal(asked_approve(fx, FX_ADMIN_2, &asked), REASON_REQUEST_UNKNOWN);
