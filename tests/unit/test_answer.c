@@ -2,6 +2,7 @@
 #include "libescrow/answer.h"
 #include "libescrow/json.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/json_path.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -266,7 +267,7 @@ static void check_value(struct fixture *fixture, struct answer *(*make)(const st
     CLEANUP(jws_deinit) struct jws jws = {0};
 
     signed_parts(fixture, answer, &jws);
-    json_object_set_new(jws.payload, name, value);
+    json_path_set(jws.payload, name, value);
     if (verify_parts(fixture, answer, jws.header, jws.payload) != expected)
         fail_msg("%s.%s", answer_kind_word(answer->kind), name);
 }
@@ -285,6 +286,7 @@ static void test_numbers_at_their_bounds(void **state)
         {durable, "version", 1, UINT32_MAX},
         {grant, "sequence", 1, INT64_MAX},
         {grant, "epoch", 0, INT64_MAX},
+        {grant, "objects.0.version", 1, UINT32_MAX},
         {noted, "sequence", 1, INT64_MAX},
     };
 
@@ -320,6 +322,10 @@ static void test_words_and_names(void **state)
     check_value(*state, durable, "state", json_string("lost"), ESCROW_ERR_MALFORMED);
     check_value(*state, challenge, "act", json_string("dance"), ESCROW_ERR_MALFORMED);
     check_value(*state, challenge, "act", json_string("publish"), ESCROW_ERR_MALFORMED);
+    check_value(*state, grant, "objects.0.state", json_string("retired"), ESCROW_OK);
+    check_value(*state, grant, "objects.0.state", json_string("destroyed"), ESCROW_ERR_MALFORMED);
+    check_value(*state, grant, "objects.0.state", json_string("lost"), ESCROW_ERR_MALFORMED);
+    check_value(*state, grant, "objects.0.extra", json_true(), ESCROW_ERR_MALFORMED);
     /* It is there only where it is so. */
     check_value(*state, challenge, "echo", json_true(), ESCROW_OK);
     check_value(*state, challenge, "echo", json_false(), ESCROW_ERR_MALFORMED);
@@ -410,6 +416,25 @@ static void test_expectations(void **state)
     assert_null(copy);
 }
 
+/* A challenge answers nothing: its nonce is its own. */
+static void test_challenge_of_any_nonce(void **state)
+{
+    struct fixture *fixture = *state;
+    CLEANUP(answer_free_p) struct answer *answer = challenge(fixture);
+    CLEANUP(answer_free_p) struct answer *copy = NULL;
+    CLEANUP(cleanup_free) char *compact = NULL;
+    const struct tpm_name asker = fixture_name(fixture->agent);
+    const struct answer_expect expect = {.kind = ANSWER_CHALLENGE, .asker = &asker};
+    const struct roster_member *member;
+
+    answer->nonce[31] = 9;
+    compact = sign(answer, fixture->answer[1]);
+    assert_int_equal(
+        answer_verify(compact, strlen(compact), fixture->roster, &expect, &copy, &member),
+        ESCROW_OK);
+    assert_memory_equal(copy->nonce, answer->nonce, ACT_NONCE_BYTES);
+}
+
 /* One member cannot send the client's act to another. */
 static void test_challenge_of_another_member(void **state)
 {
@@ -492,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_challenge_for_publish),
         cmocka_unit_test(test_only_members_answer),
         cmocka_unit_test(test_expectations),
+        cmocka_unit_test(test_challenge_of_any_nonce),
         cmocka_unit_test(test_challenge_of_another_member),
         cmocka_unit_test(test_objects_refused),
         cmocka_unit_test(test_members_refused),

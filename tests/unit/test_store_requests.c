@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/store_ledger.h"
 #include "escrowd/store_requests.h"
 
 #include <setjmp.h>
@@ -134,6 +135,17 @@ static bool is_waiting(struct scene *scene, uint64_t sequence)
     return act != NULL;
 }
 
+/* Answered or given up, not over by its time. */
+static void check_closed(struct scene *scene, uint64_t sequence)
+{
+    CLEANUP(cleanup_free) char *act = NULL;
+    struct store_request found = {0};
+
+    assert_int_equal(store_request(scene->store, sequence, &found, &act), ESCROW_OK);
+    assert_false(found.is_open || found.is_expired);
+    assert_null(act);
+}
+
 static void test_every_member_comes_back(void **state)
 {
     struct scene *scene = *state;
@@ -208,7 +220,7 @@ static void test_one_in_each_place(void **state)
     }
     open_request(scene, &request);
     open_request(scene, &next);
-    assert_false(is_waiting(scene, 10));
+    check_closed(scene, 10);
     assert_true(is_waiting(scene, 11));
     for (size_t i = 0; i < PLACES; i++)
         assert_true(is_waiting(scene, 1 + i));
@@ -314,6 +326,46 @@ static void test_a_grant_closes_those_of_the_secret(void **state)
     open_all(scene);
     assert_int_equal(store_close_requests(scene->store, &subject), ESCROW_OK);
     assert_string_equal(waiting(scene), "23"); /* the other group, the other database */
+    check_closed(scene, 1);
+}
+
+/* What nobody can approve any more in the epoch that has begun, and nothing else. */
+static void test_a_new_epoch_closes_those_before_it(void **state)
+{
+    static const struct {
+        uint64_t epoch;
+        const char *group, *replica;
+        enum act_purpose purpose;
+        bool stays, stays_after_rebaseline;
+    } rows[] = {
+        {6, "AG1", "sql1", PURPOSE_PROMOTE, true, false},
+        {6, "AG1", "sql2", PURPOSE_PROMOTE, false, false}, /* another was promoted */
+        {5, "AG1", "sql3", PURPOSE_PROMOTE, false, false},
+        {5, "AG1", "sql1", PURPOSE_DRILL, false, false},
+        {6, "AG1", "sql2", PURPOSE_DRILL, true, true},
+        {7, "AG1", "sql4", PURPOSE_PROMOTE, true, true},
+        {5, "AG2", "sql1", PURPOSE_PROMOTE, true, true},
+    };
+    struct store_group now = {.replica = "sql1", .epoch = 6, .origin = POLICY_ORIGIN_OBSERVED};
+    struct scene *scene = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct store_request request = request_of(1 + i);
+
+        snprintf(request.subject.group, sizeof(request.subject.group), "%s", rows[i].group);
+        snprintf(request.replica, sizeof(request.replica), "%s", rows[i].replica);
+        request.purpose = rows[i].purpose;
+        request.epoch = rows[i].epoch;
+        open_request(scene, &request);
+    }
+    assert_int_equal(store_close_old_requests(scene->store, "AG1", &now), ESCROW_OK);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_int_equal(is_waiting(scene, 1 + i), rows[i].stays);
+    check_closed(scene, 2);
+    now.origin = POLICY_ORIGIN_BASELINE;
+    assert_int_equal(store_close_old_requests(scene->store, "AG1", &now), ESCROW_OK);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_int_equal(is_waiting(scene, 1 + i), rows[i].stays_after_rebaseline);
 }
 
 /* Closed is closed, and what is over is over, whatever its clock says; nobody else's ends. */
@@ -321,7 +373,7 @@ static void test_ends_of_one(void **state)
 {
     struct scene *scene = *state;
     const struct store_request request = request_of(0), other = other_of(2, 0);
-    CLEANUP(cleanup_free) char *act = NULL, *closed_act = NULL;
+    CLEANUP(cleanup_free) char *act = NULL;
     struct store_request found = {0};
 
     open_all(scene);
@@ -330,8 +382,7 @@ static void test_ends_of_one(void **state)
     assert_string_equal(waiting(scene), "235");
     assert_int_equal(find(scene, &request, NOW_MS), 0);
     assert_int_equal(find(scene, &other, NOW_MS), 0);
-    assert_int_equal(store_request(scene->store, 1, &found, &closed_act), ESCROW_OK);
-    assert_false(found.is_open || found.is_expired);
+    check_closed(scene, 1);
     assert_int_equal(store_request(scene->store, 4, &found, &act), ESCROW_OK);
     assert_true(found.is_open && found.is_expired);
 }
@@ -481,6 +532,7 @@ int main(void)
         TEST(test_asked_again),
         TEST(test_counted),
         TEST(test_a_grant_closes_those_of_the_secret),
+        TEST(test_a_new_epoch_closes_those_before_it),
         TEST(test_ends_of_one),
         TEST(test_one_after_the_other),
         TEST(test_listed),
