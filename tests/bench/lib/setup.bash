@@ -42,8 +42,8 @@ else
 fi
 
 # begin_chain KIND: ends the chain of another kind and starts one of this kind, unless it runs.
-#   plain   three replicas ($REPLICAS), escrowd with one secret, nobody asks; RULES are lines of the
-#           policy more, READABLE is chain.bash's CHAIN_READABLE
+#   plain   three replicas ($REPLICAS), escrowd with one secret, nobody asks; READABLE is
+#           chain.bash's CHAIN_READABLE
 #   agents  the same, with an agent for each replica
 begin_chain() {
     [ "$CHAIN_KIND" != "$1" ] || return 0
@@ -51,7 +51,7 @@ begin_chain() {
     CHAIN=$(mktemp -d "$ROOT/chain.XXXXXX")
     chmod 0755 "$CHAIN"
     CHAIN_PIDS=() CHAIN_PORT='' CHAIN_TPM='' CHAIN_KIND=$1
-    CHAIN_RULES=$'brake: 1000\nretries: 100'"${RULES:+$'\n'$RULES}" CHAIN_READABLE=${READABLE:-}
+    CHAIN_RULES=$'brake: 1000\nretries: 100' CHAIN_READABLE=${READABLE:-}
     CHAIN_LIMITS='{connections: 4000, connections_per_identity: 64, requests: 3000, request: 300s}'
     PASSWORD=$(openssl rand -base64 24)
     chain_prepare "${REPLICAS:-3}" && chain_sqlsim <<<"$PASSWORD" && chain_member && chain_escrowd &&
