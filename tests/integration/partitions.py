@@ -36,6 +36,7 @@ import time
 from trouble import Simulator
 
 PATIENCE_S = 30  # an event that must come has come by then
+DEAD_FOR_MS = 3000  # of the policy (lib/partition_chain.bash): longer than anything else here takes
 LOST_S = 0.15  # a connection that others have made long ago, and this one has not, is lost
 LOST_DEVICE = "02:00:00:00:ff:ff"
 CLONE_NEWNET = 0x40000000
@@ -395,6 +396,13 @@ class Scene:
         elif self.old in answering:
             chain.was_synchronised[new] = None  # whether a round fell between the two roles
 
+    def check_silence(self, record):
+        """Who is granted by the silence of the other one has waited for it, by the evidence."""
+        facts = record["facts"]["evidence"]["facts"]["replicas"]
+        ages = [f["history"]["primary_ago_ms"] for f in facts if f["instance"] != record["replica"]]
+        if record["reason"] == "candidate_silence" and not all(age >= DEAD_FOR_MS for age in ages):
+            self.wrong.append(f"granted by silence: the other one was primary {ages} ms ago")
+
     def check_safety(self):
         """Whatever the rules are: one replica an epoch, and only one that is primary."""
         grantees = {}
@@ -406,6 +414,8 @@ class Scene:
             is_granted = record["event"] == "release" and record["decision"] == "allow"
             if (is_granted or record["event"] == "epoch") and record["replica"] != self.group.promoted:
                 self.wrong.append(f"{record['event']} {record['epoch']} for {record['replica']}")
+            if is_granted:
+                self.check_silence(record)
 
     def play(self):
         chain, group = self.chain, self.group

@@ -14,7 +14,7 @@ CHAIN_POLL=100ms CHAIN_SQL_TIMEOUT=1s CHAIN_DEADLINE=5s
 # Who is out of the cluster believes for as long as it is.
 CHAIN_SWITCHES='{"lease_ms": 600000}'
 CHAIN_RULES=$'brake: 1000\nretries: 100\nrival_wait: 700ms'
-[ "$4" = majority ] || CHAIN_RULES+=$'\n'"witnesses: $4"$'\ndead_for: 1s'
+[ "$4" = majority ] || CHAIN_RULES+=$'\n'"witnesses: $4"$'\ndead_for: 3s'
 PASSWORD=partitioned-master-key-password
 
 # shellcheck source=tests/integration/lib/chain.bash
