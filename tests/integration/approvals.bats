@@ -166,9 +166,9 @@ sql2 allow approved'
     assert_output promotion
 }
 
-# shown TEXT: waits until `escrowctl pending` has it for both escrowds.
+# shown TEXT [SECONDS]: waits until `escrowctl pending` has it for both escrowds.
 shown() {
-    local deadline=$((SECONDS + 30))
+    local deadline=$((SECONDS + ${2:-30}))
     until run ctl pending && [ "$(grep -c -- "$1" <<<"$output")" -eq 2 ]; do
         [ "$SECONDS" -lt "$deadline" ] || {
             echo "$output"
@@ -176,6 +176,23 @@ shown() {
         }
         read -r -t 0.2 <> <(:) || true
     done
+}
+
+@test "a request whose agent is gone says so, until the agent is back" {
+    [ "${ESCROW_TEST_ALL:-0}" = 1 ] || skip "waits for a minute: ESCROW_TEST_ALL=1"
+    local number
+    begin
+    number=$(request 127.0.0.1)
+    end agent-sql2
+    run -0 ctl pending
+    refute_output --partial 'But:'
+    shown 'But: The agent of sql2 has neither asked nor waited for it since 20..-.*Z: unless it does, approving releases nothing.' 90
+    chain_agent sql2
+    wait_log agent-sql2 "$WAITS $E1\$" 2 60
+    run -0 ctl pending
+    refute_output --partial 'But:'
+    run -0 request 127.0.0.1
+    refute_output "$number"
 }
 
 @test "a request whose replica is not primary any more says so, and ends when another one is" {
