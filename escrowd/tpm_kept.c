@@ -4,11 +4,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PLACES 8 /* of one Name */
+
+/* What a newcomer takes rather: a free place, then the one of the object that was saved first. */
+static bool is_better(const struct tpm_kept *place, const struct tpm_kept *other)
+{
+    return other && (!place || place->sequence < other->sequence);
+}
+
+/* Where it is kept, or would be. */
 static struct tpm_kept **place(struct tpm *tpm, const struct tpm_name *name)
 {
     size_t number = (size_t)name->bytes[TPM_NAME_BYTES - 2] << 8 | name->bytes[TPM_NAME_BYTES - 1];
+    struct tpm_kept **best = &tpm->kept[number % TPM_KEPT_MAX];
 
-    return &tpm->kept[number % TPM_KEPT_MAX];
+    for (size_t i = 0; i < PLACES; i++) {
+        struct tpm_kept **kept = &tpm->kept[(number + i) % TPM_KEPT_MAX];
+
+        if (*kept && tpm_name_equal(&(*kept)->name, name))
+            return kept;
+        if (is_better(*kept, *best))
+            best = kept;
+    }
+    return best;
 }
 
 static void forget(struct tpm_kept **kept)
@@ -43,6 +61,13 @@ static struct tpm_kept *pack(const struct tpm_name *name, const TPMS_CONTEXT *co
     return kept;
 }
 
+bool tpm_kept_has(struct tpm *tpm, const struct tpm_name *name)
+{
+    const struct tpm_kept *kept = *place(tpm, name);
+
+    return kept && tpm_name_equal(&kept->name, name);
+}
+
 enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
                               struct tpm_object *object)
 {
@@ -50,7 +75,7 @@ enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
     TPMS_CONTEXT context;
     enum escrow_err err;
 
-    if (!*kept || !tpm_name_equal(&(*kept)->name, name))
+    if (!tpm_kept_has(tpm, name))
         return ESCROW_ERR_NOT_FOUND;
     unpack(*kept, &context);
     err = tpm_result(tpm, "ContextLoad", Tss2_Sys_ContextLoad(tpm->sys, &context, &object->handle));

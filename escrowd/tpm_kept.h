@@ -9,8 +9,9 @@
  * policy. A saved context is encrypted by the TPM for itself, opens nothing that the object's own
  * policy does not allow, and is void after a reset of the TPM. Kept in memory only.
  *
- * An object has one place among TPM_KEPT_MAX, by its Name, which is a hash: it is found at once,
- * and leaves its place to the next one that belongs there, which then costs one TPM2_Load more.
+ * An object has one of eight places among TPM_KEPT_MAX, by its Name, which is a hash: it is found
+ * at once. Where all eight are taken the one that was saved first leaves its place, and costs one
+ * TPM2_Load more the next time. Up to TPM_PREPARED_MAX objects (tpm_jobs.h) that is rare.
  */
 
 /* A TPMS_CONTEXT, without the room that a larger one would need. */
@@ -29,6 +30,9 @@ struct tpm_kept {
  */
 MUST_CHECK enum escrow_err tpm_kept_load(struct tpm *tpm, const struct tpm_name *name,
                                          struct tpm_object *object);
+
+/* Whether an object is kept. The TPM is not asked. */
+bool tpm_kept_has(struct tpm *tpm, const struct tpm_name *name);
 
 /* Keeps a loaded object, in place of what has its place. Failing costs only the next load. */
 void tpm_kept_save(struct tpm *tpm, const struct tpm_name *name, const struct tpm_object *object);
