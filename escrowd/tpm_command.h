@@ -33,6 +33,9 @@ struct tpm {
     struct tpm_names names;
     const struct secret *auth; /* borrowed */
     bool is_ready;             /* connected, flushed, found; false after every loss */
+    uint64_t beginnings;       /* how often it became that */
+    bool is_checked;           /* by tpm_check, and then */
+    uint32_t resets;           /* it had been reset so often */
     bool is_state_lost;        /* the last loss: the TPM answers, but no longer knows our handles */
     TPM2_HANDLE storage;       /* valid while ready and attached, as are the next two */
     TPM2_HANDLE audit;

@@ -131,7 +131,18 @@ enum escrow_err tpm_ready(struct tpm *tpm)
         return ESCROW_OK;
     err = begin(tpm);
     tpm->is_ready = err == ESCROW_OK;
+    tpm->beginnings += tpm->is_ready;
     return err;
+}
+
+/* Since it was asked last. */
+static bool was_reset(struct tpm *tpm, uint32_t resets)
+{
+    const bool was_reset = tpm->is_checked && tpm->resets != resets;
+
+    tpm->is_checked = true;
+    tpm->resets = resets;
+    return was_reset;
 }
 
 enum escrow_err tpm_check(struct tpm *tpm)
@@ -139,9 +150,13 @@ enum escrow_err tpm_check(struct tpm *tpm)
     TPMS_TIME_INFO time = {0};
     enum escrow_err err = tpm_ready(tpm);
 
-    if (err)
+    if (!err)
+        err = tpm_result(tpm, "ReadClock", Tss2_Sys_ReadClock(tpm->sys, NULL, &time, NULL));
+    if (err || !was_reset(tpm, time.clockInfo.resetCount))
         return err;
-    return tpm_result(tpm, "ReadClock", Tss2_Sys_ReadClock(tpm->sys, NULL, &time, NULL));
+    /* Between two questions: it answers, but session and saved objects are void. */
+    tpm->is_ready = false;
+    return tpm_ready(tpm);
 }
 
 uint64_t tpm_commands(const struct tpm *tpm)
@@ -152,6 +167,7 @@ uint64_t tpm_commands(const struct tpm *tpm)
 void tpm_numbers(const struct tpm *tpm, struct tpm_numbers *ret_numbers)
 {
     *ret_numbers = (struct tpm_numbers){.commands = tpm->transport.commands,
+                                        .beginnings = tpm->beginnings,
                                         .losses = tpm->transport.failures,
                                         .refusals = tpm->refusals,
                                         .times = tpm->transport.times};

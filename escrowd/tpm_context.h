@@ -64,8 +64,9 @@ void tpm_stop(struct tpm *tpm);
 void tpm_attach(struct tpm *tpm, const struct tpm_names *names, const struct secret *auth);
 
 /*
- * Asks the TPM a small question, after connecting and finding everything if need be. Also
- * ESCROW_ERR_NOT_FOUND with a log line: this TPM does not hold what tpm_attach named.
+ * Asks the TPM a small question, after connecting and finding everything if need be; all over again
+ * if it was reset since it was asked last. Also ESCROW_ERR_NOT_FOUND with a log line: this TPM does
+ * not hold what tpm_attach named.
  */
 MUST_CHECK enum escrow_err tpm_check(struct tpm *tpm);
 
@@ -75,6 +76,7 @@ uint64_t tpm_commands(const struct tpm *tpm);
 /* For metrics, since tpm_open. */
 struct tpm_numbers {
     uint64_t commands;
+    uint64_t beginnings;       /* with all found anew; what it kept before is forgotten */
     uint64_t losses;           /* connections that failed, commands without an answer */
     uint64_t refusals;         /* response codes that were not success */
     struct metric_times times; /* of commands that were answered */
