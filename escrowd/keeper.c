@@ -252,8 +252,8 @@ static void check_space(struct keeper *keeper)
 /* True: nothing is in flight any more, or the time is over. */
 static bool may_stop(const struct keeper *keeper)
 {
-    return keeper->is_stopping &&
-           (LIST_EMPTY(&keeper->requests) || clock_boot_ms() >= keeper->stop_by_ms);
+    return keeper->is_stopping && ((LIST_EMPTY(&keeper->requests) && !warm_is_busy(keeper->warm)) ||
+                                   clock_boot_ms() >= keeper->stop_by_ms);
 }
 
 static void stop(struct keeper *keeper)
@@ -376,6 +376,8 @@ static enum escrow_err start(struct keeper *keeper, int *supervisor_fd)
         err = moot_new(keeper, &keeper->moot);
     if (!err)
         err = admission_new(keeper, &keeper->admission);
+    if (!err)
+        err = warm_new(keeper, &keeper->warm);
     if (err)
         return err;
     keeper->tick = event_new(keeper->base, -1, EV_PERSIST, on_tick, keeper);

@@ -7,12 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Two of each group. After a failover of many groups each is needed within a second or so. */
-#define CACHE_ENTRIES 4096
+#define PLACES 8 /* of one approval */
 
-/* An entry has one place, and leaves it to the next one that belongs there. */
+/* An entry has one of PLACES; where all are taken, the first leaves it to the newcomer. */
 struct approval_cache {
-    struct tpm_approval entries[CACHE_ENTRIES];
+    struct tpm_approval entries[APPROVALS_HELD];
 };
 
 struct approval_cache *approval_cache_new(void)
@@ -25,19 +24,31 @@ void approval_cache_free(struct approval_cache *cache)
     free(cache);
 }
 
-/* The place of an approval: its signature is as good as random, and of this approval alone. */
-static struct tpm_approval *cache_place(struct approval_cache *cache,
-                                        const uint8_t signature[static ECDSA_SIGNATURE_BYTES])
-{
-    size_t number = (size_t)signature[0] << 8 | signature[1];
-
-    return &cache->entries[number % CACHE_ENTRIES];
-}
-
 static bool is_of(const struct tpm_approval *entry,
                   const uint8_t signature[static ECDSA_SIGNATURE_BYTES])
 {
     return memcmp(entry->signature, signature, ECDSA_SIGNATURE_BYTES) == 0;
+}
+
+/*
+ * Where an approval is, or would be: its signature is as good as random, and of this approval
+ * alone.
+ */
+static struct tpm_approval *cache_place(struct approval_cache *cache,
+                                        const uint8_t signature[static ECDSA_SIGNATURE_BYTES])
+{
+    const size_t number = (size_t)signature[0] << 8 | signature[1];
+    struct tpm_approval *best = &cache->entries[number % APPROVALS_HELD];
+
+    for (size_t i = 0; i < PLACES; i++) {
+        struct tpm_approval *entry = &cache->entries[(number + i) % APPROVALS_HELD];
+
+        if (is_of(entry, signature))
+            return entry;
+        if (best->kind && !entry->kind)
+            best = entry;
+    }
+    return best;
 }
 
 /*
@@ -110,7 +121,7 @@ static void keep_ticket(struct approval_cache *cache, const struct tpm_approval 
 {
     struct tpm_approval *entry = cache_place(cache, approval->signature);
 
-    if (is_of(entry, approval->signature))
+    if (approval->ticket_len && is_of(entry, approval->signature))
         *entry = *approval;
 }
 

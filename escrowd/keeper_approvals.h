@@ -11,6 +11,9 @@
 struct keeper;
 struct approval_cache;
 
+/* So many are held. After a failover of many groups each is needed within a second or so. */
+#define APPROVALS_HELD 4096
+
 /* NULL without memory. */
 struct approval_cache *approval_cache_new(void);
 void approval_cache_free(struct approval_cache *cache);

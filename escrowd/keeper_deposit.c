@@ -161,6 +161,7 @@ void deposit_finish(struct request *request)
     /* Without it the version is imported again from its blob. */
     keeper_tpm_imported(keeper, &request->object,
                         &((const struct tpm_import_job *)request->job)->private_area);
+    warm_object(keeper->warm, &request->act->subject);
     if (!answer) {
         request_fail(request, REASON_INTERNAL);
         return;

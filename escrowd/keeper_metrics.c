@@ -164,6 +164,10 @@ static void write_tpm(FILE *out, const struct keeper *keeper)
     metric_family(out, "tpm_command_duration_seconds", METRIC_HISTOGRAM,
                   "Commands that the TPM answered.");
     metric_times_write(out, "tpm_command_duration_seconds", "", &numbers.times);
+    metric_single(out, "tpm_warm_up_left", METRIC_GAUGE,
+                  "Objects to load and groups whose approvals are to be verified while the TPM has "
+                  "nothing else to do: their next release takes longer there.",
+                  (int64_t)warm_left(keeper->warm));
 }
 
 static void write_admission(FILE *out, const struct keeper *keeper)

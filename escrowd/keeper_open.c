@@ -130,6 +130,7 @@ void keeper_close(struct keeper *keeper)
     requests_drop(keeper);
     admission_free(keeper->admission);
     keeper_tpm_deinit(keeper);
+    warm_free(keeper->warm);
     usage_deinit(&keeper->usage);
     ipc_channel_free(keeper->front);
     moot_free(keeper->moot);

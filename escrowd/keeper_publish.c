@@ -41,5 +41,6 @@ void publish_start(struct request *request)
 void publish_finish(struct request *request)
 {
     keeper_tell_status(request->keeper);
+    warm_approvals(request->keeper->warm);
     request_note(request);
 }

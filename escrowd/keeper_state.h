@@ -16,6 +16,7 @@
 #include "escrowd/keeper_settle.h"
 #include "escrowd/keeper_survey.h"
 #include "escrowd/keeper_tpm.h"
+#include "escrowd/keeper_warm.h"
 #include "escrowd/keeper_watch.h"
 #include "escrowd/ledger.h"
 #include "escrowd/nonce.h"
@@ -60,6 +61,7 @@ struct keeper {
     struct keeper_tpm tpm_use;
     struct approval_cache *approvals;
     struct admission *admission;
+    struct warm *warm;
 
     struct store *store;
     struct ledger *ledger;

@@ -31,6 +31,7 @@ static void on_checked(struct tpm_job *job)
 
     keeper->tpm_use.is_checking = false;
     note_check(keeper, job->err);
+    warm_go(keeper->warm);
 }
 
 static void check(struct keeper *keeper)
@@ -44,6 +45,12 @@ static void check(struct keeper *keeper)
     use->is_checking = true;
     use->check = (struct tpm_job){.work = tpm_check_job, .done = on_checked, .owner = keeper};
     tpm_thread_do(use->thread, &use->check);
+}
+
+void keeper_tpm_doubt(struct keeper *keeper)
+{
+    keeper->tpm_use.next_check_ms = 0;
+    check(keeper);
 }
 
 void keeper_tpm_imported(struct keeper *keeper, const struct tpm_name *object,
@@ -64,6 +71,7 @@ static void on_imported(struct tpm_job *job)
     switch (job->err) {
     case ESCROW_OK:
         keeper_tpm_imported(keeper, &use->import_object, &use->import.private_area);
+        use->has_imported = true;
         import_next(keeper);
         return;
     case ESCROW_ERR_UNAVAILABLE:
@@ -108,6 +116,9 @@ static void import_next(struct keeper *keeper)
         keeper->is_import_pending = false;
         if (err != ESCROW_ERR_NOT_FOUND)
             log_error("a version cannot be imported: %s", escrow_err_name(err));
+        if (use->has_imported)
+            warm_objects(keeper->warm);
+        use->has_imported = false;
         return;
     }
     use->is_importing = true;
@@ -142,6 +153,14 @@ void keeper_tpm_tick(struct keeper *keeper)
     check(keeper);
     keeper->tpm_use.imports_left = IMPORTS_PER_SECOND;
     import_next(keeper);
+    warm_go(keeper->warm);
+}
+
+bool keeper_tpm_is_idle(const struct keeper *keeper)
+{
+    const struct keeper_tpm *use = &keeper->tpm_use;
+
+    return !use->is_checking && !use->is_importing && use->at_work == 0 && !turns_next(&use->turns);
 }
 
 /* ---- the requests ---- */
@@ -195,6 +214,7 @@ static void on_back(struct tpm_job *job)
     /* The TPM first: it has the next one while this one's answer is signed. */
     give_turns(keeper);
     request_advance(request, REQUEST_BACK);
+    warm_go(keeper->warm);
 }
 
 void keeper_tpm_do(struct request *request, struct tpm_job *job)

@@ -11,7 +11,7 @@
  * one that it finds when that is done. All others wait here for their turn, an identity after the
  * other, and what was decided about a request is looked at again when its turn comes and when it is
  * back. The keeper's own jobs (is the TPM there, imports after the store was rebuilt) go to the
- * thread as they come, one of each at a time.
+ * thread as they come, one of each at a time; what keeper_warm.h has for it, only when it is idle.
  */
 struct keeper_tpm {
     struct tpm_thread *thread; /* NULL before keeper_tpm_start: the TPM is the loop's */
@@ -25,6 +25,7 @@ struct keeper_tpm {
     struct tpm_import_job import;
     struct tpm_name import_object;
     bool is_importing;
+    bool has_imported;     /* something since all was */
     unsigned imports_left; /* until the next tick */
 };
 
@@ -37,6 +38,11 @@ void keeper_tpm_deinit(struct keeper *keeper);
 
 /* Every second: is the TPM there (every five seconds while it is), and what is to be imported. */
 void keeper_tpm_tick(struct keeper *keeper);
+
+/* The TPM has nothing to do, and nobody waits for it. */
+bool keeper_tpm_is_idle(const struct keeper *keeper);
+/* Something failed as if it were gone: asks it now. */
+void keeper_tpm_doubt(struct keeper *keeper);
 
 /*
  * The request waits for its turn: REQUEST_QUEUED, until request_advance hands it to its route's

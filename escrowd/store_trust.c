@@ -106,6 +106,28 @@ enum escrow_err store_node_approval(struct store *store, const char *group,
     return query_end(&query) ? ESCROW_ERR_STORE : err;
 }
 
+enum escrow_err store_next_node(struct store *store, const char *group,
+                                const struct tpm_name *counter, const struct tpm_name *after,
+                                struct tpm_name *ret_act_key)
+{
+    CLEANUP(query_close) struct query query;
+    bool is_found;
+
+    query_open(&query, store,
+               "SELECT subject FROM approvals"
+               " WHERE kind = ? AND group_name = ? AND counter = ? AND subject > ?"
+               " AND length(subject) = ? ORDER BY subject LIMIT 1");
+    query_put_number(&query, TPM_APPROVAL_NODE);
+    query_put_text(&query, group);
+    query_put_name(&query, counter);
+    query_put_name(&query, after);
+    query_put_number(&query, TPM_NAME_BYTES);
+    is_found = query_row(&query);
+    if (is_found)
+        query_name(&query, 0, ret_act_key);
+    return query_found(&query, is_found);
+}
+
 enum escrow_err store_host_approvals(struct store *store, const char *group,
                                      const struct tpm_name *counter, struct approval *ret_approvals,
                                      size_t cap, size_t *ret_count)

@@ -24,6 +24,11 @@ MUST_CHECK enum escrow_err store_node_approval(struct store *store, const char *
                                                const struct tpm_name *counter,
                                                const struct tpm_name *act_key,
                                                struct approval *ret_approval);
+/* The next act key, by its Name, that alone is approved for a group there; ESCROW_ERR_NOT_FOUND. */
+MUST_CHECK enum escrow_err store_next_node(struct store *store, const char *group,
+                                           const struct tpm_name *counter,
+                                           const struct tpm_name *after,
+                                           struct tpm_name *ret_act_key);
 /* The host approvals of a group for that member, highest epoch first; at most cap. */
 MUST_CHECK enum escrow_err store_host_approvals(struct store *store, const char *group,
                                                 const struct tpm_name *counter,

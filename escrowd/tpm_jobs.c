@@ -22,15 +22,18 @@ void tpm_import_job(struct tpm *tpm, struct tpm_job *job)
 static enum escrow_err choose_host(struct tpm *tpm, struct tpm_release_job *release,
                                    struct tpm_approval **ret_host)
 {
+    struct tpm_pcrs now = {.selection = 0}; /* which selects none */
+
     if (release->host_count == 1) {
         *ret_host = &release->hosts[0];
         return ESCROW_OK;
     }
     for (size_t i = 0; i < release->host_count; i++) {
         struct tpm_approval *host = &release->hosts[i];
-        struct tpm_pcrs now;
-        enum escrow_err err = tpm_pcrs_read(tpm, host->pcrs.selection, &now);
+        enum escrow_err err = ESCROW_OK;
 
+        if (now.selection != host->pcrs.selection)
+            err = tpm_pcrs_read(tpm, host->pcrs.selection, &now);
         if (err)
             return err;
         if (memcmp(now.digest.bytes, host->pcrs.digest.bytes, TPM_DIGEST_BYTES) == 0) {
@@ -76,4 +79,25 @@ void tpm_release_job(struct tpm *tpm, struct tpm_job *job)
     job->err = choose_host(tpm, release, &host);
     for (size_t i = 0; !job->err && i < release->object_count; i++)
         job->err = release_object(tpm, release, host, &release->objects[i]);
+}
+
+void tpm_approvals_job(struct tpm *tpm, struct tpm_job *job)
+{
+    struct tpm_release_job *release = (struct tpm_release_job *)job;
+    struct tpm_approval *host = NULL;
+
+    job->err = choose_host(tpm, release, &host);
+    if (!job->err)
+        job->err = tpm_approval_verify(tpm, &release->authority, release->group, host);
+    if (!job->err)
+        job->err = tpm_approval_verify(tpm, &release->authority, release->group, &release->node);
+}
+
+void tpm_prepare_job(struct tpm *tpm, struct tpm_job *job)
+{
+    struct tpm_release_job *release = (struct tpm_release_job *)job;
+
+    job->err = ESCROW_OK;
+    for (size_t i = 0; !job->err && i < release->object_count; i++)
+        job->err = tpm_prepare(tpm, &release->objects[i].object, &release->objects[i].private_area);
 }

@@ -52,3 +52,15 @@ struct tpm_release_job {
     struct tpm_release_object objects[ACT_OBJECTS_MAX];
 };
 void tpm_release_job(struct tpm *tpm, struct tpm_job *job);
+
+/*
+ * What of the same job can be done before anybody has asked for it, in two parts; recipient, signer
+ * and signatures are not looked at, and nothing is duplicated. So many objects have practically all
+ * a place of their own among those that are kept.
+ */
+#define TPM_PREPARED_MAX 2048
+/* The tickets of the node approval and of the host approval of the boot state of now: 6 commands,
+ * and one for each selection of PCRs if there are several host approvals. ESCROW_ERR_DENIED. */
+void tpm_approvals_job(struct tpm *tpm, struct tpm_job *job);
+/* tpm_prepare of all objects, which must have been imported. */
+void tpm_prepare_job(struct tpm *tpm, struct tpm_job *job);

@@ -278,26 +278,29 @@ static enum escrow_err satisfy_policy(struct tpm *tpm, const struct tpm_release_
     return tpm_result(tpm, "PolicyCommandCode", policy_command(tpm, TPM2_CC_Duplicate));
 }
 
-static enum escrow_err load_anew(struct tpm *tpm, const struct tpm_release_request *request,
-                                 struct tpm_object *object)
+/* And keeps it. */
+static enum escrow_err load_anew(struct tpm *tpm, const struct wrap_object *object,
+                                 const struct tpm_private *private_area, struct tpm_object *loaded)
 {
     CLEANUP(tpm_password_wipe) TSS2L_SYS_AUTH_COMMAND auths = {0};
-    TPM2B_PRIVATE private_area = {.size = (UINT16)request->private_area->len};
+    TPM2B_PRIVATE private_2b = {.size = (UINT16)private_area->len};
     TPM2B_PUBLIC public;
     TPM2B_NAME name = {0};
     enum escrow_err err;
 
-    if (request->private_area->len > TPM_PRIVATE_MAX)
+    if (private_area->len > TPM_PRIVATE_MAX)
         return ESCROW_ERR_MALFORMED;
-    memcpy(private_area.buffer, request->private_area->bytes, request->private_area->len);
-    err = object_public(request->object, &public);
+    memcpy(private_2b.buffer, private_area->bytes, private_area->len);
+    err = object_public(object, &public);
     if (!err)
         err = storage_session(tpm, TPM_STORAGE_LOAD, &auths);
-    if (err)
-        return err;
-    return tpm_result(tpm, "Load",
-                      Tss2_Sys_Load(tpm->sys, tpm->storage, &auths, &private_area, &public,
-                                    &object->handle, &name, NULL));
+    if (!err)
+        err = tpm_result(tpm, "Load",
+                         Tss2_Sys_Load(tpm->sys, tpm->storage, &auths, &private_2b, &public,
+                                       &loaded->handle, &name, NULL));
+    if (!err)
+        tpm_kept_save(tpm, &object->name, loaded);
+    return err;
 }
 
 static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *request,
@@ -307,9 +310,33 @@ static enum escrow_err load(struct tpm *tpm, const struct tpm_release_request *r
 
     if (err != ESCROW_ERR_NOT_FOUND)
         return err;
-    err = load_anew(tpm, request, object);
-    if (!err)
-        tpm_kept_save(tpm, &request->object->name, object);
+    return load_anew(tpm, request->object, request->private_area, object);
+}
+
+static enum escrow_err prepare_once(struct tpm *tpm, const struct wrap_object *object,
+                                    const struct tpm_private *private_area)
+{
+    CLEANUP(tpm_object_flush) struct tpm_object loaded = {.tpm = tpm};
+    enum escrow_err err = tpm_ready(tpm);
+
+    if (err || tpm_kept_has(tpm, &object->name))
+        return err;
+    err = load_anew(tpm, object, private_area, &loaded);
+    if (err)
+        drop_session(tpm);
+    return err;
+}
+
+enum escrow_err tpm_prepare(struct tpm *tpm, const struct wrap_object *object,
+                            const struct tpm_private *private_area)
+{
+    enum escrow_err err;
+
+    tpm_transport_hold(&tpm->transport);
+    err = prepare_once(tpm, object, private_area);
+    if (is_worth_repeating(tpm, err))
+        err = prepare_once(tpm, object, private_area);
+    tpm_transport_let_go(&tpm->transport);
     return err;
 }
 

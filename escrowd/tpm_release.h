@@ -57,6 +57,14 @@ struct tpm_approval {
 MUST_CHECK enum escrow_err tpm_approval_verify(struct tpm *tpm, const struct ec_point *authority,
                                                const char *group, struct tpm_approval *approval);
 
+/*
+ * What a release does of which nobody has to sign anything, ahead of it: loads the object and keeps
+ * it (tpm_kept.h), with 6 commands, 7 if there is no session; none if it is kept. Nothing is
+ * duplicated. Errors as those that its release would have.
+ */
+MUST_CHECK enum escrow_err tpm_prepare(struct tpm *tpm, const struct wrap_object *object,
+                                       const struct tpm_private *private_area);
+
 /* An act key and its signature over tpm_policy_signed_digest of object and recipient. */
 struct tpm_signer {
     struct ec_point key;
@@ -77,7 +85,8 @@ struct tpm_release_request {
 
 /*
  * Duplicates one object to the recipient: 14 commands with one signer, kept tickets and the object
- * kept by an earlier release (tpm_kept.h); the first release of an object takes 18.
+ * kept (tpm_kept.h); with an object that is not it takes 18, and 3 more for each ticket that it
+ * lacks.
  * ESCROW_ERR_CRYPTO if a point is not on the curve (the TPM is not asked), or if a signature does
  * not fit object and recipient; ESCROW_ERR_TPM if boot state, epoch or approval do not hold
  * (REASON_TPM_REFUSED).

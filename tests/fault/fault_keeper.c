@@ -47,6 +47,12 @@ bool fault_deposit(struct fault_world *world)
     return true;
 }
 
+/* What the TPM does with the new version before anybody asks for it is a part of this. */
+bool fault_warm_up(struct fault_world *world)
+{
+    return fault_deposit(world) && fx_try_warm(&world->fx, FRONT_MS);
+}
+
 static enum fx_who agent_of(int primary)
 {
     return primary == 0 ? FX_AGENT_A : FX_AGENT_B;

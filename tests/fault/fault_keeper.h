@@ -24,6 +24,7 @@ struct fault_world {
 typedef bool (*fault_work)(struct fault_world *world);
 
 bool fault_deposit(struct fault_world *world);
+bool fault_warm_up(struct fault_world *world);
 bool fault_release(struct fault_world *world);
 bool fault_receipt(struct fault_world *world);
 bool fault_order(struct fault_world *world);

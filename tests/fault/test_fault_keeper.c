@@ -42,6 +42,7 @@ static const struct place {
     {"publish", fault_publish, 15},
     {"queries", fault_queries, 15},
     {"start", NULL, 15},
+    {"warm-up", fault_warm_up, 10},
 };
 
 static uint64_t seed, first_seed;

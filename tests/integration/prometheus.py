@@ -14,7 +14,7 @@ PLAIN = {
     "ready", "check_status", "keeper_up", "prober_up", "connections_open", "front_open_fds",
     "keeper_open_fds", "audit_last_sequence", "secret_versions", "secret_versions_unimported",
     "grants_unsettled", "approvals_pending", "group_epoch", "alerts_waiting",
-    "releases_waiting", "releases_under_way",
+    "releases_waiting", "releases_under_way", "tpm_warm_up_left",
 }  # fmt: skip
 
 

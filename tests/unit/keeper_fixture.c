@@ -571,6 +571,7 @@ int fx_setup_pair(void **state)
     fx_publish(*state);
     fx_deposit(*state, FX_PASSWORD);
     fx_wait_primary(*state, "node-a");
+    fx_wait_warm(*state);
     return 0;
 }
 
@@ -580,6 +581,7 @@ int fx_setup_ready(void **state)
     fx_publish(*state);
     fx_deposit(*state, FX_PASSWORD);
     fx_wait_primary(*state, "node-a");
+    fx_wait_warm(*state);
     return 0;
 }
 

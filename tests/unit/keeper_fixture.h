@@ -116,6 +116,7 @@ struct keeper_fixture {
     uint64_t last_ping, last_pong; /* ids */
     uint64_t tpm_commands;         /* by the metrics that came last */
     uint64_t commits;              /* of the log; by them, too */
+    uint64_t warm_up_left;         /* the same */
     unsigned observed;             /* how often they came since they were asked for */
     unsigned alerter_restarts;
     /* Called for every reply before it is the fixture's; NULL: nobody. */
@@ -161,6 +162,13 @@ int64_t fx_ping(struct keeper_fixture *fx);
 uint64_t fx_tpm_commands(struct keeper_fixture *fx);
 /* How often it has written to its log, by them. */
 uint64_t fx_commits(struct keeper_fixture *fx);
+/*
+ * Until the keeper has nothing more to do at its TPM ahead of releases (keeper_warm.h), by its
+ * metrics. For a test that stops the TPM or counts its commands; a roster must be published.
+ */
+void fx_wait_warm(struct keeper_fixture *fx);
+/* The same for a keeper that may fail; false if it was not so in time. */
+bool fx_try_warm(struct keeper_fixture *fx, int64_t within_ms);
 /* IPC_OBSERVED has come. */
 void fx_note_observed(struct keeper_fixture *fx, const struct ipc_message *message);
 /* Serves one message of every channel that has one. */

@@ -4,6 +4,7 @@
 #include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/proxied_tpm.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -387,32 +388,13 @@ static void test_patience_ends(void **state)
 
 /* ---- a slow TPM ---- */
 
-static pid_t proxy;
-static char proxied[160];
+static struct proxied_tpm slow;
 
-/* Stands between keeper and swtpm, until the test ends. */
-static void start_proxy(struct keeper_fixture *fx, unsigned command_us)
+/* Until the test ends. */
+static void slow_down(struct keeper_fixture *fx, unsigned command_us)
 {
-    char socket_path[128], target[128], delay[16], log[128];
-    int ready[2];
-
-    snprintf(socket_path, sizeof(socket_path), "%s/slow", fx->swtpm.folder);
-    snprintf(target, sizeof(target), "%s/sock", fx->swtpm.folder);
-    snprintf(log, sizeof(log), "%s/commands", fx->swtpm.folder);
-    snprintf(delay, sizeof(delay), "%u", command_us);
-    snprintf(proxied, sizeof(proxied), "swtpm:path=%s", socket_path);
-    assert_int_equal(pipe(ready), 0);
-    proxy = fork();
-    assert_true(proxy >= 0);
-    if (proxy == 0) {
-        dup2(ready[1], STDOUT_FILENO);
-        execl(TPM_PROXY, TPM_PROXY, socket_path, target, delay, log, (char *)NULL);
-        _exit(127);
-    }
-    close(ready[1]);
-    assert_int_equal(read(ready[0], delay, 1), 1);
-    close(ready[0]);
-    fx->config.tpm.tcti = proxied;
+    proxied_start(&slow, &fx->swtpm, command_us);
+    fx->config.tpm.tcti = slow.setting;
 }
 
 static int setup_with(void **state, unsigned command_us, const char *rules)
@@ -422,11 +404,12 @@ static int setup_with(void **state, unsigned command_us, const char *rules)
     fx_setup_ready(state);
     fx = *state;
     if (command_us > 0)
-        start_proxy(fx, command_us);
+        slow_down(fx, command_us);
     fx_run_with(fx, rules);
     fx_wait_primary(fx, "node-a");
     fx_set_primary(fx, 1);
     fx_wait_primary(fx, "node-b");
+    fx_wait_warm(fx);
     fx->replicas[1].lie = count_sessions;
     return 0;
 }
@@ -465,11 +448,7 @@ static int teardown(void **state)
 
     resume_tpm(fx);
     fx_teardown(state);
-    if (proxy > 0) {
-        kill(proxy, SIGKILL);
-        waitpid(proxy, NULL, 0);
-        proxy = 0;
-    }
+    proxied_stop(&slow);
     return 0;
 }
 

@@ -185,6 +185,7 @@ static void warm_up(struct keeper_fixture *fx)
     ask_releases(fx, &asked, 1);
     assert_granted(fx, &asked);
     end_releases(&asked, 1);
+    fx_wait_warm(fx);
 }
 
 /* Now and then the keeper asks its TPM whether it is there: one command. */
