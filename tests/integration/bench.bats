@@ -48,6 +48,8 @@ storm_last_ms ms
 storm_over_bare ratio
 storm_p50_ms ms
 storm_p99_ms ms
+storm_slow_commands commands
+storm_slow_first_commands commands
 storm_slow_first_last_ms ms
 storm_slow_first_over_bare ratio
 storm_slow_first_p50_ms ms

@@ -66,9 +66,13 @@ end_chain() {
     chain_end
 }
 
-# restart_escrowd: on the same port, with the settings of now.
+# restart_escrowd: on the same port, with the settings of now; until its TPM has done all that it
+# can do of releases before anybody asks for one.
 restart_escrowd() {
-    end escrowd && chain_escrowd
+    local before
+    end escrowd || return
+    before=$(count_log escrowd 'ready for releases')
+    chain_escrowd && wait_log escrowd 'ready for releases' $((before + 1)) 300
 }
 
 # pin_escrowd: a new one, all of it on the servers' core.
@@ -81,14 +85,19 @@ pin_escrowd() {
         done
 }
 
-# proxied DELAY-US: escrowd's TPM answers so much later from now on, and its commands are in
-# $CHAIN/run/commands.
-proxied() {
+# begin_proxy DELAY-US: a TPM that answers so much later is at $CHAIN/run/tpm, and the commands that
+# come there are in $CHAIN/run/commands.
+begin_proxy() {
     rm -f "$CHAIN/run/tpm"
     "$BUILD/tests/bench/bench_tpm_proxy" "$CHAIN/run/tpm" "$CHAIN/tpm/sock" "$1" \
         "$CHAIN/run/commands" >"$CHAIN/log/proxy" 2>&1 3>&- &
     CHAIN_PIDS[proxy]=$!
-    wait_log proxy ready || return
+    wait_log proxy ready
+}
+
+# proxied DELAY-US: that is escrowd's from now on.
+proxied() {
+    begin_proxy "$1" || return
     CHAIN_TPM=$CHAIN/run/tpm
     restart_escrowd
 }

@@ -93,10 +93,15 @@ storm() {
 }
 
 # stormed NAME AIM COUNT SECONDS NOTE: COUNT groups at once, over the time of as many bare releases.
+# With a proxy before the TPM also how many commands each took: a time depends on the machine.
 stormed() {
-    local before part
+    local before part commands=0
     before=$(wasted)
+    [ -z "$CHAIN_TPM" ] || commands=$(release_commands | wc -l)
     storm "$3" || return
+    [ -z "$CHAIN_TPM" ] ||
+        result "$1_commands" commands '' 'of the TPM, for each release' \
+            "$(calculate "($(release_commands | wc -l) - $commands) / $3")"
     result "$1_over_bare" ratio "$2" "$5" \
         "$(calculate "$(jq .seconds <<<"$STORM") / $4")"
     result "$1_last_ms" ms '' "the last of $3" "$(jq '.seconds * 1000' <<<"$STORM")"
@@ -114,25 +119,28 @@ wasted() {
     cat "$CHAIN"/audit/*.jsonl | grep -c '"event":"unfinished"' || true
 }
 
-# Bare releases only before the first storm of a pair: while they have the TPM the keeper has not, may
-# take it for lost, and then forgets what it has loaded.
+# Bare releases only before a start: while they have the TPM the keeper has not, may take it for lost,
+# and then forgets what it has loaded.
 bench_storm() {
     local count alone
     count=$(choose 500 60 4)
     begin_storm "$count" && alone=$(bare "$CHAIN/tpm/sock" "$count" | jq .seconds) || return
+    restart_escrowd || return
     stormed storm '<= 1.5' "$count" "$alone" \
-        'the first release of each: 24 commands, because the TPM loads object and approvals' ||
-        return
+        'the first release of each, after a start and the warm-up: 14 commands each' || return
     fail_over SQL1 "$count" || return
     stormed storm_again '<= 1.5' "$count" "$alone" \
         'a second time, 14 commands each; 500 clients and three instances are on the same cores' ||
         return
-    fail_over SQL1 "$count" && proxied 10000 || return
+    fail_over SQL1 "$count" && begin_proxy 10000 || return
     # What is left beside the TPM does not grow with the groups; 500 would take more than five minutes.
     count=$(choose 100 10 2)
     alone=$(bare "$CHAIN/run/tpm" "$count" | jq .seconds) || return
+    CHAIN_TPM=$CHAIN/run/tpm
+    restart_escrowd || return
     stormed storm_slow_first '<= 1.1' "$count" "$alone" \
-        '10 ms more for each TPM command, and after a restart: 24 commands' || return
+        '10 ms more for each TPM command, the first release of each after a start and the warm-up' ||
+        return
     fail_over SQL1 "$count" || return
     stormed storm_slow '<= 1.1' "$count" "$alone" \
         '10 ms more for each TPM command' || return
