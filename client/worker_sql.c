@@ -144,6 +144,13 @@ enum escrow_err worker_sql_commit_echo(struct worker_sql *sql,
     if (!text)
         return ESCROW_ERR_NO_MEMORY;
     err = sql_batch(sql->connection, text, NULL, NULL, &error);
+    if (err == ESCROW_ERR_UNAVAILABLE) {
+        /* The session has ended under it, and without an echo admins would be asked. */
+        err = enter_anew(sql);
+        if (err)
+            return err;
+        err = sql_batch(sql->connection, text, NULL, NULL, &error);
+    }
     if (!err)
         return ESCROW_OK;
     log_warning(

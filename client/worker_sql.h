@@ -38,9 +38,10 @@ MUST_CHECK enum escrow_err worker_sql_enter(struct worker_sql *sql);
 MUST_CHECK enum escrow_err worker_sql_opens(struct worker_sql *sql, bool *ret_opens);
 
 /*
- * Commits the nonce of a challenge in the database, where a secondary reads it. A failure is logged
- * and no more: escrowd then has its admins say. An error: the connection was lost by that and
- * cannot be had again. So this comes before worker_sql_set_context.
+ * Commits the nonce of a challenge in the database, where a secondary reads it; once more in a new
+ * session if that one has ended. A failure is logged and no more: escrowd then has its admins say.
+ * An error: the connection was lost by that and cannot be had again. So this comes before
+ * worker_sql_set_context.
  */
 MUST_CHECK enum escrow_err worker_sql_commit_echo(struct worker_sql *sql,
                                                   const uint8_t nonce[static ACT_NONCE_BYTES]);

@@ -120,6 +120,16 @@ explain() {
     assert_equal "$(facts sql1) $(facts sql3)" 'unasked unasked'
 }
 
+@test "a session that ends under the commit is made anew, and no admin is asked" {
+    begin 'SQL1=all SQL2=all SQL3=all'
+    sim trouble SQL2 close --statement sp_addextendedproperty --count 1 >/dev/null
+    sim failover SQL2 >/dev/null
+    sim wait opens SQL2 --timeout 60000 >/dev/null
+    run -0 records
+    assert_output 'sql2 allow promotion'
+    assert_equal "$(sim state | jq '.instances.SQL2.troubles[0].hits')" 1
+}
+
 @test "a commit that hangs, or is refused, does not keep the agent from asking" {
     # shellcheck disable=SC2034 # of lib/chain.bash
     CHAIN_SQL_TIMEOUT=2s
