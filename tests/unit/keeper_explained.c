@@ -102,7 +102,8 @@ static void check_act(const struct audit_line *line)
     check_same(line, "purpose", json_object_get(payload, "purpose"));
     check_same(line, "group", json_object_get(payload, "group"));
     check_same(line, "database", json_object_get(payload, "database"));
-    if (record->auth != AUDIT_AUTH_ACT || !record->actor || !record->certificate)
+    if (record->auth != AUDIT_AUTH_ACT || !record->actor || !record->certificate ||
+        strlen(record->certificate) != 2 * IPC_FINGERPRINT_BYTES)
         fx_fail("an act without who signed it", line->text);
     if (record->event == AUDIT_RELEASE || record->event == AUDIT_REBASELINE ||
         record->event == AUDIT_RECEIPT)

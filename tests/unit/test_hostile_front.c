@@ -4,6 +4,7 @@
  * and floods. Each costs the keeper a channel and nothing else: no descriptor, no memory, no ping.
  */
 #include "escrowd/clock.h"
+#include "escrowd/keeper_request.h"
 #include "tests/unit/keeper_fixture.h"
 
 #include <setjmp.h>
@@ -405,6 +406,27 @@ static void count_pending(struct keeper_fixture *fx, uint64_t id, const struct i
     assert_int_equal(reply->reason, REASON_OVERLOADED);
 }
 
+static size_t bucket_of(const char *identity)
+{
+    uint32_t hash = 2166136261U;
+
+    for (; *identity; identity++)
+        hash = (hash ^ (uint8_t)*identity) * 16777619U;
+    return hash % REQUEST_BUCKETS;
+}
+
+/* Another identity that the keeper keeps in the same list as this one (identity_bucket). */
+static const char *neighbour_of(const char *identity)
+{
+    static char text[64];
+    unsigned i = 0;
+
+    do
+        snprintf(text, sizeof(text), "spiffe://corp.example/neighbour/%u", i++);
+    while (bucket_of(text) != bucket_of(identity));
+    return text;
+}
+
 /* Opens releases that wait for a rival until no more are taken; how many were open then. */
 static unsigned fill(struct keeper_fixture *fx, size_t body_len)
 {
@@ -413,6 +435,7 @@ static unsigned fill(struct keeper_fixture *fx, size_t body_len)
     struct ipc_request request = {.route = ROUTE_RELEASE,
                                   .identity = fx->actors[FX_AGENT_B].identity,
                                   .body = (uint8_t *)padded};
+    const char *neighbour = neighbour_of(request.identity);
     unsigned sent = 0;
 
     answered = 0;
@@ -421,7 +444,7 @@ static unsigned fill(struct keeper_fixture *fx, size_t body_len)
         request.body_len = (size_t)snprintf(padded, IPC_BODY_MAX, "%-*s", (int)body_len, body);
         free(TAKE(body));
         assert_int_equal(fx_try_request(fx, 1000000 + sent++, &request), ESCROW_OK);
-        fx_ask(fx, ROUTE_HEALTH, fx->actors[FX_ADMIN].identity, ""); /* others are served */
+        fx_ask(fx, ROUTE_HEALTH, neighbour, ""); /* others are served */
         assert_int_equal(fx->reply.status, 200);
     }
     for (unsigned i = 0; i < sent; i++) {
