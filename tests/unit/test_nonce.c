@@ -62,6 +62,11 @@ static void test_good_once(void **state)
     assert_int_equal(nonces_issue(*state, &binding, START_MS, nonce), ESCROW_OK);
     assert_int_equal(nonces_issue(*state, &binding, START_MS, other), ESCROW_OK);
     assert_memory_not_equal(nonce, other, sizeof(nonce));
+    for (size_t i = 0; i < sizeof(nonce); i++) {
+        nonce[i] ^= 1;
+        assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_ERR_DENIED);
+        nonce[i] ^= 1;
+    }
     assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_OK);
     assert_int_equal(nonces_take(*state, nonce, &binding, START_MS), ESCROW_ERR_DENIED);
     assert_int_equal(nonces_take(*state, other, &binding, START_MS), ESCROW_OK);
