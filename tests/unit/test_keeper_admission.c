@@ -5,6 +5,7 @@
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
 #include "tests/unit/proxied_tpm.h"
+#include "tests/unit/wall_clock.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -273,18 +274,22 @@ static bool is_second_decided(struct keeper_fixture *fx)
     return fx_count(fx, "release", NULL) == 2;
 }
 
-/* The same with a TPM so slow that one release alone has its identity's places: none gets free
- * while the TPM has it, and nobody waits for that. */
+/* A TPM so slow that one release alone has its identity's places: another one has its own all the
+ * same. None gets free while the TPM has it, and when the keeper is to stop nobody waits for that.
+ */
 static void test_stop_while_no_place_gets_free(void **state)
 {
     struct keeper_fixture *fx = *state;
-    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate(), *theirs = key_generate();
     CLEANUP(answer_free_p) struct answer *grant = fx_release(fx, FX_AGENT_B, recipient);
 
     assert_non_null(grant);
     stop_tpm(fx);
     send_releases(fx, FX_AGENT_B);
     fx_until(fx, is_second_decided);
+    assert_null(fx_release(fx, FX_AGENT_A, theirs));
+    assert_string_equal(reason_code(fx->reply.reason), "candidate_not_primary");
+    assert_int_equal(replies, 0);
     fx->options.may_lose = true;
     assert_int_equal(ipc_send(fx->supervisor_fd, IPC_SHUTDOWN, 0, NULL, 1000), ESCROW_OK);
     fx_until(fx, is_last_answered);
@@ -358,6 +363,22 @@ static void test_a_fast_tpm_takes_many(void **state)
     fx_until(fx, are_most_decided);
     resume_tpm(fx);
     fx_until(fx, have_all_replies);
+    end_releases();
+}
+
+/* Whoever has waited for too long is told so when its turn comes, and nobody is asked for it. */
+static void test_turn_that_comes_too_late(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    unsigned asked;
+
+    fill_places(fx);
+    asked = sessions;
+    boot_clock_move(PATIENCE_S * 1000);
+    resume_tpm(fx);
+    fx_until(fx, have_all_replies);
+    assert_int_equal(count_replies(REASON_OVERLOADED), COUNT - asked);
+    assert_int_equal(sessions, asked);
     end_releases();
 }
 
@@ -449,6 +470,7 @@ static int teardown(void **state)
     resume_tpm(fx);
     fx_teardown(state);
     proxied_stop(&slow);
+    boot_clock_move(0);
     return 0;
 }
 
@@ -469,10 +491,12 @@ int main(void)
         TEST(test_slow_rounds_keep_no_place, setup),
         TEST(test_slow_rounds_come_together, setup_rival),
         TEST(test_a_fast_tpm_takes_many, setup),
+        TEST(test_turn_that_comes_too_late, setup),
     };
     /* Half a minute in which nothing happens. */
     const struct CMUnitTest patience[] = {TEST(test_patience_ends, setup_slowest)};
 
+    wall_clock_share();
     if (!all || strcmp(all, "1") != 0)
         return cmocka_run_group_tests(tests, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL) + cmocka_run_group_tests(patience, NULL, NULL);

@@ -477,6 +477,10 @@ static void test_waited_too_long(void **state)
     resume_tpm(fx);
     assert_refused(fx, &asked[AT_WORK], REASON_DEADLINE);
     assert_int_equal(await_reply(fx, deposit)->reason, REASON_DEADLINE);
+    /* The TPM's thread had this one: its facts are too old, and there is no time to ask again. */
+    assert_refused(fx, &asked[1], REASON_DEADLINE);
+    fx_wait_count(fx, "unfinished", "facts_old", 1);
+    assert_int_equal(fx_count(fx, "release", NULL), 1 + AT_WORK + 1);
     /* By its turn; not because what it rests on has grown old too. */
     fx_wait_count(fx, "unfinished", "deadline", 1);
     assert_int_equal(fx_count(fx, "deposit", NULL), 1);
