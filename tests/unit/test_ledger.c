@@ -341,13 +341,14 @@ static void test_trust(void **state)
     assert_int_equal(roster_version(ledger_roster(scene->ledger)), 1);
 }
 
-static struct approval host_approval(const struct ledger_scene *scene, uint64_t epoch, uint8_t pcrs)
+static struct approval host_approval(const struct ledger_scene *scene, uint64_t epoch, uint8_t pcrs,
+                                     uint32_t selection)
 {
     return (struct approval){.kind = TPM_APPROVAL_HOST,
                              .group = FIXTURE_GROUP,
                              .counter = fixture_name(scene->keys->audit[0]),
                              .epoch = epoch,
-                             .pcrs = {.selection = 1, .digest = {.bytes = {pcrs}}},
+                             .pcrs = {.selection = selection, .digest = {.bytes = {pcrs}}},
                              .signature = {(uint8_t)epoch}};
 }
 
@@ -381,6 +382,9 @@ static void test_approvals_of_the_same(void **state)
         assert_int_equal(store_node_approval(scene->store, FIXTURE_GROUP, &counter, &agent, &kept),
                          ESCROW_OK);
         assert_int_equal(kept.signature[0], rows[i].kept);
+        assert_int_equal(
+            store_node_approval(scene->store, FIXTURE_GROUP, &counter, &counter, &kept),
+            ESCROW_ERR_NOT_FOUND);
     }
 }
 
@@ -394,13 +398,15 @@ static void test_host_approvals(void **state)
     static const struct {
         uint64_t epoch;
         uint8_t pcrs;
-    } rows[] = {{3, 1}, {7, 2}, {5, 3}, {4, 2}};
+        uint32_t selection;
+    } rows[] = {{3, 1, 1}, {7, 2, 1}, {5, 2, 2}, {4, 2, 1}};
     const struct approval node = node_approval(scene, 9, 1);
     struct approval found[3];
     size_t count;
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const struct approval added = host_approval(scene, rows[i].epoch, rows[i].pcrs);
+        const struct approval added =
+            host_approval(scene, rows[i].epoch, rows[i].pcrs, rows[i].selection);
 
         assert_int_equal(store_add_approval(scene->store, &added), ESCROW_OK);
     }
