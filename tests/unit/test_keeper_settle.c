@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -31,19 +32,25 @@ static struct answer *release_to_b(struct keeper_fixture *fx)
     return grant;
 }
 
-static void send_receipt(struct keeper_fixture *fx, const struct answer *grant,
-                         enum act_outcome outcome)
+static void send_receipt_for(struct keeper_fixture *fx, enum fx_who who, enum act_purpose purpose,
+                             const struct answer *grant, enum act_outcome outcome)
 {
     CLEANUP(act_free_p) struct act *act = act_new(ACT_RECEIPT);
     CLEANUP(answer_free_p) struct answer *noted = NULL;
 
-    act->purpose = PURPOSE_PROMOTE;
+    act->purpose = purpose;
     memcpy(act->receipt.replica, grant->grant.replica, sizeof(act->receipt.replica));
     act->receipt.grant = grant->sequence;
     act->receipt.outcome = outcome;
-    noted = fx_act(fx, FX_AGENT_B, ROUTE_RECEIPT, act);
+    noted = fx_act(fx, who, ROUTE_RECEIPT, act);
     if (!noted)
         fx_fail("the receipt was refused", reason_code(fx->reply.reason));
+}
+
+static void send_receipt(struct keeper_fixture *fx, const struct answer *grant,
+                         enum act_outcome outcome)
+{
+    send_receipt_for(fx, FX_AGENT_B, PURPOSE_PROMOTE, grant, outcome);
 }
 
 /* B is promoted, gets its grant, and its agent says that it opened the master key with it. */
@@ -350,6 +357,72 @@ static void test_disproved_in_another_epoch(void **state)
     assert_int_equal(fx_count(fx, "settle", NULL), 1);
 }
 
+/* ---- orders ---- */
+
+/* To drill, good for ten minutes. */
+static void issue(struct keeper_fixture *fx, char ret_order[static NAME_MAX_BYTES + 1])
+{
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_ORDER);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+    CLEANUP(json_free_p) json_t *orders = NULL;
+
+    act->purpose = PURPOSE_DRILL;
+    act->order.expires_in_s = 600;
+    noted = fx_act(fx, FX_ADMIN, ROUTE_ORDER, act);
+    assert_non_null(noted);
+    fx_ask(fx, ROUTE_ORDERS, fx->actors[FX_AGENT_A].identity, "");
+    assert_int_equal(json_parse(fx->reply.body, strlen(fx->reply.body), 4096, &orders), ESCROW_OK);
+    snprintf(ret_order, NAME_MAX_BYTES + 1, "%s",
+             json_string_value(
+                 json_object_get(json_array_get(json_object_get(orders, "orders"), 0), "order")));
+}
+
+static struct answer *release_by_order(struct keeper_fixture *fx, enum act_purpose purpose,
+                                       const char *order)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_A, ACT_RELEASE, purpose);
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(act_free_p) struct act *act = fx_release_act(fx, FX_AGENT_A, challenge, recipient);
+    CLEANUP(cleanup_free) char *body = NULL;
+
+    act->purpose = purpose;
+    snprintf(act->release.order, sizeof(act->release.order), "%s", order);
+    body = fx_sign(fx, FX_AGENT_A, challenge, act);
+    return fx_finish(fx, FX_AGENT_A, ROUTE_RELEASE, body, act);
+}
+
+static void assert_order_unknown(struct keeper_fixture *fx, enum act_purpose purpose,
+                                 const char *order)
+{
+    CLEANUP(answer_free_p) struct answer *grant = release_by_order(fx, purpose, order);
+
+    assert_null(grant);
+    assert_int_equal(fx->reply.reason, REASON_ORDER_UNKNOWN);
+}
+
+/* A worker that died asks again by the same order, until its grant is proved; and in its time. */
+static void test_an_order_ends_with_its_proof(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p) struct answer *grant = NULL, *again = NULL;
+    char order[NAME_MAX_BYTES + 1];
+
+    issue(fx, order);
+    assert_order_unknown(fx, PURPOSE_ROTATE, order);
+    grant = release_by_order(fx, PURPOSE_DRILL, order);
+    assert_non_null(grant);
+    again = release_by_order(fx, PURPOSE_DRILL, order);
+    assert_non_null(again);
+    send_receipt_for(fx, FX_AGENT_A, PURPOSE_DRILL, again, OUTCOME_OPENED);
+    fx_wait_count(fx, "settle", "grant_proved", 1);
+    assert_order_unknown(fx, PURPOSE_DRILL, order);
+
+    issue(fx, order);
+    wall_clock_move(11 * MINUTE_MS);
+    assert_order_unknown(fx, PURPOSE_DRILL, order);
+}
+
 static int set_up(void **state)
 {
     wall_clock_move(0);
@@ -373,6 +446,7 @@ int main(void)
         READY(test_no_receipt),
         READY(test_key_that_opens_after_all),
         READY(test_disproved_in_another_epoch),
+        READY(test_an_order_ends_with_its_proof),
     };
 
     wall_clock_share();
