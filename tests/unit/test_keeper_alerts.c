@@ -339,6 +339,26 @@ static void test_handed_over_at_the_end(void **state)
     answer(assert_next(fx, "needs_approval"));
 }
 
+/* Of what happened while there was no command the next one hears nothing. */
+static void test_without_a_command_for_a_while(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    const struct escrowd_alert alert = fx->config.alert;
+
+    fx_shut_down(fx);
+    cleanup_close(&alerter);
+    fx->config.alert = (struct escrowd_alert){0};
+    fx_run(fx);
+    fx_wait_primary(fx, "node-a");
+    assert_false(is_released(fx, FX_AGENT_B));
+    fx_shut_down(fx);
+    fx->config.alert = alert;
+    start_again(fx);
+    fx_wait_primary(fx, "node-a");
+    assert_false(is_released(fx, FX_AGENT_A));
+    answer(assert_next(fx, "needs_approval"));
+}
+
 static int with_alerter(void **state)
 {
     struct keeper_fixture *fx;
@@ -377,6 +397,7 @@ int main(void)
         READY(test_a_hostile_alerter),
         READY(test_killed_before_the_hand_over),
         READY(test_handed_over_at_the_end),
+        READY(test_without_a_command_for_a_while),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
