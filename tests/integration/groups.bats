@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# Several availability groups on the same instances.
+# Several availability groups, and many databases, on the same instances.
 
 bats_require_minimum_version 1.5.0
 bats_load_library bats-support
@@ -43,4 +43,23 @@ questions() {
     for node in SQL1 SQL2; do
         assert_equal "$(sessions "$node")" 1
     done
+}
+
+# An escrowd takes 16 connections of an identity: workers without a place would take them from each
+# other, and be refused.
+@test "twenty databases of one agent: all open after a failover, and escrowd refuses none of them" {
+    local database
+    CHAIN_DATABASES=$(printf 'd%d ' {1..19})
+    CHAIN_DATABASES=${CHAIN_DATABASES% }
+    # shellcheck disable=SC2034 # of lib/chain.bash
+    CHAIN_RULES='brake: 100'
+    chain_serve 2 <<<"of no meaning"
+    for database in SSISDB $CHAIN_DATABASES; do
+        chain_deposit "$database" <<<"of no meaning"
+    done
+    chain_agents
+    sim failover SQL2
+    wait_log agent-sql2 'the master key opens by itself again' 20 60
+    assert_equal "$(count_log agent-sql2 'next attempt')" 0
+    assert_equal "$(count_log escrowd overloaded)" 0
 }

@@ -18,7 +18,8 @@
 # instances can be read as a secondary), CHAIN_POLL, CHAIN_DEADLINE and CHAIN_CATALOG (of the
 # agents: poll, worker_deadline, catalog_startup), CHAIN_SQL_TIMEOUT (of agents and escrowd),
 # CHAIN_AWAY (a port where nobody is: the agents' second escrowd), CHAIN_GROUPS (names of more groups
-# on the same instances; the availability group and its database have that name), CHAIN_ADMINS (names
+# on the same instances; the availability group and its database have that name), CHAIN_DATABASES (names
+# of more databases of the first group, which its agents serve too), CHAIN_ADMINS (names
 # of more admins), CHAIN_LIMITS (YAML, of escrowd), CHAIN_TPM (a socket in front of the TPM's),
 # CHAIN_PCAP (sqlsim's capture file), CHAIN_ALERT (a command, of escrowd's alert:), CHAIN_REALM (kerberos.bash: its REALM; logins by keytab),
 # CHAIN_NETWORK (network.bash: a network of escrowd and the nodes; each is on a host of its own),
@@ -141,13 +142,20 @@ chain_swtpm_end() {
     rm -f "$folder"/{pid,sock,sock.ctrl}
 }
 
+# chain_databases: of the first group, for YAML.
+chain_databases() {
+    local names="SSISDB ${CHAIN_DATABASES:-}"
+    names=${names% }
+    echo "${names// /, }"
+}
+
 chain_policy() {
     local node group ag database
     {
         echo groups:
         for group in "$CHAIN_GROUP" ${CHAIN_GROUPS:-}; do
             ag=$group database=$group
-            [ "$group" != "$CHAIN_GROUP" ] || ag=$CHAIN_AG database=SSISDB
+            [ "$group" != "$CHAIN_GROUP" ] || ag=$CHAIN_AG database=$(chain_databases)
             printf '  - name: %s\n    availability_group: %s\n' "$group" "$ag"
             printf '    cluster_type: %s\n    databases: [%s]\n' "${CHAIN_CLUSTER_TYPE:-wsfc}" \
                 "$database"
@@ -199,7 +207,7 @@ chain_sqlsim() {
         --rawfile sa "$CHAIN/keys/sql-sa" \
         --rawfile for_agent <(chain_grants agent --catalog-startup) \
         --rawfile for_prober <(chain_grants prober) --rawfile for_more <(chain_grants agent) \
-        --arg more "${CHAIN_GROUPS:-}" \
+        --arg more "${CHAIN_GROUPS:-}" --arg databases "${CHAIN_DATABASES:-}" \
         --arg realm "${CHAIN_REALM:-}" --argjson switches "${CHAIN_SWITCHES:-"{}"}" '
         def script($text; $password):
             {login: "sa", $text, variables: {ESCROW_LOGIN_PASSWORD: ($password | rtrimstr("\n"))}};
@@ -211,12 +219,14 @@ chain_sqlsim() {
          logins: [{name: "sa", password: ($sa | rtrimstr("\n")), rights: ["sysadmin"]}],
          scripts: [script($for_agent; $agent), script($for_prober; $prober)]}
         | if $realm == "" then . else .instances[].keytab = $realm + "/service.keytab" end
-        | if $more == "" then . else
+        | def grant($name): .scripts += [script($for_more | of($name); $agent),
+                                         script($for_prober | gsub("SSISDB"; $name); $prober)];
+        if $more + $databases == "" then . else
             .groups = [.group + {databases: [.database]}]
+            | reduce ($databases | split(" "))[] as $name (.;
+                .groups[0].databases += [.database + {$name}] | grant($name))
             | reduce ($more | split(" "))[] as $name (.;
-                .groups += [.group + {$name, databases: [.database + {$name}]}]
-                | .scripts += [script($for_more | of($name); $agent),
-                               script($for_prober | gsub("SSISDB"; $name); $prober)])
+                .groups += [.group + {$name, databases: [.database + {$name}]}] | grant($name))
             | .groups[] += {primary: $instances[0].name, replicas: ($instances | map(.name))}
             | del(.group, .database) end')
     "$BUILD/tests/sqlsim/sqlsim" ${CHAIN_PCAP:+--pcap "$CHAIN_PCAP"} - \
@@ -397,9 +407,10 @@ chain_serve() {
     chain_publish
 }
 
-# chain_deposit <PASSWORD
+# chain_deposit [DATABASE] <PASSWORD
 chain_deposit() {
-    ctl deposit --group "$CHAIN_GROUP" --database SSISDB --password-fd 0 >>"$CHAIN/log/deposit" 2>&1
+    ctl deposit --group "$CHAIN_GROUP" --database "${1:-SSISDB}" --password-fd 0 \
+        >>"$CHAIN/log/deposit" 2>&1
 }
 
 # chain_agents: one for each replica, until each watches its instance.
@@ -434,7 +445,7 @@ TEXT
     key_file: $CHAIN/pki/agent-$1.key
     act_key_file: $CHAIN/keys/$1.act
     availability_group: $CHAIN_AG
-    databases: [SSISDB]
+    databases: [$(chain_databases)]
     catalog_startup: ${CHAIN_CATALOG:-false}
 TEXT
     } >"$CHAIN/run/$1/agent.yaml"
