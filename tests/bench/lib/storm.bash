@@ -146,3 +146,34 @@ bench_storm() {
         '10 ms more for each TPM command' || return
     end_chain
 }
+
+# begin_agent COUNT: a chain with agents, whose group has so many databases.
+begin_agent() {
+    local database
+    end_chain || return
+    CHAIN_DATABASES=$(seq -s ' ' -f 'd%.0f' 2 "$1")
+    begin_chain agents || return
+    for database in $CHAIN_DATABASES; do
+        chain_deposit "$database" <<<"$PASSWORD" || return
+    done
+}
+
+# One agent, with one identity: from the failover until the last of its databases has opened.
+bench_storm_agent() {
+    local i node count before start opened='the master key opens by itself again'
+    local -a times=()
+    count=$(choose 32 32 4)
+    begin_agent "$count" || return
+    for ((i = 0; i < ROUNDS; i++)); do
+        node=${CHAIN_NODES[$(((i + 1) % 2))]}
+        before=$(count_log "agent-$node" "$opened")
+        start=${EPOCHREALTIME/./}
+        sim failover "${node^^}" >/dev/null &&
+            wait_log "agent-$node" "$opened" "$((before + count))" 120 || return
+        times+=("$(calculate "(${EPOCHREALTIME/./} - $start) / 1000")")
+    done
+    result storm_agent_ms ms '' "one agent, $count databases of a group, twelve workers at once" \
+        "${times[@]}"
+    end_chain
+    CHAIN_DATABASES=''
+}
