@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "escrowd/keeper_probers.h"
+#include "libescrow/ipc_channel.h"
 #include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/keeper_roster.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +24,8 @@
 #define FLOOD 32 /* challenges of one identity: NONCES_PER_IDENTITY */
 #define B 1      /* the primary whose agent asks once */
 #define AT_ONCE 2
-#define MANY 64 /* requests of one identity at once */
+#define MANY 64        /* requests of one identity at once */
+#define LONG_MS 300000 /* longer than any test */
 
 /* A release that is ready to be sent. */
 struct prepared {
@@ -253,26 +256,73 @@ static uint64_t ask_admins(struct keeper_fixture *fx)
     return (uint64_t)json_integer_value(json_object_get(document, "request"));
 }
 
-/* One identity waits in as many places as it may, and in no more; others ask meanwhile. */
+/* Waits as this identity for what becomes of the request, or asks only; the id. */
+static uint64_t look(struct keeper_fixture *fx, const char *identity, uint64_t from,
+                     uint64_t wait_ms)
+{
+    const struct ipc_request request = {
+        .route = ROUTE_REQUEST, .identity = identity, .from = from, .wait_ms = wait_ms};
+
+    fx->last_id++;
+    while (fx_try_request(fx, fx->last_id, &request) == ESCROW_ERR_TIMEOUT)
+        fx_serve(fx, 10);
+    return fx->last_id;
+}
+
+static void send_gone(struct keeper_fixture *fx, uint64_t id)
+{
+    const struct ipc_header gone = {.type = IPC_GONE, .id = id};
+
+    while (ipc_try_send(fx->front_fd, &gone, NULL, -1) == ESCROW_ERR_TIMEOUT)
+        fx_serve(fx, 10);
+}
+
+/* One identity waits in as many places as it may, and in no more; others ask meanwhile. Whose
+ * client has gone takes no place. */
 static void test_too_many_wait(void **state)
 {
     struct keeper_fixture *fx = *state;
-    const struct ipc_request request = {.route = ROUTE_REQUEST,
-                                        .identity = fx->actors[FX_AUDITOR].identity,
-                                        .from = ask_admins(fx),
-                                        .wait_ms = FX_DEADLINE_MS};
+    const char *identity = fx->actors[FX_AUDITOR].identity;
+    const uint64_t from = ask_admins(fx);
+    uint64_t first;
 
     overloaded = 0;
     fx->on_reply = count_replies;
-    for (int i = 0; i <= MANY; i++) {
-        fx->last_id++;
-        while (fx_try_request(fx, fx->last_id, &request) == ESCROW_ERR_TIMEOUT)
-            fx_serve(fx, 10);
-    }
+    first = look(fx, identity, from, LONG_MS);
+    for (int i = 1; i <= MANY; i++)
+        look(fx, identity, from, LONG_MS);
     fx_wait(fx, fx->last_id);
     assert_int_equal(fx->reply.reason, REASON_OVERLOADED);
     assert_int_not_equal(ask_admins(fx), 0);
     assert_int_equal(overloaded, 1);
+    assert_int_equal(fx_wait(fx, look(fx, identity, from, 0))->reason, REASON_OVERLOADED);
+    send_gone(fx, first);
+    assert_int_equal(fx_wait(fx, look(fx, identity, from, 0))->status, 200);
+}
+
+/* And all of them together no more than front's channel has room for answers to. */
+static void test_too_many_in_all(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    const char *auditor = fx->actors[FX_AUDITOR].identity;
+    const uint64_t from = ask_admins(fx);
+    json_t *payload = fx_roster_payload(fx, 2);
+
+    keeper_roster_add(payload, FX_ACTORS + IPC_QUEUE_MESSAGES / MANY);
+    assert_int_equal(fx_publish_roster(fx, payload, fx->authority), REASON_NONE);
+    overloaded = 0;
+    fx->on_reply = count_replies;
+    for (size_t i = 0; i < IPC_QUEUE_MESSAGES; i++) {
+        char identity[64];
+
+        snprintf(identity, sizeof(identity), "spiffe://corp.example/crowd-%zu",
+                 FX_ACTORS + i / MANY);
+        look(fx, identity, from, LONG_MS);
+    }
+    assert_int_equal(fx_wait(fx, look(fx, auditor, from, 0))->reason, REASON_OVERLOADED);
+    assert_int_equal(overloaded, 1);
+    send_gone(fx, fx->last_id - 1);
+    assert_int_equal(fx_wait(fx, look(fx, auditor, from, 0))->status, 200);
 }
 
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
@@ -284,6 +334,7 @@ int main(void)
         READY(test_questions_of_one_identity_are_bounded),
         READY(test_readers_and_approvers_take_no_turn),
         READY(test_too_many_wait),
+        READY(test_too_many_in_all),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
