@@ -348,7 +348,8 @@ static void on_next(evutil_socket_t fd, short what, void *argument)
 
     (void)fd;
     (void)what;
-    if (warm->is_busy || !group || !may_work(warm->keeper))
+    /* Somebody may have come since. */
+    if (!group || !may_work(warm->keeper))
         return;
     if (group->is_due)
         verify_next(warm, group);

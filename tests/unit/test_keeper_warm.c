@@ -35,6 +35,7 @@
 #define UNTIL_DUPLICATE 12 /* that one counted */
 #define VERIFY_COMMANDS 3
 #define NEWCOMERS 8 /* act keys of node-a's */
+#define CROWD 200   /* the same: were there one place for each approval, some would have none */
 #define SLOW_US 200000
 #define GROUPS 21  /* of as many databases as may be */
 #define RELEASES 3 /* one more than the TPM's thread has */
@@ -114,17 +115,17 @@ static void assert_release_takes(struct keeper_fixture *fx, enum fx_who who, siz
 }
 
 /* Keys of further agents of node-a, which are in the roster that it publishes. */
-static void enroll(struct keeper_fixture *fx, struct tpm_name names[static NEWCOMERS])
+static void enroll(struct keeper_fixture *fx, struct tpm_name *ret_names, size_t count)
 {
     json_t *payload = fx_roster_payload(fx, 2);
 
-    for (size_t i = 0; i < NEWCOMERS; i++) {
+    for (size_t i = 0; i < count; i++) {
         CLEANUP(key_free_p) EVP_PKEY *key = key_generate();
         struct ec_point point;
         char identity[64];
 
         assert_int_equal(key_point(key, &point), ESCROW_OK);
-        assert_int_equal(key_signer_name(&point, &names[i]), ESCROW_OK);
+        assert_int_equal(key_signer_name(&point, &ret_names[i]), ESCROW_OK);
         snprintf(identity, sizeof(identity), "spiffe://corp.example/newcomer-%zu", i);
         json_array_append_new(json_object_get(payload, "keys"),
                               json_pack("{s:s, s:s, s:o, s:[s], s:[s]}", "identity", identity,
@@ -209,6 +210,22 @@ static void test_deposit_and_approval(void **state)
     assert_int_equal(proxied_count(&tpm), before);
 }
 
+static void test_many_approvals(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    static struct tpm_name names[CROWD];
+    const size_t before = proxied_count(&tpm);
+
+    enroll(fx, names, CROWD);
+    approve(fx, names, CROWD);
+    fx_wait_warm(fx);
+    assert_int_equal(proxied_count(&tpm) - before, CROWD * VERIFY_COMMANDS);
+    /* All are looked at again, and only one has to be verified. */
+    approve(fx, &fx->actors[FX_AGENT_B].name, 1);
+    fx_wait_warm(fx);
+    assert_int_equal(proxied_count(&tpm) - before, (CROWD + 1) * VERIFY_COMMANDS);
+}
+
 /* A release of node-b's that is ready to be sent. */
 static char *prepare(struct keeper_fixture *fx)
 {
@@ -230,7 +247,7 @@ static void test_a_release_waits_for_one_item(void **state)
     char *bodies[RELEASES];
     size_t before, last;
 
-    enroll(fx, names);
+    enroll(fx, names, NEWCOMERS);
     for (size_t i = 0; i < RELEASES; i++)
         bodies[i] = prepare(fx);
     fx_wait_warm(fx);
@@ -347,7 +364,7 @@ static void test_tpm_lost_with_an_item(void **state)
     struct tpm_name names[NEWCOMERS];
     size_t before;
 
-    enroll(fx, names);
+    enroll(fx, names, NEWCOMERS);
     fx_wait_warm(fx);
     before = proxied_count(&tpm);
     stop_tpm(fx);
@@ -368,7 +385,7 @@ static void test_tpm_lost_twice_with_an_item(void **state)
     struct tpm_name names[NEWCOMERS];
     size_t before;
 
-    enroll(fx, names);
+    enroll(fx, names, NEWCOMERS);
     fx_wait_warm(fx);
     before = proxied_count(&tpm);
     stop_tpm(fx);
@@ -483,6 +500,7 @@ int main(void)
         TEST(test_first_release_after_a_start, setup),
         TEST(test_nothing_is_left_to_do, setup),
         TEST(test_deposit_and_approval, setup),
+        TEST(test_many_approvals, setup),
         TEST(test_a_release_waits_for_one_item, setup),
         TEST(test_a_bad_object, setup_others),
         TEST(test_tpm_reset, setup),
