@@ -210,6 +210,28 @@ static void test_deposit_and_approval(void **state)
     assert_int_equal(proxied_count(&tpm), before);
 }
 
+/* Agents ask for the active version first, and that is there. */
+static void test_a_pending_version(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_ADMIN, ACT_DEPOSIT, PURPOSE_DEPOSIT);
+    CLEANUP(answer_free_p) struct answer *durable = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
+    const size_t before = proxied_count(&tpm);
+
+    assert_non_null(challenge);
+    act = fx_deposit_act(fx, challenge, FX_PASSWORD);
+    act->deposit.state = SECRET_PENDING;
+    body = fx_sign(fx, FX_ADMIN, challenge, act);
+    durable = fx_finish(fx, FX_ADMIN, ROUTE_DEPOSIT, body, act);
+    assert_non_null(durable);
+    fx_wait_warm(fx);
+    assert_int_equal(proxied_count_of(&tpm, before, TPM2_CC_Import), 1);
+    assert_int_equal(proxied_count_of(&tpm, before, TPM2_CC_Load), 0);
+}
+
 static void test_many_approvals(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -500,6 +522,7 @@ int main(void)
         TEST(test_first_release_after_a_start, setup),
         TEST(test_nothing_is_left_to_do, setup),
         TEST(test_deposit_and_approval, setup),
+        TEST(test_a_pending_version, setup),
         TEST(test_many_approvals, setup),
         TEST(test_a_release_waits_for_one_item, setup),
         TEST(test_a_bad_object, setup_others),
