@@ -37,8 +37,9 @@
 #define NEWCOMERS 8 /* act keys of node-a's */
 #define CROWD 200   /* the same: were there one place for each approval, some would have none */
 #define SLOW_US 200000
-#define GROUPS 21  /* of as many databases as may be */
-#define RELEASES 3 /* one more than the TPM's thread has */
+#define VERSIONS 12 /* more than are imported in a second */
+#define GROUPS 21   /* of as many databases as may be */
+#define RELEASES 3  /* one more than the TPM's thread has */
 
 static struct proxied_tpm tpm;
 static char log_path[300]; /* of the keeper's */
@@ -230,6 +231,35 @@ static void test_a_pending_version(void **state)
     fx_wait_warm(fx);
     assert_int_equal(proxied_count_of(&tpm, before, TPM2_CC_Import), 1);
     assert_int_equal(proxied_count_of(&tpm, before, TPM2_CC_Load), 0);
+}
+
+static void remove_store(struct keeper_fixture *fx)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+    char path[400];
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        snprintf(path, sizeof(path), "%s/%s%s", fx->config.state_folder, MEMBER_STORE, ends[i]);
+        unlink(path);
+    }
+}
+
+/* After the store was rebuilt: so many in a second, and the newest, which is wanted, comes last. */
+static void test_imports(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    size_t before;
+
+    for (unsigned i = 0; i < VERSIONS; i++)
+        fx_deposit(fx, FX_PASSWORD);
+    fx_shut_down(fx);
+    remove_store(fx);
+    before = proxied_count(&tpm);
+    fx_run(fx);
+    wait_commands(fx, before, TPM2_CC_Load, 1);
+    fx_wait_warm(fx);
+    assert_int_equal(proxied_count_of(&tpm, before, TPM2_CC_Import), 1 + VERSIONS);
+    assert_release_takes(fx, FX_AGENT_B, RELEASE_COMMANDS);
 }
 
 static void test_many_approvals(void **state)
@@ -523,6 +553,7 @@ int main(void)
         TEST(test_nothing_is_left_to_do, setup),
         TEST(test_deposit_and_approval, setup),
         TEST(test_a_pending_version, setup),
+        TEST(test_imports, setup),
         TEST(test_many_approvals, setup),
         TEST(test_a_release_waits_for_one_item, setup),
         TEST(test_a_bad_object, setup_others),
