@@ -3,7 +3,6 @@
 #include "libescrow/json.h"
 #include "policy/evidence.h"
 #include "tests/unit/keeper_fixture.h"
-#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -390,40 +389,6 @@ static void test_pair_unproven(void **state)
     assert_int_equal(refusal(fx, FX_AGENT_B), REASON_SILENCE_UNPROVEN);
 }
 
-static bool has_candidate_answered(struct keeper_fixture *fx)
-{
-    return fx->replicas[1].asked >
-           asked_before[1] + 3; /* state, session, and a round of the watch */
-}
-
-/* A request that has come to its second round has no time for what the first could have waited for:
- * it is told so, and not that admins were asked. */
-static void test_no_time_to_wait_for_a_rival(void **state)
-{
-    struct keeper_fixture *fx = *state;
-    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
-    CLEANUP(answer_free_p) struct answer *challenge = NULL;
-    CLEANUP(act_free_p) struct act *act = NULL;
-    CLEANUP(cleanup_free) char *body = NULL;
-    uint64_t id;
-
-    fx_run_with(fx, "    rival_wait: 2s\n");
-    fx_wait_primary(fx, "node-a");
-    fx_set_primary(fx, 1);
-    fx->replicas[0].is_hung = true;
-    challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
-    act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
-    body = fx_sign(fx, FX_AGENT_B, challenge, act);
-    note_asked(fx);
-    id = fx_send(fx, ROUTE_RELEASE, fx->actors[FX_AGENT_B].identity, body);
-    fx_until(fx, has_candidate_answered);
-    boot_clock_move(5000);
-    assert_int_equal(fx_wait(fx, id)->reason, REASON_DEADLINE);
-    assert_int_equal(fx->reply.status, 503);
-    assert_int_equal(fx_count(fx, "release", NULL), 0);
-    fx_wait_count(fx, "refusal", "deadline", 1);
-}
-
 /* Anybody can decide again from the record. */
 static void test_decision_can_be_recomputed(void **state)
 {
@@ -483,13 +448,6 @@ static void test_roster_changed_meanwhile(void **state)
     assert_int_equal(fx_count(fx, "release", NULL), 0);
 }
 
-static int teardown_clock(void **state)
-{
-    fx_teardown(state);
-    boot_clock_move(0);
-    return 0;
-}
-
 #define READY(test) cmocka_unit_test_setup_teardown(test, fx_setup_ready, fx_teardown)
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, fx_setup, fx_teardown)
 
@@ -516,11 +474,8 @@ int main(void)
                                         fx_teardown),
         cmocka_unit_test_setup_teardown(test_pair_unproven, fx_setup_pair, fx_teardown),
         READY(test_decision_can_be_recomputed),
-        cmocka_unit_test_setup_teardown(test_no_time_to_wait_for_a_rival, fx_setup_ready,
-                                        teardown_clock),
         READY(test_roster_changed_meanwhile),
     };
 
-    wall_clock_share();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
