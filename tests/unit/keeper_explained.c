@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a test leaves in the log, whatever it was about: each decision in it, made again from its
- * record alone, is the decision that was made; its hints are those of who was let have it; and what
- * stands beside an act is what the act says.
+ * record alone, is the decision that was made; its hints are those of who was let have it; what
+ * stands beside an act is what the act says; and what became of a release is said of that release.
  */
 #include "escrowd/ledger_detail.h"
 #include "libescrow/audit_reader.h"
@@ -114,6 +114,43 @@ static void check_act(const struct audit_line *line)
         check_same(line, "order", json_object_get(payload, "order"));
 }
 
+/* The number of the release that the record is about; 0: it is about none. */
+static uint64_t release_of(const struct audit_record *record)
+{
+    uint64_t request = 0;
+
+    if (record->event == AUDIT_APPROVE || record->event == AUDIT_EXPIRED)
+        OK(ledger_request_read(record->detail, &request));
+    return record->grant ? record->grant : request;
+}
+
+static void check_equal(const struct audit_line *line, const char *name, const json_t *release)
+{
+    const bool is_left_out = (line->record->event == AUDIT_ALERT && strcmp(name, "purpose") == 0) ||
+                             (line->record->event == AUDIT_RECEIPT && strcmp(name, "epoch") == 0);
+
+    if (!is_left_out &&
+        !json_equal(json_object_get(line->record->document, name), json_object_get(release, name)))
+        fx_fail(name, line->text);
+}
+
+/* What became of a release, and who approved it, says the same of it as its own record. */
+static void check_reference(const struct audit_line *line, const json_t *records)
+{
+    static const char *const members[] = {"group", "database", "replica", "purpose", "epoch"};
+    const uint64_t number = release_of(line->record);
+    const json_t *release = json_array_get(records, (size_t)(number - 1));
+
+    if (number == 0)
+        return;
+    if (strcmp(json_string_value(json_object_get(release, "event")), "release") != 0)
+        fx_fail("about what is no release", line->text);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        check_equal(line, members[i], release);
+    if (line->record->event == AUDIT_SETTLE)
+        check_equal(line, "order", release);
+}
+
 static enum escrow_err check_line(const struct audit_line *line, void *argument)
 {
     const json_t *record = line->record->document;
@@ -121,9 +158,11 @@ static enum escrow_err check_line(const struct audit_line *line, void *argument)
     const json_t *verdict = json_object_get(facts, "verdict");
     CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
     CLEANUP(json_free_p) json_t *again = NULL;
+    json_t *records = argument;
 
-    (void)argument;
     check_act(line);
+    check_reference(line, records);
+    json_array_append(records, line->record->document);
     if (!verdict)
         return ESCROW_OK;
     OK(policy_evidence_from_json(json_object_get(facts, "evidence"), &evidence));
@@ -140,7 +179,8 @@ static enum escrow_err check_line(const struct audit_line *line, void *argument)
 void fx_check_decisions(const struct keeper_fixture *fx)
 {
     struct audit_reading reading = {0};
-    enum escrow_err err = audit_read(fx->config.audit_folder, 1, check_line, NULL, &reading);
+    CLEANUP(json_free_p) json_t *records = json_array();
+    enum escrow_err err = audit_read(fx->config.audit_folder, 1, check_line, records, &reading);
 
     /* A log that the test has broken is looked at up to there. */
     if (err && err != ESCROW_ERR_MALFORMED && err != ESCROW_ERR_STORE)
