@@ -73,6 +73,7 @@ static void on_imported(struct tpm_job *job)
         keeper_tpm_imported(keeper, &use->import_object, &use->import.private_area);
         use->has_imported = true;
         import_next(keeper);
+        warm_go(keeper->warm);
         return;
     case ESCROW_ERR_UNAVAILABLE:
         keeper->is_tpm_well = false;
