@@ -434,6 +434,10 @@ static void test_words(void **state)
          AT(facts.replicas[0].state.outcome),
          PROBE_REFUSED,
          {"refused", "unreachable", "tls_failed", "login_refused", "sql_error", "no_row"}},
+        {"facts.replicas.1.echo",
+         AT(facts.replicas[1].echo),
+         POLICY_ECHO_UNASKED,
+         {"unasked", "pending", "found", "missing"}},
         {"ledger.record.origin", AT(ledger.origin), 1, {"baseline", "observed", "granted"}},
         {"ledger.grant.state", AT(ledger.grant.state), 2, {"unsettled", "settled"}},
         {"rules.cluster_type", AT(rules.cluster_type), 0, {"any", "wsfc", "external", "none"}},
@@ -443,6 +447,7 @@ static void test_words(void **state)
     };
 
     (void)state;
+    scene.rules.wants_echo = true;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         for (unsigned j = 0; rows[i].words[j]; j++) {
             CLEANUP(json_free_p) json_t *object = write_scene();
