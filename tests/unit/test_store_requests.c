@@ -146,6 +146,14 @@ static void check_closed(struct scene *scene, uint64_t sequence)
     assert_null(act);
 }
 
+static enum escrow_err measure_approver(const char *identity, const struct tpm_name *key,
+                                        void *argument)
+{
+    (void)key;
+    *(size_t *)argument = strlen(identity);
+    return ESCROW_OK;
+}
+
 static void test_every_member_comes_back(void **state)
 {
     struct scene *scene = *state;
@@ -173,6 +181,32 @@ static void test_every_member_comes_back(void **state)
     assert_int_equal(found.reason, REASON_RESTART);
     assert_int_equal(found.time_ms, NOW_MS - 1);
     assert_int_equal(found.expires_ms, EXPIRES_MS);
+}
+
+static void test_longest_texts(void **state)
+{
+    struct scene *scene = *state;
+    struct store_request request = request_of(7), found = {0};
+    CLEANUP(cleanup_free) char *act = NULL;
+    char identity[IDENTITY_MAX + 1] = "";
+    size_t approver_len = 0;
+
+    memset(request.subject.group, 'g', NAME_MAX_BYTES);
+    memset(request.subject.database, 'd', ACT_DATABASE_MAX);
+    memset(request.replica, 'r', NAME_MAX_BYTES);
+    memset(request.actor, 'a', IDENTITY_MAX);
+    memset(identity, 'i', IDENTITY_MAX);
+    open_request(scene, &request);
+    assert_int_equal(store_request(scene->store, 7, &found, &act), ESCROW_OK);
+    assert_string_equal(found.subject.group, request.subject.group);
+    assert_string_equal(found.subject.database, request.subject.database);
+    assert_string_equal(found.replica, request.replica);
+    assert_string_equal(found.actor, request.actor);
+    assert_int_equal(store_approve_request(scene->store, 7, identity, &(struct tpm_name){{4}}),
+                     ESCROW_OK);
+    assert_int_equal(store_list_approvers(scene->store, 7, measure_approver, &approver_len),
+                     ESCROW_OK);
+    assert_int_equal(approver_len, IDENTITY_MAX);
 }
 
 static void test_most_objects(void **state)
@@ -526,6 +560,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_every_member_comes_back),
+        TEST(test_longest_texts),
         TEST(test_most_objects),
         TEST(test_found_by_all_that_it_is),
         TEST(test_one_in_each_place),
