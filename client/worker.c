@@ -22,6 +22,8 @@
 #define READY_GRACE_MS 2000
 /* One round of questions for what the admins have decided, shared by those that are asked. */
 #define AWAIT_S 20
+/* The first one where redo was late, which mostly comes soon; each next one is twice as long. */
+#define AWAIT_ECHO_S 1
 /* Between two rounds, if an escrowd answers at once. */
 #define AWAIT_PAUSE_MS 1000
 
@@ -32,6 +34,7 @@ struct attempt {
     size_t first;                                     /* that is asked first */
     struct worker_identity identity;
     struct worker_tried tried;
+    unsigned await_s;    /* the last round; 0: there has been none */
     EVP_PKEY *recipient; /* kept while admins decide about it; NULL: the next is a new one */
 };
 
@@ -248,6 +251,15 @@ static unsigned count_requests(struct attempt *attempt)
     return count;
 }
 
+/* The length of the next round. */
+static unsigned await_s(struct attempt *attempt)
+{
+    attempt->await_s = attempt->await_s ? 2 * attempt->await_s : AWAIT_ECHO_S;
+    if (attempt->await_s > AWAIT_S || attempt->run.result.reason != REASON_ECHO_MISSING)
+        attempt->await_s = AWAIT_S;
+    return attempt->await_s;
+}
+
 /*
  * Asks each escrowd with a request in turn what its admins have decided. ESCROW_OK: to be asked for
  * the release now; ESCROW_ERR_TIMEOUT: nothing new; ESCROW_ERR_NOT_FOUND: no request is left.
@@ -255,7 +267,8 @@ static unsigned count_requests(struct attempt *attempt)
  */
 static enum escrow_err await_round(struct attempt *attempt, unsigned count)
 {
-    int wait_s = AWAIT_S / (int)count;
+    unsigned round_s = await_s(attempt);
+    int wait_s = round_s > count ? (int)(round_s / count) : 1;
     enum escrow_err err = ESCROW_OK;
 
     for (size_t i = 0; i < AGENT_ESCROWDS_MAX; i++) {
