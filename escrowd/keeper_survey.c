@@ -144,7 +144,8 @@ static void on_opens(const struct prober_answer *answer, void *argument)
 static bool should_open(const struct policy_ledger *ledger)
 {
     return ledger->grant.state == POLICY_GRANT_SETTLED ||
-           (ledger->grant.state == POLICY_GRANT_NONE && ledger->origin == POLICY_ORIGIN_BASELINE);
+           (ledger->grant.state == POLICY_GRANT_NONE &&
+            (ledger->origin == POLICY_ORIGIN_BASELINE || ledger->origin == POLICY_ORIGIN_UNPROVEN));
 }
 
 /* The instance said no, and afterwards that it still is the primary. */

@@ -127,6 +127,20 @@ static enum escrow_err begin_epoch(struct ledger *ledger, const struct audit_rec
     return err ? err : store_close_old_requests(ledger->store, record->group, &group);
 }
 
+/* Of a release: a promotion, if another primary was on record. */
+static enum escrow_err begin_granted_epoch(struct ledger *ledger, const struct audit_record *record)
+{
+    struct store_group before = {0};
+    enum escrow_err err = store_group(ledger->store, record->group, &before);
+
+    if (err && err != ESCROW_ERR_NOT_FOUND)
+        return err;
+    if (!err && strcmp(before.replica, record->replica) != 0)
+        return begin_epoch(ledger, record, POLICY_ORIGIN_GRANTED);
+    err = begin_epoch(ledger, record, POLICY_ORIGIN_UNPROVEN);
+    return err ? err : store_keep_hints(ledger->store, record->group, before.epoch, record->epoch);
+}
+
 static enum escrow_err fold_grant(struct ledger *ledger, const struct audit_record *record,
                                   struct store_grant *grant)
 {
@@ -138,7 +152,7 @@ static enum escrow_err fold_grant(struct ledger *ledger, const struct audit_reco
     if (!err && !record->actor)
         err = ESCROW_ERR_MALFORMED;
     if (!err && release.mints_epoch)
-        err = begin_epoch(ledger, record, POLICY_ORIGIN_GRANTED);
+        err = begin_granted_epoch(ledger, record);
     if (!err && release.has_hints)
         err = store_set_hints(ledger->store, &grant->subject, record->epoch, &release.hints);
     if (!err)

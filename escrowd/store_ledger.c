@@ -76,6 +76,20 @@ enum escrow_err store_hints(struct store *store, const struct act_subject *subje
     return query_end(&query);
 }
 
+enum escrow_err store_keep_hints(struct store *store, const char *group, uint64_t from, uint64_t to)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store,
+               "REPLACE INTO hints (group_name, database_name, epoch, recovery_lsn,"
+               " sequence_number) SELECT group_name, database_name, ?, recovery_lsn,"
+               " sequence_number FROM hints WHERE group_name = ? AND epoch = ?");
+    query_put_number(&query, to);
+    query_put_text(&query, group);
+    query_put_number(&query, from);
+    return query_run(&query);
+}
+
 enum escrow_err store_set_hints(struct store *store, const struct act_subject *subject,
                                 uint64_t epoch, const struct policy_hints *hints)
 {

@@ -27,6 +27,9 @@ MUST_CHECK enum escrow_err store_set_group(struct store *store, const char *name
 /* The hints of a database as recorded in this epoch; empty if there are none. */
 MUST_CHECK enum escrow_err store_hints(struct store *store, const struct act_subject *subject,
                                        uint64_t epoch, struct policy_hints *ret_hints);
+/* Those of every database of the group in one epoch are those of another, too. */
+MUST_CHECK enum escrow_err store_keep_hints(struct store *store, const char *group, uint64_t from,
+                                            uint64_t to);
 MUST_CHECK enum escrow_err store_set_hints(struct store *store, const struct act_subject *subject,
                                            uint64_t epoch, const struct policy_hints *hints);
 

@@ -76,14 +76,13 @@ static bool has_changed(const struct policy_hints *hints, const struct probe_sta
            state->sequence_number > hints->sequence_number;
 }
 
-/* The same primary, and nothing promoted it since its last release or the baseline. */
+/* The same primary, and nothing promoted it since this database's last release or the baseline. */
 static struct policy_step rule_restart(struct decision *decision)
 {
     const struct policy_proof *proof = &decision->proof;
     const struct probe_state *state = &policy_facts_of(proof->facts, proof->candidate)->state;
 
     decision->kind = POLICY_KIND_RESTART;
-    decision->mints_epoch = true;
     if (proof->rules->on_restart == POLICY_RESTART_ALLOW &&
         has_changed(&decision->ledger->hints, state))
         return policy_step_passed();
@@ -92,9 +91,13 @@ static struct policy_step rule_restart(struct decision *decision)
 
 static struct policy_step rule_first_of_epoch(struct decision *decision)
 {
-    if (decision->ledger->origin != POLICY_ORIGIN_OBSERVED &&
-        decision->ledger->origin != POLICY_ORIGIN_GRANTED)
+    const enum policy_origin origin = decision->ledger->origin;
+
+    if (origin != POLICY_ORIGIN_OBSERVED && origin != POLICY_ORIGIN_GRANTED) {
+        /* One that another database's restart has begun is this one's, too. */
+        decision->mints_epoch = origin != POLICY_ORIGIN_UNPROVEN;
         return rule_restart(decision);
+    }
     decision->kind = POLICY_KIND_PROMOTION;
     if (!is_within_window(decision, decision->ledger->epoch_age_ms))
         return policy_step_approval(REASON_WINDOW_PASSED);
@@ -142,6 +145,7 @@ static struct policy_step rule_promotion(struct decision *decision)
         return policy_step_failed(REASON_GRANTED_TO_OTHER);
     if (ledger->grant.state == POLICY_GRANT_UNSETTLED)
         return rule_repeat(decision);
+    decision->mints_epoch = true;
     return rule_restart(decision);
 }
 

@@ -99,7 +99,10 @@ struct policy_facts {
 enum policy_origin {
     POLICY_ORIGIN_BASELINE = 1, /* the first primary ever seen, or a rebaseline */
     POLICY_ORIGIN_OBSERVED,     /* the watch saw a promotion and minted the epoch */
-    POLICY_ORIGIN_GRANTED,      /* a release minted the epoch */
+    POLICY_ORIGIN_GRANTED,      /* a release of a promotion minted the epoch */
+    /* A release minted it for the primary that was known already, or where none was: what let that
+     * pass (admins, on_restart) was about its database, and no other. */
+    POLICY_ORIGIN_UNPROVEN,
 };
 
 enum policy_grant_state { POLICY_GRANT_NONE = 1, POLICY_GRANT_UNSETTLED, POLICY_GRANT_SETTLED };
@@ -175,8 +178,8 @@ struct policy_verdict {
     enum policy_kind kind; /* of ALLOW and NEEDS_APPROVAL */
     /*
      * ALLOW and NEEDS_APPROVAL: the release, once it happens, begins epoch ledger.epoch + 1 with
-     * the candidate as primary and origin GRANTED (BASELINE for a rebaseline). Otherwise it
-     * belongs to ledger.epoch.
+     * the candidate as primary: origin GRANTED if another one was known before, else UNPROVEN
+     * (BASELINE for a rebaseline). Otherwise it belongs to ledger.epoch.
      */
     bool mints_epoch;
     int64_t wait_until_ms; /* WAIT: call again when elapsed_ms has reached it, at the latest */

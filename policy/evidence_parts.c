@@ -34,6 +34,7 @@ static const char *const origins[] = {
     [POLICY_ORIGIN_BASELINE] = "baseline",
     [POLICY_ORIGIN_OBSERVED] = "observed",
     [POLICY_ORIGIN_GRANTED] = "granted",
+    [POLICY_ORIGIN_UNPROVEN] = "unproven",
 };
 static const char *const grants[] = {
     [POLICY_GRANT_UNSETTLED] = "unsettled",

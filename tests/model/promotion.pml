@@ -214,7 +214,7 @@ inline give(me)
 {
     if
     :: IS_MINTING(ledger, Q.who) ->
-        begin_epoch(Q.who, ORIGIN_GRANTED)
+        begin_epoch(Q.who, ORIGIN_OF_GRANT(ledger, Q.who))
     :: else -> skip
     fi;
     FOLD_GRANT(ledger, Q.who);

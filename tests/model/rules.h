@@ -18,6 +18,7 @@
 #define ORIGIN_BASELINE 1
 #define ORIGIN_OBSERVED 2
 #define ORIGIN_GRANTED 3
+#define ORIGIN_UNPROVEN 4
 
 #define GRANT_NONE 1
 #define GRANT_UNSETTLED 2
@@ -32,7 +33,9 @@
 #define IS_REPEAT(l, who) (IS_RECORDED(l, who) && l.grant == GRANT_UNSETTLED)
 #define IS_RESTART(l, who)                                                                         \
     (IS_RECORDED(l, who) &&                                                                        \
-     (l.grant == GRANT_SETTLED || (l.grant == GRANT_NONE && l.origin == ORIGIN_BASELINE)))
+     (l.grant == GRANT_SETTLED ||                                                                  \
+      (l.grant == GRANT_NONE &&                                                                    \
+       (l.origin == ORIGIN_BASELINE || l.origin == ORIGIN_UNPROVEN))))
 
 #define IS_DENIED(l, who, says, found, names, needed)                                              \
     (!(says) || !(found) || (names) < (needed) ||                                                  \
@@ -42,7 +45,12 @@
     ((rival) || !(echoed) || !l.known || IS_RESTART(l, who) ||                                     \
      (IS_REPEAT(l, who) && l.requests > (retries)))
 /* Of what is allowed, or will be by an approval. */
-#define IS_MINTING(l, who) (!IS_RECORDED(l, who) || IS_RESTART(l, who))
+#define IS_MINTING(l, who)                                                                         \
+    (!IS_RECORDED(l, who) ||                                                                       \
+     (IS_RESTART(l, who) && (l.grant == GRANT_SETTLED || l.origin == ORIGIN_BASELINE)))
+/* The origin of the epoch that it begins then: GRANTED, which is one less, if another primary was
+ * known. */
+#define ORIGIN_OF_GRANT(l, who) (ORIGIN_UNPROVEN - (l.known && l.primary != (who)))
 
 /* The watch takes the candidate for a primary that the ledger does not know. */
 #define IS_OBSERVED(l, who, says, names, needed, rival)                                            \
@@ -53,9 +61,9 @@
 
 /* A record that begins an epoch, of the watch or of a grant; nothing else changes its number. */
 #define FOLD_EPOCH(l, who, how)                                                                    \
+    l.origin = (how);                                                                              \
     l.known = 1;                                                                                   \
     l.primary = (who);                                                                             \
-    l.origin = (how);                                                                              \
     l.grant = GRANT_NONE;                                                                          \
     l.holder = NOBODY;                                                                             \
     l.requests = 0

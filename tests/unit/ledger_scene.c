@@ -173,7 +173,8 @@ uint64_t scene_release(struct ledger_scene *scene, const struct wanted_release *
     const struct audit_record wanted = {.event = AUDIT_RELEASE,
                                         .actor = FIXTURE_AGENT,
                                         .group = FIXTURE_GROUP,
-                                        .database = DATABASE,
+                                        .database =
+                                            release->database ? release->database : DATABASE,
                                         .replica = release->replica,
                                         .purpose = act_purpose_word(release->purpose),
                                         .epoch = release->epoch,

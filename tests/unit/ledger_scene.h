@@ -56,6 +56,7 @@ struct wanted_release {
     uint64_t epoch;
     bool mints;
     const char *replica, *order;
+    const char *database; /* NULL: DATABASE */
 };
 
 /* What admins are asked for by such a record: from agent's key, for the objects whose first byte is

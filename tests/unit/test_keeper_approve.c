@@ -117,6 +117,34 @@ static void test_of_another_place(void **state)
     assert_string_equal(asked_member(fx, asked.number, "approvals"), "1");
 }
 
+/*
+ * What admins let pass for one database is no promotion that serves the next one. Both may wait at
+ * the same time: what is approved of one is good though the other has begun an epoch.
+ */
+static void test_each_database_for_itself(void **state)
+{
+    static const struct act_subject other = {FX_GROUP, "Other"};
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked first = asked_ask(fx);
+    CLEANUP(asked_deinit) struct asked second = {0};
+
+    fx->subject = &other;
+    fx_deposit(fx, FX_PASSWORD);
+    second = asked_ask(fx);
+    assert_int_not_equal(second.number, 0);
+    assert_int_equal(asked_approve(fx, FX_ADMIN, &second), REASON_NONE);
+    fx->subject = NULL;
+    assert_int_equal(asked_approve(fx, FX_ADMIN, &first), REASON_NONE);
+    assert_int_equal(asked_approve(fx, FX_ADMIN_2, &first), REASON_NONE);
+    assert_int_equal(asked_again(fx, &first), REASON_APPROVED);
+    fx->subject = &other;
+    assert_int_equal(asked_again(fx, &second), REASON_NONE);
+    assert_int_equal(asked_number(&fx->reply), second.number);
+    assert_string_equal(asked_member(fx, second.number, "reason"), "restart");
+    assert_int_equal(asked_approve(fx, FX_ADMIN_2, &second), REASON_NONE);
+    assert_int_equal(asked_again(fx, &second), REASON_APPROVED);
+}
+
 /* An act that was taken once is not taken again, whoever brings it. */
 static void test_replayed(void **state)
 {
@@ -294,6 +322,8 @@ int main(void)
         READY(test_more_objects),
         READY(test_replayed),
         cmocka_unit_test_setup_teardown(test_of_another_place, fx_setup_others, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_each_database_for_itself, fx_setup_others,
+                                        fx_teardown),
         READY(test_roster_changed_since),
         READY(test_key_changed_since),
         READY(test_own_request),

@@ -211,6 +211,43 @@ static void test_an_old_receipt_settles(void **state)
     assert_int_equal(receipted(scene), 0);
 }
 
+/* With what is known of the database, whose hints are those of the epoch before. */
+static void assert_began(struct ledger_scene *scene, enum policy_origin origin,
+                         int64_t sequence_number)
+{
+    struct policy_ledger ledger;
+
+    policy_now(scene, &ledger);
+    assert_int_equal(ledger.origin, origin);
+    assert_int_equal(ledger.hints.sequence_number, sequence_number);
+}
+
+static void promote_other(struct ledger_scene *scene, uint64_t epoch, const char *replica)
+{
+    scene_release(scene, &(struct wanted_release){.decision = "allow",
+                                                  .purpose = PURPOSE_PROMOTE,
+                                                  .epoch = epoch,
+                                                  .mints = true,
+                                                  .database = "OTHER",
+                                                  .replica = replica});
+}
+
+/* A release is a promotion if another primary was on record; else it speaks for its database. */
+static void test_how_a_release_begins_an_epoch(void **state)
+{
+    struct ledger_scene *scene = *state;
+
+    scene_promote(scene, 1, true, "sql1");
+    assert_began(scene, POLICY_ORIGIN_UNPROVEN, 0);
+    scene_baseline(scene, 2, POLICY_ORIGIN_BASELINE, "sql1");
+    promote_other(scene, 3, "sql1");
+    assert_began(scene, POLICY_ORIGIN_UNPROVEN, 2);
+    promote_other(scene, 4, "sql2");
+    assert_began(scene, POLICY_ORIGIN_GRANTED, 0);
+    promote_other(scene, 5, "sql2");
+    assert_began(scene, POLICY_ORIGIN_UNPROVEN, 0);
+}
+
 static void test_brake_counts_the_last_hour(void **state)
 {
     struct ledger_scene *scene = *state;
@@ -517,6 +554,7 @@ int main(void)
         LEDGER_TEST(test_a_proof_settles_what_was_before_it),
         LEDGER_TEST(test_what_is_past_is_not_asked_for),
         LEDGER_TEST(test_an_old_receipt_settles),
+        LEDGER_TEST(test_how_a_release_begins_an_epoch),
         LEDGER_TEST(test_brake_counts_the_last_hour),
         LEDGER_TEST(test_unfinished_grants_are_counted),
         LEDGER_TEST(test_versions),

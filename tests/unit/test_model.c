@@ -33,6 +33,7 @@ static const char *const servers[REPLICAS] = {"SQLA", "SQLB", "SQLC"};
 _Static_assert(ORIGIN_BASELINE == POLICY_ORIGIN_BASELINE, "origin");
 _Static_assert(ORIGIN_OBSERVED == POLICY_ORIGIN_OBSERVED, "origin");
 _Static_assert(ORIGIN_GRANTED == POLICY_ORIGIN_GRANTED, "origin");
+_Static_assert(ORIGIN_UNPROVEN == POLICY_ORIGIN_UNPROVEN, "origin");
 _Static_assert(GRANT_NONE == POLICY_GRANT_NONE, "grant");
 _Static_assert(GRANT_UNSETTLED == POLICY_GRANT_UNSETTLED, "grant");
 _Static_assert(GRANT_SETTLED == POLICY_GRANT_SETTLED, "grant");
@@ -67,14 +68,14 @@ static void set_ledger(const struct model_ledger *ledger)
                ledger->holder == NOBODY ? "" : instances[ledger->holder]);
 }
 
-#define LEDGERS (2 * 2 * 3 * 3 * 2 * 3)
+#define LEDGERS (2 * 2 * 4 * 3 * 2 * 3)
 /* One of LEDGERS, also such as no history makes. */
 static struct model_ledger ledger_of(unsigned *number)
 {
     struct model_ledger ledger = {
         .known = digit(number, 2),
         .primary = digit(number, 2) ? CANDIDATE : A,
-        .origin = (int)digit(number, 3) + ORIGIN_BASELINE,
+        .origin = (int)digit(number, 4) + ORIGIN_BASELINE,
         .grant = (int)digit(number, 3) + GRANT_NONE,
     };
 
@@ -268,8 +269,10 @@ static void grant(struct twins *twins, size_t who)
     bool mints = IS_MINTING(twins->l, who);
 
     if (mints) {
+        int how = ORIGIN_OF_GRANT(twins->l, who);
+
         twins->epoch++;
-        FOLD_EPOCH(twins->l, who, ORIGIN_GRANTED);
+        FOLD_EPOCH(twins->l, who, how);
     }
     twins->grant = scene_promote(twins->real, twins->epoch, mints, instances[who]);
     FOLD_GRANT(twins->l, who);

@@ -93,6 +93,28 @@ static void test_second_database_of_a_granted_epoch(void **state)
     assert_false(scene.verdict.mints_epoch);
 }
 
+/* It was let pass for SSISDB, whose release minted the epoch: it says nothing of OTHER. */
+static void test_second_database_of_a_restart(void **state)
+{
+    struct probe_state *candidate = &scene_of(&scene, B)->state;
+
+    (void)state;
+    scene_records(&scene, B, POLICY_ORIGIN_UNPROVEN);
+    scene.request.database = "OTHER";
+    assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_RESTART);
+    assert_int_equal(scene.verdict.kind, POLICY_KIND_RESTART);
+    assert_false(scene.verdict.mints_epoch);
+    scene.rules.on_restart = POLICY_RESTART_ALLOW;
+    scene_text(candidate->recovery_lsn, "35000000012300001");
+    scene_text(scene.ledger.hints.recovery_lsn, "34000000099900001");
+    assert_verdict(&scene, POLICY_ALLOW, REASON_RESTART_ALLOWED);
+    assert_false(scene.verdict.mints_epoch);
+    /* Its own next one begins an epoch, as any other. */
+    scene_granted(&scene, POLICY_GRANT_SETTLED, 1);
+    assert_verdict(&scene, POLICY_ALLOW, REASON_RESTART_ALLOWED);
+    assert_true(scene.verdict.mints_epoch);
+}
+
 static void test_restart(void **state)
 {
     struct probe_state *candidate = &scene_of(&scene, B)->state;
@@ -301,6 +323,7 @@ int main(void)
         cmocka_unit_test_setup(test_baseline_primary_asks, set_up),
         cmocka_unit_test_setup(test_observed_promotion, set_up),
         cmocka_unit_test_setup(test_second_database_of_a_granted_epoch, set_up),
+        cmocka_unit_test_setup(test_second_database_of_a_restart, set_up),
         cmocka_unit_test_setup(test_restart, set_up),
         cmocka_unit_test_setup(test_brake, set_up),
         cmocka_unit_test_setup(test_approved, set_up),

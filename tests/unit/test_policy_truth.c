@@ -302,6 +302,8 @@ static enum policy_outcome judge_promotion(const struct book *b, bool *ret_mints
         *ret_mints = false;
         return is_in_window(b->epoch_age_ms) ? POLICY_ALLOW : POLICY_NEEDS_APPROVAL;
     }
+    if (b->grant == POLICY_GRANT_NONE && b->origin == POLICY_ORIGIN_UNPROVEN)
+        *ret_mints = false;
     if (b->grant != POLICY_GRANT_NONE && !is_own)
         return POLICY_DENY;
     if (b->grant == POLICY_GRANT_UNSETTLED) {
@@ -359,7 +361,7 @@ static void test_ledger(void **state)
     static const int64_t ages[] = {POLICY_NEVER, 0, WINDOW, WINDOW + 1};
     static const int64_t requests[] = {1, 5, 6};
     static const enum act_purpose purposes[] = {PURPOSE_PROMOTE, PURPOSE_ROTATE, PURPOSE_DRILL};
-    const size_t combinations = (size_t)3 * 4 * 4 * 2 * 3 * 4 * 4 * 4 * 4 * 2 * 2 * 3 * 2;
+    const size_t combinations = (size_t)3 * 5 * 4 * 2 * 3 * 4 * 4 * 4 * 4 * 2 * 2 * 3 * 2;
 
     (void)state;
     for (size_t i = 0; i < combinations; i++) {
@@ -369,7 +371,7 @@ static void test_ledger(void **state)
         enum policy_outcome expected;
 
         b.record = digit(&number, 3);
-        b.origin = digit(&number, 4);
+        b.origin = digit(&number, 5);
         b.grant = digit(&number, 4);
         b.grantee = digit(&number, 2);
         b.requests = requests[digit(&number, 3)];
