@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -176,7 +177,7 @@ static bool answer_state_last(struct fx_replica *replica, const struct ipc_messa
         order->told_ms = clock_boot_ms();
         return true;
     }
-    if (question->type != IPC_PROBE_ASK_STATE || order->state)
+    if (question->type != IPC_PROBE_ASK_STATES || order->state)
         return false;
     order->state = question->id;
     order->told_ms = 0;
@@ -187,11 +188,16 @@ static bool answer_state_last(struct fx_replica *replica, const struct ipc_messa
 static void tell_state(const struct fx_replica *replica, struct order *order)
 {
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *states = calloc(1, sizeof(*states) + sizeof(states->items[0]));
 
+    assert_non_null(states);
     if (!order->state || !order->told_ms || clock_boot_ms() - order->told_ms < 3)
         return;
-    ipc_put_probe_state(&writer, &replica->state);
-    assert_int_equal(ipc_send(replica->fd, IPC_PROBE_STATE, order->state, &writer, FX_DEADLINE_MS),
+    states->count = 1;
+    states->items[0] = replica->state;
+    ipc_put_probe_states(&writer, states);
+    assert_int_equal(ipc_send(replica->fd, IPC_PROBE_STATES, order->state, &writer, FX_DEADLINE_MS),
                      ESCROW_OK);
     *order = (struct order){0};
 }
