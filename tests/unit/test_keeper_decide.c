@@ -203,6 +203,31 @@ static void test_hung_old_primary(void **state)
     assert_in_range(now_ms() - started_ms, 250, 3000);
 }
 
+/* Answers the watch, so it is not dead, and no release. */
+static bool hide_from_releases(struct fx_replica *replica, const struct ipc_message *question,
+                               void *argument)
+{
+    (void)replica;
+    (void)argument;
+    return question->type == IPC_PROBE_ASK_STATE;
+}
+
+/* A policy that waits for rivals for long has releases that may last as much longer. */
+static void test_long_wait_for_rivals(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    int64_t started_ms;
+    uint64_t epoch;
+
+    fx_run_with(fx, "    rival_wait: 4s\n");
+    fx_wait_primary(fx, "node-a");
+    fx_set_primary(fx, 1);
+    fx->replicas[0].lie = hide_from_releases;
+    started_ms = now_ms();
+    assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
+    assert_in_range(now_ms() - started_ms, 3900, 9900);
+}
+
 static void test_dead_old_primary(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -463,6 +488,7 @@ int main(void)
         READY(test_release_while_the_watch_waits),
         READY(test_promotion_beside_a_replica_that_fails),
         READY(test_hung_old_primary),
+        READY(test_long_wait_for_rivals),
         READY(test_dead_old_primary),
         READY(test_nobody_answers),
         READY(test_rival),
