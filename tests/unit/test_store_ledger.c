@@ -61,7 +61,8 @@ static void add_grant(struct ledger_scene *scene, const struct store_grant *gran
 
 static void set_epoch(struct ledger_scene *scene, const char *group, uint64_t epoch)
 {
-    const struct store_group now = {.replica = "sql1", .epoch = epoch};
+    const struct store_group now = {
+        .replica = "sql1", .epoch = epoch, .origin = POLICY_ORIGIN_GRANTED, .time_ms = 77};
 
     assert_int_equal(store_set_group(scene->store, group, &now), ESCROW_OK);
 }
@@ -198,6 +199,30 @@ static void receipt(struct ledger_scene *scene, uint64_t grant, enum act_outcome
     assert_int_equal(store_note_receipt(scene->store, grant, outcome, 90 + grant), ESCROW_OK);
 }
 
+/* All of what was granted comes back, and what became of it. */
+static void test_a_grant_is_read_back(void **state)
+{
+    struct ledger_scene *scene = *state;
+    const struct store_grant granted = grant_with_another(ORDER, 7);
+    struct store_grant found;
+
+    add_grant(scene, &granted, 10);
+    found = read_back(scene, 7);
+    assert_string_equal(found.subject.group, granted.subject.group);
+    assert_string_equal(found.subject.database, granted.subject.database);
+    assert_string_equal(found.replica, granted.replica);
+    assert_string_equal(found.order, granted.order);
+    assert_int_equal(found.purpose, granted.purpose);
+    assert_int_equal(found.epoch, granted.epoch);
+    assert_int_equal(found.receipt, 0);
+    assert_false(found.has_outcome || found.is_judged || found.is_settled);
+    receipt(scene, 7, OUTCOME_OPENED);
+    assert_int_equal(store_judge_grant(scene->store, 7, 97, 99), ESCROW_OK);
+    found = read_back(scene, 7);
+    assert_int_equal(found.receipt, 97);
+    assert_true(found.has_outcome && found.is_judged && !found.is_settled);
+}
+
 /* First what nothing was found out about; what was found out once, again in its epoch only. */
 static void test_what_is_to_be_proved(void **state)
 {
@@ -282,6 +307,7 @@ static void test_hints(void **state)
     static const struct act_subject group = {"other", DATABASE},
                                     database = {FIXTURE_GROUP, "Other"};
     struct ledger_scene *scene = *state;
+    struct policy_hints hints;
 
     set_hints(scene, &scene_subject, 2, "22");
     assert_hints(scene, &group, 2, "");
@@ -290,6 +316,14 @@ static void test_hints(void **state)
     assert_hints(scene, &scene_subject, 2, "22");
     set_hints(scene, &scene_subject, 2, "23");
     assert_hints(scene, &scene_subject, 2, "23");
+    assert_int_equal(store_hints(scene->store, &scene_subject, 2, &hints), ESCROW_OK);
+    assert_false(hints.has_sequence_number);
+    hints.has_sequence_number = true;
+    hints.sequence_number = 5;
+    assert_int_equal(store_set_hints(scene->store, &scene_subject, 2, &hints), ESCROW_OK);
+    assert_int_equal(store_hints(scene->store, &scene_subject, 2, &hints), ESCROW_OK);
+    assert_true(hints.has_sequence_number);
+    assert_int_equal(hints.sequence_number, 5);
 }
 
 static void test_groups(void **state)
@@ -303,6 +337,9 @@ static void test_groups(void **state)
     set_epoch(scene, FIXTURE_GROUP, 3);
     assert_int_equal(store_group(scene->store, FIXTURE_GROUP, &found), ESCROW_OK);
     assert_int_equal(found.epoch, 3);
+    assert_string_equal(found.replica, "sql1");
+    assert_int_equal(found.origin, POLICY_ORIGIN_GRANTED);
+    assert_int_equal(found.time_ms, 77);
 }
 
 static void test_one_roster(void **state)
@@ -324,6 +361,7 @@ int main(void)
         LEDGER_TEST(test_a_promotion_has_its_own_grants),
         LEDGER_TEST(test_releases_are_counted),
         LEDGER_TEST(test_unsettled_are_counted),
+        LEDGER_TEST(test_a_grant_is_read_back),
         LEDGER_TEST(test_what_is_to_be_proved),
         LEDGER_TEST(test_what_no_receipt_came_for),
         LEDGER_TEST(test_hints),
