@@ -51,6 +51,8 @@ static void check_hints(const struct audit_line *line, const struct policy_evide
         candidate = NULL;
     if (release.has_hints != (candidate != NULL) || !are_same_hints(&hints, &release.hints))
         fx_fail("the hints are not what the replica said", line->text);
+    if (release.is_wanted != (strcmp(line->record->decision, "needs_approval") == 0))
+        fx_fail("what admins are asked for, and the decision", line->text);
 }
 
 /* The protected header of a compact JWS, owned by the caller. */

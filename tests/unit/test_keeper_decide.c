@@ -253,6 +253,8 @@ static void test_nobody_answers(void **state)
         fx->replicas[i].is_hung = true;
     assert_int_equal(refusal(fx, FX_AGENT_B), REASON_CANDIDATE_UNREACHABLE);
     assert_int_equal(fx->reply.status, 403);
+    /* Decided when nobody can be expected to answer any more, not given up at the deadline. */
+    assert_int_equal(fx_count(fx, "release", "candidate_unreachable"), 1);
 }
 
 static void test_rival(void **state)
