@@ -118,6 +118,46 @@ static void test_log_unlinked(void **state)
     assert_int_equal(fx_count(fx, "log_back", NULL), 1);
 }
 
+/* The first act that meets a log that is gone, with a challenge of before: nothing is noted. */
+static void check_not_noted(struct keeper_fixture *fx, enum route route, struct act *act)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_ADMIN, act->kind, act->purpose);
+    CLEANUP(act_free_p)
+    struct act *whole =
+        act->kind == ACT_DEPOSIT ? fx_deposit_act(fx, challenge, "another one") : NULL;
+    CLEANUP(cleanup_free) char *body = fx_sign(fx, FX_ADMIN, challenge, whole ? whole : act);
+    char path[400], aside[400];
+
+    audit_path(fx, SEGMENT, path);
+    audit_path(fx, "aside", aside);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(fx_reason(fx, route, FX_ADMIN, body), REASON_LOG_UNAVAILABLE);
+    assert_int_equal(rename(aside, path), 0);
+    fx_wait_lacks(fx, REASON_LOG_UNAVAILABLE, false);
+}
+
+/* What is not on disk is no deposit, no order, and no baseline, and nobody is told that it is. */
+static void test_nothing_is_noted_without_a_record(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(act_free_p)
+    struct act *order = act_new(ACT_ORDER), *deposit = act_new(ACT_DEPOSIT),
+               *rebaseline = act_new(ACT_REBASELINE);
+
+    order->purpose = PURPOSE_DRILL;
+    order->order.expires_in_s = 600;
+    check_not_noted(fx, ROUTE_ORDER, order);
+    deposit->purpose = PURPOSE_DEPOSIT;
+    check_not_noted(fx, ROUTE_DEPOSIT, deposit);
+    rebaseline->purpose = PURPOSE_REBASELINE;
+    snprintf(rebaseline->rebaseline.replica, sizeof(rebaseline->rebaseline.replica), "node-a");
+    check_not_noted(fx, ROUTE_REBASELINE, rebaseline);
+    assert_int_equal(fx_count(fx, "order", NULL), 0);
+    assert_int_equal(fx_count(fx, "deposit", NULL), 1);
+    assert_int_equal(fx_count(fx, "rebaseline", NULL), 0);
+}
+
 static void test_log_shortened_is_tampering(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -289,6 +329,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         READY(test_tpm_killed_in_the_middle),
         READY(test_log_unlinked),
+        READY(test_nothing_is_noted_without_a_record),
         READY(test_log_shortened_is_tampering),
         READY(test_clock_backwards),
         READY(test_front_says_what_it_must_not),
