@@ -543,7 +543,7 @@ enum escrow_err ledger_policy(const struct ledger *ledger, const struct act_subj
     if (!err)
         err = store_hints(ledger->store, subject, ret_ledger->epoch, &ret_ledger->hints);
     if (!err)
-        err = store_count_releases(ledger->store, subject->group, now_ms - HOUR_MS,
+        err = store_count_releases(ledger->store, subject, now_ms - HOUR_MS,
                                    &ret_ledger->releases_last_hour);
     return err;
 }

@@ -291,15 +291,16 @@ enum escrow_err store_promotion_grant(struct store *store, const struct act_subj
     return query_end(&query);
 }
 
-enum escrow_err store_count_releases(struct store *store, const char *group, int64_t since_ms,
-                                     int64_t *ret_count)
+enum escrow_err store_count_releases(struct store *store, const struct act_subject *subject,
+                                     int64_t since_ms, int64_t *ret_count)
 {
     CLEANUP(query_close) struct query query;
 
     query_open(&query, store,
                "SELECT count(*) FROM grants"
-               " WHERE group_name = ? AND time_ms > ? AND is_unfinished = 0");
-    query_put_text(&query, group);
+               " WHERE group_name = ? AND database_name = ? AND time_ms > ?"
+               " AND is_unfinished = 0");
+    put_subject(&query, subject);
     query_put_number(&query, since_ms < 0 ? 0 : (uint64_t)since_ms);
     *ret_count = query_row(&query) ? (int64_t)query_number(&query, 0) : INT64_MAX;
     return query_end(&query);

@@ -78,9 +78,10 @@ MUST_CHECK enum escrow_err store_list_unreceipted(struct store *store, int64_t b
 MUST_CHECK enum escrow_err store_promotion_grant(struct store *store,
                                                  const struct act_subject *subject, uint64_t epoch,
                                                  int64_t now_ms, struct policy_ledger *ledger);
-/* Releases of the group since that time (ms) that let something out. */
-MUST_CHECK enum escrow_err store_count_releases(struct store *store, const char *group,
-                                                int64_t since_ms, int64_t *ret_count);
+/* Releases of the secret since that time (ms) that let something out. */
+MUST_CHECK enum escrow_err store_count_releases(struct store *store,
+                                                const struct act_subject *subject, int64_t since_ms,
+                                                int64_t *ret_count);
 /* Grants of this actor for the secret since that time (ms) that let nothing out; counts to most and
  * no further. */
 MUST_CHECK enum escrow_err store_count_unfinished(struct store *store,

@@ -153,8 +153,9 @@ static const struct {
     [REASON_RETRIES_EXHAUSTED] = {"retries_exhausted", 202,
                                   "The replica asked too often for this promotion: an admin must "
                                   "approve."},
-    [REASON_BRAKE] = {"brake", 202,
-                      "Too many releases for this group within the hour: an admin must approve."},
+    [REASON_BRAKE] =
+        {"brake", 202,
+         "Too many releases for this database within the hour: an admin must approve."},
     [REASON_ECHO_MISSING] = {"echo_missing", 202,
                              "No other replica has read in time what the candidate committed: an "
                              "admin must approve."},

@@ -128,7 +128,7 @@ struct policy_ledger {
         int64_t age_ms;   /* since the first of them; POLICY_NEVER: unknown */
     } grant;
     struct policy_hints hints;  /* of this database; empty if unknown */
-    int64_t releases_last_hour; /* of the group, any database, any purpose */
+    int64_t releases_last_hour; /* of this database, for any purpose */
 };
 
 enum policy_outcome {

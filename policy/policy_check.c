@@ -215,7 +215,8 @@ static void warn_numbers(const struct policy *policy, struct config_report *repo
                         group->name, group->retries + 1);
     if (group->brake > DEFAULT_BRAKE)
         config_complain(policy->config, report, &group->brake,
-                        "group %s: %" PRId64 " releases within an hour need no approval",
+                        "group %s: %" PRId64
+                        " releases of a database within an hour need no approval",
                         group->name, group->brake);
     if (group->on_restart == POLICY_RESTART_ALLOW)
         config_complain(policy->config, report, &group->on_restart,

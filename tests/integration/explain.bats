@@ -41,7 +41,7 @@ alter() {
 @test "a release, rule by rule, and the same again" {
     run -0 --separate-stderr explain "$GRANT"
     assert_line --index 0 --regexp "^record $GRANT, 20[0-9T:.-]+Z: promote SSISDB of ssis for sql2: allow \(promotion\)$"
-    assert_line --index 1 --regexp '^ledger: sql[12] was the primary of epoch [12]; nothing was granted in it; releases of the group in the hour before: 0$'
+    assert_line --index 1 --regexp '^ledger: sql[12] was the primary of epoch [12]; nothing was granted in it; releases of the database in the hour before: 0$'
     assert_line --regexp '^sql2 +answered +PRIMARY +SQL2 +[0-9]+ '
     assert_line --regexp '^sql3 +answered +SECONDARY +SQL2 +[0-9]+ '
     for rule in candidate session rival witnesses promotion brake; do

@@ -51,8 +51,6 @@ questions() {
     local database
     CHAIN_DATABASES=$(printf 'd%d ' {1..19})
     CHAIN_DATABASES=${CHAIN_DATABASES% }
-    # shellcheck disable=SC2034 # of lib/chain.bash
-    CHAIN_RULES='brake: 100'
     chain_serve 2 <<<"of no meaning"
     for database in SSISDB $CHAIN_DATABASES; do
         chain_deposit "$database" <<<"of no meaning"

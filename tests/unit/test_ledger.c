@@ -257,6 +257,7 @@ static void test_brake_counts_the_last_hour(void **state)
 
     scene_promote(scene, 1, true, "sql1");
     grant = scene_promote(scene, 1, false, "sql1");
+    promote_other(scene, 2, "sql1");
     now_ms = audit_end(scene->audit)->time_ms;
     assert_int_equal(ledger_policy(scene->ledger, &scene_subject, now_ms, &ledger), ESCROW_OK);
     assert_int_equal(ledger.releases_last_hour, 2);

@@ -209,7 +209,7 @@ static const struct {
     {THREE "    cluster_type: wsfc\n    retries: 6\n",
      "p.yaml:10:14: group g: the new primary can get the secret 7 times"},
     {THREE "    cluster_type: wsfc\n    brake: 7\n",
-     "p.yaml:10:12: group g: 7 releases within an hour need no approval"},
+     "p.yaml:10:12: group g: 7 releases of a database within an hour need no approval"},
     {THREE "    cluster_type: wsfc\n    on_restart: allow\n",
      "p.yaml:10:17: group g: a primary gets the secret without a promotion"},
     {THREE "    cluster_type: wsfc\n    echo: false\n", NULL},

@@ -135,14 +135,14 @@ static void test_releases_are_counted(void **state)
 
         add_grant(scene, &grant, 10);
     }
-    /* All of the group's, whatever they were for. */
-    assert_int_equal(store_count_releases(scene->store, FIXTURE_GROUP, 9, &count), ESCROW_OK);
-    assert_int_equal(count, PARTS - 1);
-    assert_int_equal(store_count_releases(scene->store, FIXTURE_GROUP, 10, &count), ESCROW_OK);
-    assert_int_equal(count, 0);
-    assert_int_equal(store_void_grant(scene->store, 2), ESCROW_OK);
-    assert_int_equal(store_count_releases(scene->store, FIXTURE_GROUP, -1, &count), ESCROW_OK);
+    /* All of the secret's, whatever they were for. */
+    assert_int_equal(store_count_releases(scene->store, &scene_subject, 9, &count), ESCROW_OK);
     assert_int_equal(count, PARTS - 2);
+    assert_int_equal(store_count_releases(scene->store, &scene_subject, 10, &count), ESCROW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(store_void_grant(scene->store, 1 + PURPOSE_PART), ESCROW_OK);
+    assert_int_equal(store_count_releases(scene->store, &scene_subject, -1, &count), ESCROW_OK);
+    assert_int_equal(count, PARTS - 3);
 }
 
 /* Of the groups' present epochs, but for what was let out for nothing. */
