@@ -88,7 +88,8 @@ void ctl_print_ledger(const struct policy_ledger *ledger)
         printf("%s had been granted %" PRId64 " times, %s; ", ledger->grant.replica,
                ledger->grant.requests,
                ledger->grant.state == POLICY_GRANT_SETTLED ? "settled" : "unsettled");
-    printf("releases of the database in the hour before: %" PRId64 "\n", ledger->releases_last_hour);
+    printf("releases of the database in the hour before: %" PRId64 "\n",
+           ledger->releases_last_hour);
 }
 
 void ctl_print_rules(const json_t *verdict)

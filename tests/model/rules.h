@@ -34,8 +34,7 @@
 #define IS_RESTART(l, who)                                                                         \
     (IS_RECORDED(l, who) &&                                                                        \
      (l.grant == GRANT_SETTLED ||                                                                  \
-      (l.grant == GRANT_NONE &&                                                                    \
-       (l.origin == ORIGIN_BASELINE || l.origin == ORIGIN_UNPROVEN))))
+      (l.grant == GRANT_NONE && (l.origin == ORIGIN_BASELINE || l.origin == ORIGIN_UNPROVEN))))
 
 #define IS_DENIED(l, who, says, found, names, needed)                                              \
     (!(says) || !(found) || (names) < (needed) ||                                                  \

@@ -408,6 +408,7 @@ chain_serve() {
 }
 
 # chain_deposit [DATABASE] <PASSWORD
+# shellcheck disable=SC2120 # the database may be left out
 chain_deposit() {
     ctl deposit --group "$CHAIN_GROUP" --database "${1:-SSISDB}" --password-fd 0 \
         >>"$CHAIN/log/deposit" 2>&1
