@@ -373,6 +373,10 @@ class Case:
             return REFUSED_S
         return OPEN_S + (AWAIT_S if any("waits for an approval" in line for line in lines) else 0)
 
+    def opens(self, seconds):
+        new, timeout = self.nodes["new"], str(seconds * 1000)
+        return self.chain.sim("wait", "opens", new, "--timeout", timeout, ok=False, timeout=120)["ok"]
+
     def heal(self):
         sim, new = self.chain.sim, self.nodes["new"]
         for node in NODES:
@@ -381,8 +385,13 @@ class Case:
         seconds = self.patience()
         if seconds != REFUSED_S and not self.chain.notify(new):
             self.wrong.append("the agent does not take a notify")
-        answer = sim("wait", "opens", new, "--timeout", str(seconds * 1000), ok=False, timeout=120)
-        if not answer["ok"]:
+        is_open = self.opens(seconds)
+        # A login that was refused in the case before holds this one back too, which nobody says
+        # before a release has been asked for.
+        if not is_open and self.patience() > seconds:
+            is_open = self.opens(self.patience() - seconds)
+            seconds = self.patience()
+        if not is_open:
             self.wrong.append(f"the master key of {new} does not open {seconds} s after the healing")
         elif not self.chain.logs.wait(lambda _: self.settled(), seconds):
             self.wrong.append(f"the agent of {new} does not see that the master key opens")
