@@ -101,11 +101,12 @@ enum escrow_err approve_find(const struct request *request, struct policy_approv
 bool approve_is_flood(const struct request *request)
 {
     struct store_request like;
+    int64_t now_ms = clock_wall_ms();
     uint64_t count = 0;
 
     approve_wanted(request, &like);
     memcpy(like.actor, request->identity, sizeof(like.actor));
-    return store_count_requests(request->keeper->store, &like, clock_wall_ms() - FLOOD_MS,
+    return store_count_requests(request->keeper->store, &like, now_ms - FLOOD_MS, now_ms,
                                 FLOOD_MOST, &count) != ESCROW_OK ||
            count >= FLOOD_MOST;
 }

@@ -294,10 +294,11 @@ json_t *release_decision_json(const struct release *release)
  */
 static bool is_abandoned_again(const struct request *request)
 {
+    int64_t now_ms = clock_wall_ms();
     uint64_t count = 0;
 
     return store_count_unfinished(request->keeper->store, &request->act->subject, request->identity,
-                                  clock_wall_ms() - UNFINISHED_MS, UNFINISHED_MOST,
+                                  now_ms - UNFINISHED_MS, now_ms, UNFINISHED_MOST,
                                   &count) != ESCROW_OK ||
            count >= UNFINISHED_MOST;
 }

@@ -80,10 +80,7 @@ enum escrow_err store_keep_hints(struct store *store, const char *group, uint64_
 {
     CLEANUP(query_close) struct query query;
 
-    query_open(&query, store,
-               "REPLACE INTO hints (group_name, database_name, epoch, recovery_lsn,"
-               " sequence_number) SELECT group_name, database_name, ?, recovery_lsn,"
-               " sequence_number FROM hints WHERE group_name = ? AND epoch = ?");
+    query_open(&query, store, "UPDATE hints SET epoch = ? WHERE group_name = ? AND epoch = ?");
     query_put_number(&query, to);
     query_put_text(&query, group);
     query_put_number(&query, from);
@@ -307,19 +304,20 @@ enum escrow_err store_count_releases(struct store *store, const struct act_subje
 }
 
 enum escrow_err store_count_unfinished(struct store *store, const struct act_subject *subject,
-                                       const char *actor, int64_t since_ms, uint64_t most,
-                                       uint64_t *ret_count)
+                                       const char *actor, int64_t since_ms, int64_t until_ms,
+                                       uint64_t most, uint64_t *ret_count)
 {
     CLEANUP(query_close) struct query query;
     bool is_found;
 
     query_open(&query, store,
                "SELECT count(*) FROM (SELECT 1 FROM grants WHERE group_name = ?"
-               " AND database_name = ? AND actor = ? AND time_ms > ? AND is_unfinished = 1"
-               " LIMIT ?)");
+               " AND database_name = ? AND actor = ? AND time_ms > ? AND time_ms <= ?"
+               " AND is_unfinished = 1 LIMIT ?)");
     put_subject(&query, subject);
     query_put_text(&query, actor);
     query_put_number(&query, since_ms < 0 ? 0 : (uint64_t)since_ms);
+    query_put_number(&query, (uint64_t)until_ms);
     query_put_number(&query, most);
     is_found = query_row(&query);
     if (is_found)

@@ -27,7 +27,7 @@ MUST_CHECK enum escrow_err store_set_group(struct store *store, const char *name
 /* The hints of a database as recorded in this epoch; empty if there are none. */
 MUST_CHECK enum escrow_err store_hints(struct store *store, const struct act_subject *subject,
                                        uint64_t epoch, struct policy_hints *ret_hints);
-/* Those of every database of the group in one epoch are those of another, too. */
+/* What was recorded in one epoch, for each database of the group, stands for the next one. */
 MUST_CHECK enum escrow_err store_keep_hints(struct store *store, const char *group, uint64_t from,
                                             uint64_t to);
 MUST_CHECK enum escrow_err store_set_hints(struct store *store, const struct act_subject *subject,
@@ -82,11 +82,12 @@ MUST_CHECK enum escrow_err store_promotion_grant(struct store *store,
 MUST_CHECK enum escrow_err store_count_releases(struct store *store,
                                                 const struct act_subject *subject, int64_t since_ms,
                                                 int64_t *ret_count);
-/* Grants of this actor for the secret since that time (ms) that let nothing out; counts to most and
- * no further. */
-MUST_CHECK enum escrow_err store_count_unfinished(struct store *store,
-                                                  const struct act_subject *subject,
-                                                  const char *actor, int64_t since_ms,
-                                                  uint64_t most, uint64_t *ret_count);
+/*
+ * Grants of this actor for the secret after since_ms that let nothing out; counts to most and no
+ * further. Those after until_ms are of a wall clock that was set back since, and count for nothing.
+ */
+MUST_CHECK enum escrow_err
+store_count_unfinished(struct store *store, const struct act_subject *subject, const char *actor,
+                       int64_t since_ms, int64_t until_ms, uint64_t most, uint64_t *ret_count);
 /* Grants that let something out and are not settled, of the groups' present epochs. */
 MUST_CHECK enum escrow_err store_count_unsettled(struct store *store, uint64_t *ret_count);

@@ -149,7 +149,8 @@ enum escrow_err store_request(struct store *store, uint64_t sequence,
 }
 
 enum escrow_err store_count_requests(struct store *store, const struct store_request *like,
-                                     int64_t since_ms, uint64_t most, uint64_t *ret_count)
+                                     int64_t since_ms, int64_t until_ms, uint64_t most,
+                                     uint64_t *ret_count)
 {
     CLEANUP(query_close) struct query query;
     bool is_found;
@@ -157,10 +158,11 @@ enum escrow_err store_count_requests(struct store *store, const struct store_req
     query_open(&query, store,
                "SELECT count(*) FROM (SELECT 1 FROM requests WHERE group_name = ?"
                " AND database_name = ? AND replica = ? AND purpose = ? AND actor = ?"
-               " AND time_ms > ? LIMIT ?)");
+               " AND time_ms > ? AND time_ms <= ? LIMIT ?)");
     put_place(&query, like);
     query_put_text(&query, like->actor);
     query_put_number(&query, (uint64_t)since_ms);
+    query_put_number(&query, (uint64_t)until_ms);
     query_put_number(&query, most);
     is_found = query_row(&query);
     if (is_found)

@@ -54,11 +54,13 @@ MUST_CHECK enum escrow_err store_request(struct store *store, uint64_t sequence,
                                          struct store_request *ret_request, char **ret_act);
 /*
  * How many requests of this actor, subject, replica and purpose were opened after since_ms; counts
- * to most and no further.
+ * to most and no further. Those after until_ms are of a wall clock that was set back since, and
+ * count for nothing.
  */
 MUST_CHECK enum escrow_err store_count_requests(struct store *store,
                                                 const struct store_request *like, int64_t since_ms,
-                                                uint64_t most, uint64_t *ret_count);
+                                                int64_t until_ms, uint64_t most,
+                                                uint64_t *ret_count);
 /* A grant for the secret answers all requests for it. */
 MUST_CHECK enum escrow_err store_close_requests(struct store *store,
                                                 const struct act_subject *subject);

@@ -289,11 +289,12 @@ static void test_asked_again(void **state)
 }
 
 static uint64_t count(struct scene *scene, const struct store_request *like, int64_t since_ms,
-                      uint64_t most)
+                      int64_t until_ms, uint64_t most)
 {
     uint64_t result = 99;
 
-    assert_int_equal(store_count_requests(scene->store, like, since_ms, most, &result), ESCROW_OK);
+    assert_int_equal(store_count_requests(scene->store, like, since_ms, until_ms, most, &result),
+                     ESCROW_OK);
     return result;
 }
 
@@ -319,10 +320,11 @@ static void test_counted(void **state)
 
         open_request(scene, &elsewhere);
     }
-    assert_int_equal(count(scene, &like, 0, 10), 3);
-    assert_int_equal(count(scene, &like, 0, 2), 2);
-    assert_int_equal(count(scene, &like, NOW_MS + 1, 10), 2);
-    assert_int_equal(count(scene, &like, NOW_MS + 3, 10), 0);
+    assert_int_equal(count(scene, &like, 0, NOW_MS + 3, 10), 3);
+    assert_int_equal(count(scene, &like, 0, NOW_MS + 3, 2), 2);
+    assert_int_equal(count(scene, &like, NOW_MS + 1, NOW_MS + 3, 10), 2);
+    assert_int_equal(count(scene, &like, NOW_MS + 3, NOW_MS + 9, 10), 0);
+    assert_int_equal(count(scene, &like, 0, NOW_MS + 2, 10), 2);
 }
 
 /* One open in each place. */
