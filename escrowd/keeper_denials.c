@@ -82,5 +82,7 @@ static bool on_summary(const struct denial_summary *summary, void *argument)
 
 void denials_tick(struct keeper *keeper, bool all)
 {
-    denials_flush(keeper->denials, clock_boot_ms(), all, on_summary, keeper);
+    /* Without a log they stay; nobody is denied by the policy meanwhile. */
+    if (!keeper_lacks(keeper, KEEPER_NEEDS_LOG))
+        denials_flush(keeper->denials, clock_boot_ms(), all, on_summary, keeper);
 }
