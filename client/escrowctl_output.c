@@ -20,8 +20,8 @@ static bool is_control(const char *text)
     return c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next <= 0x9f);
 }
 
-/* In place; the two bytes of a control character of UTF-8 become two. */
-static void hide_controls(char *text)
+/* The two bytes of a control character of UTF-8 become two. */
+void ctl_hide_controls(char *text)
 {
     for (; *text; text++) {
         if (!is_control(text))
@@ -190,6 +190,6 @@ void ctl_print_line(enum ctl_output output, const char *format, ...)
         line = NULL;
         return;
     }
-    hide_controls(line);
+    ctl_hide_controls(line);
     puts(line);
 }

@@ -31,6 +31,9 @@ void ctl_print_row(const json_t *row, const struct ctl_column *columns, const in
 /* The members of an object, a line each (members that are objects are left out); or the object. */
 void ctl_print_object(enum ctl_output output, json_t *object);
 
+/* In place: what would steer a terminal becomes question marks. */
+void ctl_hide_controls(char *text);
+
 /* One line for a person, without its newline; nothing with CTL_OUTPUT_JSON. */
 __attribute__((format(printf, 2, 3))) void ctl_print_line(enum ctl_output output,
                                                           const char *format, ...);

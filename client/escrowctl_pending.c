@@ -43,6 +43,8 @@ void ctl_pending_note(const json_t *request, char ret_text[static CTL_PENDING_NO
                  "The agent of %.64s has neither asked nor waited for it since %.24s: unless it "
                  "does, approving releases nothing.",
                  text_of(request, "replica"), heard);
+    /* An escrowd wrote it, and it goes to a terminal as it is. */
+    ctl_hide_controls(ret_text);
 }
 
 bool ctl_add_pending(json_t *rows, const struct rpc_server *escrowd, const json_t *request)

@@ -185,12 +185,14 @@ static void print_requests(const json_t *explained, const json_t *target)
         ctl_print_line(
             CTL_OUTPUT_TABLE,
             "waits for admins: %s for %s (%s), %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
-            " approved: escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s%s%s",
+            " approved: escrowctl approve %" JSON_INTEGER_FORMAT " --escrowd %s",
             text_of(request, "purpose"), text_of(request, "replica"), text_of(request, "reason"),
             json_integer_value(json_object_get(request, "approvals")),
             json_integer_value(json_object_get(request, "approvals_needed")),
-            json_integer_value(json_object_get(request, "request")), text_of(explained, "identity"),
-            note[0] ? "\n  but: " : "", note);
+            json_integer_value(json_object_get(request, "request")),
+            text_of(explained, "identity"));
+        if (note[0])
+            ctl_print_line(CTL_OUTPUT_TABLE, "  but: %s", note);
     }
 }
 

@@ -205,6 +205,8 @@ shown() {
     shown 'But: sql2 has not said that it is primary since 20..-.*Z: until it does, approving releases nothing.'
     run -0 ctl status
     assert_output --partial 'until it does, approving releases nothing'
+    run -0 ctl policy explain --group ssis
+    assert_line --regexp '^  but: sql2 has not said that it is primary since .*Z: until it does'
     run -0 boss approve "$number" --escrowd "$E1" --yes
     assert_line --partial '  but        sql2 has not said that it is primary since'
     sim set SQL2.role '' >/dev/null
