@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -423,7 +424,11 @@ def ask_again(door):
 
 @trick
 def silence(door):
-    """5,000 connections that say nothing, the first 500 of them in the middle of a handshake."""
+    """5,000 connections that say nothing, the first 500 of them in the middle of a handshake.
+
+    They end by a reset: of those that the kernel has not let in yet, an orderly end would be sent
+    again and again, and they would still come, by hundreds, when the honest client does.
+    """
     hello = ssl.MemoryBIO()
     session = door.context().wrap_bio(ssl.MemoryBIO(), hello)
     try:
@@ -434,6 +439,7 @@ def silence(door):
     silent = []
     for count in range(5000):
         stream = socket.socket()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         silent.append(stream)
         if count < 500:
             stream.connect(("127.0.0.1", door.port))
