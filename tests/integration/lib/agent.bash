@@ -47,6 +47,25 @@ TEXT
     )
 }
 
+# agent_entry NODE GROUP AVAILABILITY-GROUP DATABASE ACT-KEY: one of the configuration's instances.
+agent_entry() {
+    cat <<TEXT
+  - name: $1
+    group: $2
+    certificate_file: $BATS_FILE_TMPDIR/agent-sql.pem
+    key_file: $BATS_FILE_TMPDIR/agent-sql.key
+    act_key_file: $5
+    address: 127.0.0.1
+    port: $(sqlsim_port "$1")
+    tls_name: sql.test.invalid
+    ca_file: $BATS_FILE_TMPDIR/sql.pem
+    login: agent
+    password_file: $CHAIN/password
+    availability_group: $3
+    databases: [$4]
+TEXT
+}
+
 # agent_start NODE [LINE...]: lines are added to the configuration. AGENT names a second one; its
 # files and its log are called after it. AGENT_POLL is between questions for the role.
 agent_start() {
@@ -63,19 +82,7 @@ state_file: $CHAIN/$name.roster
 notify_socket: $CHAIN/$name.sock
 poll: ${AGENT_POLL:-100ms}
 instances:
-  - name: $node
-    group: g
-    certificate_file: $BATS_FILE_TMPDIR/agent-sql.pem
-    key_file: $BATS_FILE_TMPDIR/agent-sql.key
-    act_key_file: $BATS_FILE_TMPDIR/act.key
-    address: 127.0.0.1
-    port: $(sqlsim_port "$node")
-    tls_name: sql.test.invalid
-    ca_file: $BATS_FILE_TMPDIR/sql.pem
-    login: agent
-    password_file: $CHAIN/password
-    availability_group: AG1
-    databases: [SSISDB]
+$(agent_entry "$node" g AG1 SSISDB "$BATS_FILE_TMPDIR/act.key")
 TEXT
     printf '%s\n' "$@" >>"$CHAIN/$name.yaml"
     spawn "$name" "$BUILD/client/escrow-agent" run --config "$CHAIN/$name.yaml"

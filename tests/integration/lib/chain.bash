@@ -142,23 +142,25 @@ chain_swtpm_end() {
     rm -f "$folder"/{pid,sock,sock.ctrl}
 }
 
-# chain_databases: of the first group, for YAML.
-chain_databases() {
-    local names="SSISDB ${CHAIN_DATABASES:-}"
-    names=${names% }
-    echo "${names// /, }"
+# chain_of GROUP: sets CHAIN_OF_AG and CHAIN_OF_DATABASES, its availability group and its databases for
+# YAML.
+chain_of() {
+    CHAIN_OF_AG=$1 CHAIN_OF_DATABASES=$1
+    [ "$1" = "$CHAIN_GROUP" ] || return 0
+    CHAIN_OF_AG=$CHAIN_AG CHAIN_OF_DATABASES="SSISDB ${CHAIN_DATABASES:-}"
+    CHAIN_OF_DATABASES=${CHAIN_OF_DATABASES% }
+    CHAIN_OF_DATABASES=${CHAIN_OF_DATABASES// /, }
 }
 
 chain_policy() {
-    local node group ag database
+    local node group
     {
         echo groups:
         for group in "$CHAIN_GROUP" ${CHAIN_GROUPS:-}; do
-            ag=$group database=$group
-            [ "$group" != "$CHAIN_GROUP" ] || ag=$CHAIN_AG database=$(chain_databases)
-            printf '  - name: %s\n    availability_group: %s\n' "$group" "$ag"
+            chain_of "$group"
+            printf '  - name: %s\n    availability_group: %s\n' "$group" "$CHAIN_OF_AG"
             printf '    cluster_type: %s\n    databases: [%s]\n' "${CHAIN_CLUSTER_TYPE:-wsfc}" \
-                "$database"
+                "$CHAIN_OF_DATABASES"
             [ -z "${CHAIN_RULES:-}" ] || printf '    %s\n' "${CHAIN_RULES//$'\n'/$'\n'    }"
             printf '    replicas:\n'
             for node in "${CHAIN_NODES[@]}"; do
@@ -425,33 +427,46 @@ chain_agents() {
     done
 }
 
-# chain_agent NODE: one agent process for one instance.
+# chain_entry NODE GROUP IDENTITY: one of the instances in an agent's configuration.
+chain_entry() {
+    chain_of "$2"
+    chain_instance "$1" agent
+    cat <<TEXT
+    group: $2
+    certificate_file: $CHAIN/pki/agent-$3.pem
+    key_file: $CHAIN/pki/agent-$3.key
+    act_key_file: $CHAIN/keys/$3.act
+    availability_group: $CHAIN_OF_AG
+    databases: [$CHAIN_OF_DATABASES]
+    catalog_startup: ${CHAIN_CATALOG:-false}
+TEXT
+}
+
+# chain_agent NODE [GROUP IDENTITY]...: one agent process for one instance; without groups, the first
+# one by the node's own identity.
 chain_agent() {
-    mkdir -p "$CHAIN/run/$1"
+    local node=$1
+    shift
+    [ $# -gt 0 ] || set -- "$CHAIN_GROUP" "$node"
+    mkdir -p "$CHAIN/run/$node"
     {
         chain_escrowds "$(chain_address escrowd)"
         [ -z "${CHAIN_AWAY:-}" ] || chain_named e2 "$(chain_address escrowd)" "$CHAIN_AWAY"
         cat <<TEXT
 authority_file: $CHAIN/keys/authority.pub
-state_file: $CHAIN/run/$1/roster
-notify_socket: $CHAIN/run/$1/notify
+state_file: $CHAIN/run/$node/roster
+notify_socket: $CHAIN/run/$node/notify
 poll: ${CHAIN_POLL:-100ms}
 worker_deadline: ${CHAIN_DEADLINE:-30s}
 instances:
 TEXT
-        chain_instance "$1" agent
-        cat <<TEXT
-    group: $CHAIN_GROUP
-    certificate_file: $CHAIN/pki/agent-$1.pem
-    key_file: $CHAIN/pki/agent-$1.key
-    act_key_file: $CHAIN/keys/$1.act
-    availability_group: $CHAIN_AG
-    databases: [$(chain_databases)]
-    catalog_startup: ${CHAIN_CATALOG:-false}
-TEXT
-    } >"$CHAIN/run/$1/agent.yaml"
-    chain_at "$1"
-    spawn "agent-$1" "${CHAIN_AT[@]}" "$CHAIN_AGENT" --config "$CHAIN/run/$1/agent.yaml"
+        while [ $# -gt 0 ]; do
+            chain_entry "$node" "$1" "$2"
+            shift 2
+        done
+    } >"$CHAIN/run/$node/agent.yaml"
+    chain_at "$node"
+    spawn "agent-$node" "${CHAIN_AT[@]}" "$CHAIN_AGENT" --config "$CHAIN/run/$node/agent.yaml"
 }
 
 # chain_watched NODE: until escrowd's watch has asked that replica twice more, so it knows its role.
