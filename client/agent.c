@@ -31,14 +31,20 @@
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
-/* An instance and its databases. */
-struct node {
+/* A group of an instance: an entry of the configuration. */
+struct entry {
     const struct agent_instance *instance;
+    struct agent_places *places;
+    struct agent_child *rehearsal; /* while it runs */
+};
+
+/* An instance, and the databases of all its groups. */
+struct node {
+    struct agent_target *targets;
+    size_t target_count;
     struct agent_prober *prober;
     struct agent_login login;
-    struct agent_places *places;
-    struct agent_watch **watches;
-    struct agent_child *rehearsal; /* while it runs */
+    struct agent_watch **watches; /* one for each target */
 };
 
 /* A configuration, and the copy that it was read from. */
@@ -59,7 +65,9 @@ struct agent {
     /* Of the configuration in force: */
     struct agent_notify *notify;
     struct agent_hooks *hooks;
+    struct entry *entries; /* as the configuration's */
     struct node *nodes;
+    size_t node_count;
 };
 
 static void loaded_deinit(struct loaded *loaded)
@@ -89,22 +97,22 @@ static void on_up(bool is_up, void *argument)
 {
     struct node *node = argument;
 
-    for (size_t i = 0; i < node->instance->database_count; i++)
+    for (size_t i = 0; i < node->target_count; i++)
         agent_watch_on_up(node->watches[i], is_up);
 }
 
-static void on_local(size_t database, const struct probe_state *answer, void *argument)
+static void on_local(size_t target, const struct probe_state *answer, void *argument)
 {
     struct node *node = argument;
 
-    agent_watch_on_local(node->watches[database], answer);
+    agent_watch_on_local(node->watches[target], answer);
 }
 
-static void on_opens(size_t database, const struct ipc_probe_opens *answer, void *argument)
+static void on_opens(size_t target, const struct ipc_probe_opens *answer, void *argument)
 {
     struct node *node = argument;
 
-    agent_watch_on_opens(node->watches[database], answer);
+    agent_watch_on_opens(node->watches[target], answer);
 }
 
 /* Calls visit for each watch; true if any returned true. */
@@ -112,8 +120,8 @@ static bool any_watch(struct agent *agent, bool (*visit)(struct agent_watch *wat
 {
     bool any = false;
 
-    for (size_t i = 0; i < agent->config->instance_count; i++)
-        for (size_t j = 0; j < agent->nodes[i].instance->database_count; j++)
+    for (size_t i = 0; i < agent->node_count; i++)
+        for (size_t j = 0; j < agent->nodes[i].target_count; j++)
             any |= visit(agent->nodes[i].watches[j]);
     return any;
 }
@@ -180,62 +188,92 @@ static void take_config(struct agent *agent)
 
 static void on_rehearsed(int status, void *argument)
 {
-    struct node *node = argument;
+    struct entry *entry = argument;
+    const struct agent_instance *instance = entry->instance;
     char text[64];
 
-    node->rehearsal = NULL;
+    entry->rehearsal = NULL;
     if (status != 0)
-        log_error("%s: a worker cannot work here (%s; the lines above say why): no master key will "
-                  "be opened until this is mended",
-                  node->instance->name, agent_child_status_text(status, text, sizeof(text)));
+        log_error("%s, group %s: a worker cannot work here (%s; the lines above say why): no "
+                  "master key will be opened until this is mended",
+                  instance->name, instance->group,
+                  agent_child_status_text(status, text, sizeof(text)));
     else
-        log_info("%s: a worker has what it needs of this host", node->instance->name);
+        log_info("%s, group %s: a worker has what it needs of this host", instance->name,
+                 instance->group);
 }
 
 /* What is not in order here should be known before the failover. */
-static enum escrow_err rehearse(struct agent *agent, struct node *node)
+static enum escrow_err rehearse(struct agent *agent, struct entry *entry)
 {
-    const char *const argv[] = {"escrow-agent", "--role",     "rehearsal",          "--config",
-                                CONFIG_COPY,    "--instance", node->instance->name, NULL};
+    const char *const argv[] = {"escrow-agent",
+                                "--role",
+                                "rehearsal",
+                                "--config",
+                                CONFIG_COPY,
+                                "--instance",
+                                entry->instance->name,
+                                "--group",
+                                entry->instance->group,
+                                NULL};
     const struct agent_child_config child = {.base = agent->base,
                                              .path = AGENT_SELF,
                                              .argv = argv,
                                              .stdin_fd = STDIN_FILENO,
                                              .channel_fd = -1,
                                              .on_exit = on_rehearsed,
-                                             .argument = node};
+                                             .argument = entry};
 
-    return agent_child_start(&child, &node->rehearsal);
+    return agent_child_start(&child, &entry->rehearsal);
+}
+
+/* Of what only the workers of this entry read. */
+static bool has_new_keys(const struct agent *agent, const struct agent_instance *instance)
+{
+    return agent_files_has_trust(agent->files, agent->config) ||
+           agent_files_has_identity(agent->files, instance);
+}
+
+static void use_new_keys(struct agent *agent, struct entry *entry)
+{
+    const struct agent_instance *instance = entry->instance;
+
+    if (has_new_keys(agent, instance))
+        log_notice("%s, group %s: its certificate or keys, or what escrowds are known by, have "
+                   "changed: from now on workers use them",
+                   instance->name, instance->group);
+    else if (!agent_files_has_login(agent->files, instance))
+        return;
+    agent_child_free(TAKE(entry->rehearsal));
+    if (rehearse(agent, entry))
+        log_warning("%s, group %s: whether a worker can work with them cannot be tried out",
+                    instance->name, instance->group);
+}
+
+static void use_new_login(struct agent *agent, struct node *node)
+{
+    /* What they are logged in by is the same for all entries. */
+    const struct agent_instance *instance = node->targets[0].instance;
+    bool has_login = agent_files_has_login(agent->files, instance);
+
+    if (has_login) {
+        log_notice("%s: its CA, password or keytab file has changed: the prober starts anew, and a "
+                   "refused login holds nothing back any more",
+                   instance->name);
+        agent_prober_restart(node->prober);
+    }
+    for (size_t i = 0; i < node->target_count; i++)
+        if (has_login || has_new_keys(agent, node->targets[i].instance))
+            agent_watch_on_files(node->watches[i], has_login);
 }
 
 /* Who uses a file that has changed begins anew with it; an attempt in flight ends as it began. */
 static void use_new_files(struct agent *agent)
 {
-    bool has_trust = agent_files_has_trust(agent->files, agent->config);
-
-    for (size_t i = 0; i < agent->config->instance_count; i++) {
-        struct node *node = &agent->nodes[i];
-        bool has_login = agent_files_has_login(agent->files, node->instance);
-
-        if (has_login)
-            log_notice("%s: its CA, password or keytab file has changed: the prober starts anew, "
-                       "and a refused login holds nothing back any more",
-                       node->instance->name);
-        else if (has_trust || agent_files_has_identity(agent->files, node->instance))
-            log_notice("%s: its certificate or keys, or what escrowds are known by, have changed: "
-                       "from now on workers use them",
-                       node->instance->name);
-        else
-            continue;
-        if (has_login)
-            agent_prober_restart(node->prober);
-        agent_child_free(TAKE(node->rehearsal));
-        if (rehearse(agent, node))
-            log_warning("%s: whether a worker can work with them cannot be tried out",
-                        node->instance->name);
-        for (size_t j = 0; j < node->instance->database_count; j++)
-            agent_watch_on_files(node->watches[j], has_login);
-    }
+    for (size_t i = 0; i < agent->config->instance_count; i++)
+        use_new_keys(agent, &agent->entries[i]);
+    for (size_t i = 0; i < agent->node_count; i++)
+        use_new_login(agent, &agent->nodes[i]);
 }
 
 static void on_change(void *argument)
@@ -272,18 +310,22 @@ static void on_signal(evutil_socket_t number, short what, void *argument)
 static void discard_nodes(struct agent *agent)
 {
     agent_notify_free(TAKE(agent->notify));
-    for (size_t i = 0; agent->nodes && i < agent->config->instance_count; i++) {
+    for (size_t i = 0; i < agent->node_count; i++) {
         struct node *node = &agent->nodes[i];
 
-        for (size_t j = 0; node->watches && j < node->instance->database_count; j++)
+        for (size_t j = 0; node->watches && j < node->target_count; j++)
             agent_watch_free(node->watches[j]);
         agent_prober_free(node->prober);
-        agent_child_free(node->rehearsal);
         free(node->watches);
+        free(node->targets);
     }
-    for (size_t i = 0; agent->nodes && i < agent->config->instance_count; i++)
-        agent_places_free(agent->nodes[i].places);
+    for (size_t i = 0; agent->entries && i < agent->config->instance_count; i++) {
+        agent_child_free(agent->entries[i].rehearsal);
+        agent_places_free(agent->entries[i].places);
+    }
+    agent->node_count = 0;
     free(TAKE(agent->nodes));
+    free(TAKE(agent->entries));
     agent_hooks_free(TAKE(agent->hooks));
 }
 
@@ -309,52 +351,81 @@ static int64_t overdue_ms(const struct agent_instance *instance)
     return 2 * instance->login_timeout_ms + instance->query_timeout_ms + PROBER_SLACK_MS;
 }
 
-/* Those of the first node with the same certificate: to escrowd they are one. */
-static struct agent_places *find_places(const struct agent *agent, const struct node *node)
+/* Those of the first entry with the same certificate: to escrowd they are one. */
+static struct agent_places *find_places(const struct agent *agent,
+                                        const struct agent_instance *instance)
 {
-    const struct node *first = agent->nodes;
+    const struct entry *first = agent->entries;
 
-    while (strcmp(first->instance->certificate_file, node->instance->certificate_file) != 0)
+    while (strcmp(first->instance->certificate_file, instance->certificate_file) != 0)
         first++;
     return first->places;
+}
+
+static enum escrow_err set_up_entry(struct agent *agent, const struct agent_instance *instance,
+                                    struct entry *entry)
+{
+    enum escrow_err err;
+
+    entry->instance = instance;
+    err = rehearse(agent, entry);
+    return err ? err : agent_places_new(agent->base, &entry->places);
 }
 
 static enum escrow_err set_up_node(struct agent *agent, const struct agent_instance *instance,
                                    struct node *node)
 {
-    const struct agent_prober_config prober = {.base = agent->base,
-                                               .config_path = CONFIG_COPY,
-                                               .instance = instance,
-                                               .overdue_ms = overdue_ms(instance),
-                                               .on_up = on_up,
-                                               .on_local = on_local,
-                                               .on_opens = on_opens,
-                                               .argument = node};
-    enum escrow_err err;
+    struct agent_prober_config prober = {.base = agent->base,
+                                         .config_path = CONFIG_COPY,
+                                         .name = instance->name,
+                                         .overdue_ms = overdue_ms(instance),
+                                         .on_up = on_up,
+                                         .on_local = on_local,
+                                         .on_opens = on_opens,
+                                         .argument = node};
+    enum escrow_err err =
+        agent_config_targets(agent->config, instance->name, &node->targets, &node->target_count);
 
-    node->instance = instance;
-    node->watches = calloc(instance->database_count, sizeof(struct agent_watch *));
+    if (err)
+        return err;
+    node->watches = calloc(node->target_count, sizeof(struct agent_watch *));
     if (!node->watches)
         return ESCROW_ERR_NO_MEMORY;
-    err = rehearse(agent, node);
-    if (!err)
-        err = agent_prober_new(&prober, &node->prober);
-    if (!err)
-        err = agent_places_new(agent->base, &node->places);
-    for (size_t i = 0; i < instance->database_count && !err; i++) {
+    prober.target_count = node->target_count;
+    err = agent_prober_new(&prober, &node->prober);
+    for (size_t i = 0; i < node->target_count && !err; i++) {
         const struct agent_watch_config watch = {.base = agent->base,
                                                  .config_path = CONFIG_COPY,
                                                  .agent = agent->config,
-                                                 .instance = instance,
-                                                 .database = i,
+                                                 .target = &node->targets[i],
+                                                 .index = i,
                                                  .prober = node->prober,
                                                  .login = &node->login,
-                                                 .places = find_places(agent, node),
+                                                 .places =
+                                                     find_places(agent, node->targets[i].instance),
                                                  .hooks = agent->hooks,
                                                  .on_idle = on_idle,
                                                  .argument = agent};
 
         err = agent_watch_new(&watch, &node->watches[i]);
+    }
+    return err;
+}
+
+/* One for each instance, however many entries it has. */
+static enum escrow_err set_up_nodes(struct agent *agent)
+{
+    const struct agent_config *config = agent->config;
+    enum escrow_err err = ESCROW_OK;
+
+    agent->nodes = calloc(config->instance_count, sizeof(*agent->nodes));
+    if (!agent->nodes)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < config->instance_count && !err; i++) {
+        const struct agent_instance *instance = &config->instances[i];
+
+        if (agent_config_instance(config, instance->name) == instance)
+            err = set_up_node(agent, instance, &agent->nodes[agent->node_count++]);
     }
     return err;
 }
@@ -372,15 +443,15 @@ static enum escrow_err set_up_signals(struct agent *agent)
 }
 
 /* Takes loaded: from now on it is in force. */
-static enum escrow_err set_up_nodes(struct agent *agent, const struct loaded *loaded)
+static enum escrow_err put_in_force(struct agent *agent, const struct loaded *loaded)
 {
     const struct agent_config *config = loaded->root;
     enum escrow_err err;
 
     agent->in_force = *loaded;
     agent->config = config;
-    agent->nodes = calloc(config->instance_count, sizeof(*agent->nodes));
-    if (!agent->nodes)
+    agent->entries = calloc(config->instance_count, sizeof(*agent->entries));
+    if (!agent->entries)
         return ESCROW_ERR_NO_MEMORY;
     if (dup2(loaded->fd, STDIN_FILENO) < 0)
         return ESCROW_ERR_SYSTEM;
@@ -388,7 +459,9 @@ static enum escrow_err set_up_nodes(struct agent *agent, const struct loaded *lo
     if (!err)
         err = agent_hooks_new(agent->base, config, &agent->hooks);
     for (size_t i = 0; i < config->instance_count && !err; i++)
-        err = set_up_node(agent, &config->instances[i], &agent->nodes[i]);
+        err = set_up_entry(agent, &config->instances[i], &agent->entries[i]);
+    if (!err)
+        err = set_up_nodes(agent);
     if (!err)
         err =
             agent_notify_new(agent->base, config->notify_socket, on_notify, agent, &agent->notify);
@@ -410,7 +483,7 @@ static enum escrow_err set_up(struct agent *agent)
         loaded_deinit(&first);
         return err;
     }
-    return set_up_nodes(agent, &first);
+    return put_in_force(agent, &first);
 }
 
 /* The configuration before is used again where the next one cannot be (its socket is taken). */
@@ -420,19 +493,19 @@ static enum escrow_err change_config(struct agent *agent)
 
     agent->next = (struct loaded){.fd = -1};
     discard_nodes(agent);
-    if (set_up_nodes(agent, &next) == ESCROW_OK) {
+    if (put_in_force(agent, &next) == ESCROW_OK) {
         loaded_deinit(&before);
         return ESCROW_OK;
     }
     log_error("the new configuration cannot be used: the one before stays");
     discard_nodes(agent);
     loaded_deinit(&next);
-    return set_up_nodes(agent, &before);
+    return put_in_force(agent, &before);
 }
 
 static void log_ready(const struct agent *agent)
 {
-    log_notice("ready: %zu instances, asked every %.1f s", agent->config->instance_count,
+    log_notice("ready: %zu instances, asked every %.1f s", agent->node_count,
                (double)agent->config->poll_ms / 1000);
 }
 

@@ -3,6 +3,7 @@
 
 #include "libescrow/act.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define INSTANCES_MAX 32
@@ -76,8 +77,72 @@ static const struct config_field agent_fields[] = {
 };
 static const struct config_schema agent_schema = CONFIG_SCHEMA(struct agent_config, agent_fields);
 
-static void check_instance(const struct config *config, const struct agent_config *root,
-                           const struct agent_instance *instance, struct config_report *report)
+static bool is_same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* One prober asks about all groups of an instance, over one session, with one login. */
+static void check_way(const struct config *config, const struct agent_instance *first,
+                      const struct agent_instance *instance, struct config_report *report)
+{
+    const struct {
+        const char *key;
+        bool is_same;
+    } keys[] = {
+        {"address", is_same(instance->address, first->address)},
+        {"port", instance->port == first->port},
+        {"tls_name", is_same(instance->tls_name, first->tls_name)},
+        {"ca_file", is_same(instance->ca_file, first->ca_file)},
+        {"login", is_same(instance->login, first->login)},
+        {"password_file", is_same(instance->password_file, first->password_file)},
+        {"keytab", is_same(instance->keytab, first->keytab)},
+        {"krb5_conf", is_same(instance->krb5_conf, first->krb5_conf)},
+        {"kdc_port", instance->kdc_port == first->kdc_port},
+        {"login_timeout", instance->login_timeout_ms == first->login_timeout_ms},
+        {"query_timeout", instance->query_timeout_ms == first->query_timeout_ms},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (!keys[i].is_same)
+            config_complain(config, report, instance,
+                            "%s is another one than in the first entry of %s: all groups of an "
+                            "instance are asked about over one session",
+                            keys[i].key, instance->name);
+}
+
+/* Of a group that is in two entries that is said, and not of each of its databases. */
+static void check_pair(const struct config *config, const struct agent_instance *before,
+                       const struct agent_instance *instance, struct config_report *report)
+{
+    if (strcmp(before->group, instance->group) == 0) {
+        config_complain(config, report, &instance->group,
+                        "the group %s of %s has two entries: name all its databases in one",
+                        instance->group, instance->name);
+        return;
+    }
+    for (size_t i = 0; i < instance->database_count; i++)
+        for (size_t j = 0; j < before->database_count; j++)
+            if (strcmp(instance->databases[i], before->databases[j]) == 0)
+                config_complain(config, report, &instance->databases[i],
+                                "the database %s of %s is in the group %s, too",
+                                instance->databases[i], instance->name, before->group);
+}
+
+/* Against the entries before it that are of the same instance. */
+static void check_others(const struct config *config, const struct agent_config *root,
+                         const struct agent_instance *instance, struct config_report *report)
+{
+    const struct agent_instance *first = agent_config_instance(root, instance->name);
+
+    check_way(config, first, instance, report);
+    for (const struct agent_instance *before = first; before < instance; before++)
+        if (strcmp(before->name, instance->name) == 0)
+            check_pair(config, before, instance, report);
+}
+
+static void check_instance(const struct config *config, const struct agent_instance *instance,
+                           struct config_report *report)
 {
     bool is_kerberos = instance->keytab && !instance->login && !instance->password_file;
     bool is_sql_login = instance->login && instance->password_file && !instance->keytab;
@@ -89,9 +154,6 @@ static void check_instance(const struct config *config, const struct agent_confi
         config_complain(config, report, instance,
                         "login_timeout and query_timeout are whole seconds: FreeTDS has no finer "
                         "ones");
-    if (agent_config_instance(root, instance->name) != instance)
-        config_complain(config, report, &instance->name, "the name %s is used twice",
-                        instance->name);
 }
 
 /* Takes file. */
@@ -102,8 +164,10 @@ static enum escrow_err from_file(struct config *file, struct config **ret_config
     CLEANUP(config_free_p) struct config *config = file;
     const struct agent_config *root = config_root(config);
 
-    for (size_t i = 0; i < root->instance_count; i++)
-        check_instance(config, root, &root->instances[i], &report);
+    for (size_t i = 0; i < root->instance_count; i++) {
+        check_instance(config, &root->instances[i], &report);
+        check_others(config, root, &root->instances[i], &report);
+    }
     if (report.total > 0) {
         config_report_log(&report);
         return ESCROW_ERR_CONFIG;
@@ -142,6 +206,36 @@ const struct agent_instance *agent_config_instance(const struct agent_config *co
         if (strcmp(config->instances[i].name, name) == 0)
             return &config->instances[i];
     return NULL;
+}
+
+const struct agent_instance *agent_config_group(const struct agent_config *config, const char *name,
+                                                const char *group)
+{
+    for (size_t i = 0; i < config->instance_count; i++)
+        if (strcmp(config->instances[i].name, name) == 0 &&
+            strcmp(config->instances[i].group, group) == 0)
+            return &config->instances[i];
+    return NULL;
+}
+
+enum escrow_err agent_config_targets(const struct agent_config *config, const char *name,
+                                     struct agent_target **ret_targets, size_t *ret_count)
+{
+    struct agent_target *targets = calloc(INSTANCES_MAX * DATABASES_MAX, sizeof(*targets));
+    size_t count = 0;
+
+    if (!targets)
+        return ESCROW_ERR_NO_MEMORY;
+    for (size_t i = 0; i < config->instance_count; i++) {
+        const struct agent_instance *instance = &config->instances[i];
+
+        for (size_t j = 0; j < instance->database_count; j++)
+            if (strcmp(instance->name, name) == 0)
+                targets[count++] = (struct agent_target){instance, instance->databases[j]};
+    }
+    *ret_targets = targets;
+    *ret_count = count;
+    return ESCROW_OK;
 }
 
 struct sql_instance agent_config_sql(const struct agent_instance *instance)

@@ -12,7 +12,11 @@
 
 #define AGENT_ESCROWDS_MAX 8
 
-/* An instance of SQL Server, and the identity that acts for it. */
+/*
+ * An availability group of an instance of SQL Server, and the identity that acts for it. Entries
+ * with one name are of one instance: they agree in how it is reached (agent_config_sql), and each
+ * has a group and databases that the others do not have.
+ */
 struct agent_instance {
     const char *name; /* as the escrow's policy and roster call it */
     const char *group;
@@ -61,9 +65,28 @@ MUST_CHECK enum escrow_err agent_config_load_fd(int fd, const char *path,
                                                 struct config **ret_config,
                                                 const struct agent_config **ret_root);
 
-/* The instance with this name; NULL if there is none. */
+/* The first entry of the instance with this name; NULL if there is none. */
 const struct agent_instance *agent_config_instance(const struct agent_config *config,
                                                    const char *name);
+
+/* The instance's entry for this group; NULL if there is none. */
+const struct agent_instance *agent_config_group(const struct agent_config *config, const char *name,
+                                                const char *group);
+
+/* A database that the prober of an instance is asked about. */
+struct agent_target {
+    const struct agent_instance *instance; /* its entry */
+    const char *database;
+};
+
+/*
+ * The databases of all entries of an instance, in the order of the file: its prober and whoever
+ * asks it know each by its index in this list. *ret_targets is the caller's to free and points into
+ * config; *ret_count is 0 if there is no such instance. ESCROW_ERR_NO_MEMORY.
+ */
+MUST_CHECK enum escrow_err agent_config_targets(const struct agent_config *config, const char *name,
+                                                struct agent_target **ret_targets,
+                                                size_t *ret_count);
 
 /* Where and how to connect, for sql.h; borrows every text. */
 struct sql_instance agent_config_sql(const struct agent_instance *instance);

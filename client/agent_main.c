@@ -45,6 +45,7 @@ enum option_letter {
     /* The parent's own: how it starts its roles. */
     OPTION_ROLE = 'r',
     OPTION_INSTANCE = 'i',
+    OPTION_GROUP = 'g',
     OPTION_DATABASE = 'd',
 };
 
@@ -55,6 +56,7 @@ static const struct option options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
     {"role", required_argument, NULL, OPTION_ROLE},
     {"instance", required_argument, NULL, OPTION_INSTANCE},
+    {"group", required_argument, NULL, OPTION_GROUP},
     {"database", required_argument, NULL, OPTION_DATABASE},
     {NULL, 0, NULL, 0},
 };
@@ -75,6 +77,8 @@ static enum escrow_err parse(int argc, char **argv, struct arguments *ret_argume
             arguments.role.role = optarg;
         else if (option == OPTION_INSTANCE)
             arguments.role.instance = optarg;
+        else if (option == OPTION_GROUP)
+            arguments.role.group = optarg;
         else if (option == OPTION_DATABASE)
             arguments.role.database = optarg;
         else if (option == OPTION_VERSION || option == OPTION_HELP)

@@ -23,14 +23,13 @@ struct question {
 
 struct agent_prober {
     struct agent_prober_config config;
-    const struct agent_instance *instance; /* of config */
     struct agent_child *child;
     struct ipc_channel *channel;
     struct event *start;   /* the first start, and each after a pause */
     struct event *overdue; /* runs while a question is out */
     int64_t pause_ms;
     uint64_t last_id;
-    struct question *questions; /* one per database */
+    struct question *questions; /* one per target */
 };
 
 static void add_timer(struct event *timer, int64_t ms)
@@ -48,7 +47,7 @@ static void end_child(struct agent_prober *prober)
 
 static bool is_asking(const struct agent_prober *prober)
 {
-    for (size_t i = 0; i < prober->instance->database_count; i++)
+    for (size_t i = 0; i < prober->config.target_count; i++)
         if (prober->questions[i].id != 0)
             return true;
     return false;
@@ -61,16 +60,16 @@ static void watch_the_clock(struct agent_prober *prober)
         add_timer(prober->overdue, prober->config.overdue_ms);
 }
 
-/* The database whose question this answers; the count of databases if nobody asked for it. */
+/* The target whose question this answers; the count of targets if nobody asked for it. */
 static size_t take_question(struct agent_prober *prober, const struct ipc_message *message)
 {
     size_t i;
 
-    for (i = 0; i < prober->instance->database_count; i++)
+    for (i = 0; i < prober->config.target_count; i++)
         if (prober->questions[i].id == message->id && message->id != 0 &&
             (uint32_t)prober->questions[i].answer == message->type)
             break;
-    if (i < prober->instance->database_count) {
+    if (i < prober->config.target_count) {
         prober->questions[i].id = 0;
         prober->pause_ms = PAUSE_START_MS;
         watch_the_clock(prober);
@@ -82,14 +81,14 @@ static enum escrow_err on_local(struct ipc_channel *channel, const struct ipc_me
                                 void *argument)
 {
     struct agent_prober *prober = argument;
-    size_t database = take_question(prober, message);
+    size_t target = take_question(prober, message);
     struct probe_state answer;
     enum escrow_err err = ipc_get_probe_state(message, &answer);
 
     (void)channel;
-    if (err || database == prober->instance->database_count)
+    if (err || target == prober->config.target_count)
         return ESCROW_ERR_MALFORMED;
-    prober->config.on_local(database, &answer, prober->config.argument);
+    prober->config.on_local(target, &answer, prober->config.argument);
     return ESCROW_OK;
 }
 
@@ -97,14 +96,14 @@ static enum escrow_err on_opens(struct ipc_channel *channel, const struct ipc_me
                                 void *argument)
 {
     struct agent_prober *prober = argument;
-    size_t database = take_question(prober, message);
+    size_t target = take_question(prober, message);
     struct ipc_probe_opens answer;
     enum escrow_err err = ipc_get_probe_opens(message, &answer);
 
     (void)channel;
-    if (err || database == prober->instance->database_count)
+    if (err || target == prober->config.target_count)
         return ESCROW_ERR_MALFORMED;
-    prober->config.on_opens(database, &answer, prober->config.argument);
+    prober->config.on_opens(target, &answer, prober->config.argument);
     return ESCROW_OK;
 }
 
@@ -119,7 +118,7 @@ static void on_channel_closed(struct ipc_channel *channel, enum ipc_closed why, 
 
     (void)channel;
     if (why != IPC_CLOSED_BY_PEER)
-        log_error("%s: the prober's channel: %s", prober->instance->name, ipc_closed_text(why));
+        log_error("%s: the prober's channel: %s", prober->config.name, ipc_closed_text(why));
     end_child(prober);
 }
 
@@ -130,7 +129,7 @@ static void on_overdue(evutil_socket_t fd, short what, void *argument)
     (void)fd;
     (void)what;
     log_warning("%s: the prober has not answered for %.1f s: killed and started again",
-                prober->instance->name, (double)prober->config.overdue_ms / 1000);
+                prober->config.name, (double)prober->config.overdue_ms / 1000);
     end_child(prober);
 }
 
@@ -147,7 +146,7 @@ static void pause_and_start(struct agent_prober *prober)
 static void hang_up(struct agent_prober *prober)
 {
     ipc_channel_free(TAKE(prober->channel));
-    memset(prober->questions, 0, prober->instance->database_count * sizeof(*prober->questions));
+    memset(prober->questions, 0, prober->config.target_count * sizeof(*prober->questions));
     watch_the_clock(prober);
     prober->config.on_up(false, prober->config.argument);
 }
@@ -157,7 +156,7 @@ static void on_child_ended(int status, void *argument)
     struct agent_prober *prober = argument;
     char text[64];
 
-    log_warning("%s: the prober ended (%s); started again in %lld ms", prober->instance->name,
+    log_warning("%s: the prober ended (%s); started again in %lld ms", prober->config.name,
                 agent_child_status_text(status, text, sizeof(text)), (long long)prober->pause_ms);
     prober->child = NULL;
     hang_up(prober);
@@ -172,7 +171,7 @@ static enum escrow_err start_child(struct agent_prober *prober, int fds[static 2
                                 "--config",
                                 prober->config.config_path,
                                 "--instance",
-                                prober->instance->name,
+                                prober->config.name,
                                 NULL};
     const struct agent_child_config child = {.base = prober->config.base,
                                              .path = AGENT_SELF,
@@ -182,7 +181,7 @@ static enum escrow_err start_child(struct agent_prober *prober, int fds[static 2
                                              .on_exit = on_child_ended,
                                              .argument = prober};
     const struct ipc_channel_config channel = {.base = prober->config.base,
-                                               .name = prober->instance->name,
+                                               .name = prober->config.name,
                                                .permits = permits,
                                                .permit_count = ARRAY_LEN(permits),
                                                .state = STATE_ONLY,
@@ -214,7 +213,7 @@ static void on_start(evutil_socket_t fd, short what, void *argument)
     cleanup_close(&fds[1]);
     if (err) {
         log_error("%s: the prober cannot be started: %s; tried again in %lld ms",
-                  prober->instance->name, escrow_err_name(err), (long long)prober->pause_ms);
+                  prober->config.name, escrow_err_name(err), (long long)prober->pause_ms);
         pause_and_start(prober);
         return;
     }
@@ -229,9 +228,8 @@ enum escrow_err agent_prober_new(const struct agent_prober_config *config,
     if (!prober)
         return ESCROW_ERR_NO_MEMORY;
     prober->config = *config;
-    prober->instance = config->instance;
     prober->pause_ms = PAUSE_START_MS;
-    prober->questions = calloc(config->instance->database_count, sizeof(*prober->questions));
+    prober->questions = calloc(config->target_count, sizeof(*prober->questions));
     prober->start = evtimer_new(config->base, on_start, prober);
     prober->overdue = evtimer_new(config->base, on_overdue, prober);
     if (!prober->questions || !prober->start || !prober->overdue) {
@@ -268,11 +266,11 @@ void agent_prober_free(struct agent_prober *prober)
     free(prober);
 }
 
-void agent_prober_ask(struct agent_prober *prober, enum ipc_probe_type type, size_t database)
+void agent_prober_ask(struct agent_prober *prober, enum ipc_probe_type type, size_t target)
 {
-    const struct ipc_probe_question question = {.target = (uint32_t)database};
+    const struct ipc_probe_question question = {.target = (uint32_t)target};
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
-    struct question *open = &prober->questions[database];
+    struct question *open = &prober->questions[target];
     bool was_asking = is_asking(prober);
 
     open->id = ++prober->last_id;

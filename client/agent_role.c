@@ -11,20 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum escrow_err run_prober(const struct agent_instance *instance)
+/* Of all groups of the instance. */
+static enum escrow_err run_prober(const struct agent_config *config,
+                                  const struct agent_instance *instance)
 {
     const struct sql_instance sql = agent_config_sql(instance);
-    CLEANUP(cleanup_free)
-    struct prober_target *targets = calloc(instance->database_count, sizeof(*targets));
-    const struct prober_config prober = {
-        .instance = &sql, .targets = targets, .target_count = instance->database_count};
-    enum escrow_err err;
+    CLEANUP(cleanup_free) struct agent_target *named = NULL;
+    CLEANUP(cleanup_free) struct prober_target *targets = NULL;
+    struct prober_config prober = {.instance = &sql};
+    enum escrow_err err =
+        agent_config_targets(config, instance->name, &named, &prober.target_count);
 
+    if (err)
+        return err;
+    targets = calloc(prober.target_count, sizeof(*targets));
     if (!targets)
         return ESCROW_ERR_NO_MEMORY;
-    for (size_t i = 0; i < instance->database_count; i++)
-        targets[i] = (struct prober_target){.availability_group = instance->availability_group,
-                                            .database = instance->databases[i]};
+    for (size_t i = 0; i < prober.target_count; i++)
+        targets[i] =
+            (struct prober_target){.availability_group = named[i].instance->availability_group,
+                                   .database = named[i].database};
+    prober.targets = targets;
     err = sql_environment_new(&sql);
     if (!err)
         err = agent_sandbox_prober(instance);
@@ -57,7 +64,10 @@ enum escrow_err agent_role_run(const struct agent_role_arguments *arguments)
     if (!instance)
         return ESCROW_ERR_USAGE;
     if (strcmp(arguments->role, "prober") == 0)
-        return run_prober(instance);
+        return run_prober(root, instance);
+    instance = arguments->group ? agent_config_group(root, instance->name, arguments->group) : NULL;
+    if (!instance)
+        return ESCROW_ERR_USAGE;
     task.config = root;
     task.instance = instance;
     if (strcmp(arguments->role, "rehearsal") == 0)

@@ -13,6 +13,7 @@ struct agent_role_arguments {
     const char *role; /* "prober", "worker", "rehearsal" */
     const char *config_path;
     const char *instance;
+    const char *group;    /* worker, rehearsal */
     const char *database; /* worker */
 };
 

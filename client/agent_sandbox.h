@@ -6,9 +6,9 @@
 
 /*
  * The sandboxes of the agent's roles (libescrow/sandbox.h): a prober reaches its instance, a worker
- * its instance and the escrowds, and neither anything else; the files of other instances, other
- * programs and the rest of this host are closed to both. They come after sql_environment_new. The
- * parent has none: it starts processes and runs hooks.
+ * its instance and the escrowds, and neither anything else; the files of other entries of the
+ * configuration, other programs and the rest of this host are closed to both. They come after
+ * sql_environment_new. The parent has none: it starts processes and runs hooks.
  */
 
 /* ESCROW_ERR_SYSTEM with a log line: the role must end. */

@@ -14,6 +14,7 @@
 
 struct agent_watch {
     struct agent_watch_config config;
+    const struct agent_instance *instance; /* of config.target, as is the next */
     const char *database;
     struct agent_state state;
     struct agent_worker *worker;
@@ -79,7 +80,7 @@ static json_t *parts_of(const struct worker_result *result)
 
 static void tell_hooks(const struct agent_watch *watch, const struct worker_result *result)
 {
-    const struct agent_instance *instance = watch->config.instance;
+    const struct agent_instance *instance = watch->instance;
     json_t *event = json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:o}", "event", "opened",
                               "instance", instance->name, "group", instance->group, "database",
                               watch->database, "epoch", (json_int_t)result->epoch, "version",
@@ -115,17 +116,17 @@ static void say_success(const struct agent_watch *watch, const struct worker_res
     char parts[512];
 
     log_notice("%s/%s: the master key opens by itself again: version %u, epoch %llu, in %s",
-               watch->config.instance->name, watch->database, result->version,
+               watch->instance->name, watch->database, result->version,
                (unsigned long long)result->epoch, parts_text(result, parts, sizeof(parts)));
     if (result->is_behind)
         log_warning("%s/%s: database_behind_escrow: an older password than the active one opened "
                     "it, so an older state of the database is here (a restored backup, or a "
                     "forced failover); order a rotation: escrowctl rotate",
-                    watch->config.instance->name, watch->database);
+                    watch->instance->name, watch->database);
     if (!result->is_receipted)
         log_warning("%s/%s: no escrowd took the receipt: the grant stays unsettled there and "
                     "raises an alert",
-                    watch->config.instance->name, watch->database);
+                    watch->instance->name, watch->database);
 }
 
 /* " (SQL error 18456)", or nothing. */
@@ -148,8 +149,8 @@ static void say_failure(const struct agent_watch *watch, const struct worker_res
     if (result->reason != REASON_NONE)
         snprintf(code, sizeof(code), "/%s", reason_code(result->reason));
     log_error("%s/%s: the master key does not open: %s%s%s: %s; next attempt %s",
-              watch->config.instance->name, watch->database, worker_outcome_name(result->outcome),
-              code, error_text(result->sql_error, number, sizeof(number)), result->text,
+              watch->instance->name, watch->database, worker_outcome_name(result->outcome), code,
+              error_text(result->sql_error, number, sizeof(number)), result->text,
               in_seconds(next_ms, next, sizeof(next)));
 }
 
@@ -164,7 +165,7 @@ static void on_ready_ended(struct agent_watch *watch, const struct worker_result
     log_write(level,
               "%s/%s: the worker that was made ready has ended: %s%s: %s; another one is started "
               "when it is needed",
-              watch->config.instance->name, watch->database, worker_outcome_name(result->outcome),
+              watch->instance->name, watch->database, worker_outcome_name(result->outcome),
               error_text(result->sql_error, number, sizeof(number)), result->text);
     advance(watch);
 }
@@ -186,7 +187,7 @@ static void on_worker_ended(const struct worker_result *result, void *argument)
         break;
     case WORKER_ALREADY_OPEN:
         log_info("%s/%s: the master key opens by itself already: nothing was asked",
-                 watch->config.instance->name, watch->database);
+                 watch->instance->name, watch->database);
         break;
     case WORKER_DIED:
     case WORKER_NEEDS_APPROVAL:
@@ -237,7 +238,8 @@ static enum escrow_err start_child(struct agent_watch *watch)
     const struct agent_worker_config config = {
         .base = watch->config.base,
         .config_path = watch->config.config_path,
-        .instance = watch->config.instance->name,
+        .instance = watch->instance->name,
+        .group = watch->instance->group,
         .database = watch->database,
         .ready_ms = WORKER_READY_MS,
         .deadline_ms = watch->config.agent->worker_deadline_ms,
@@ -251,7 +253,7 @@ static enum escrow_err start_child(struct agent_watch *watch)
 
 static void ready_worker(struct agent_watch *watch)
 {
-    const char *name = watch->config.instance->name;
+    const char *name = watch->instance->name;
 
     if (!agent_places_have_room(watch->config.places)) {
         log_info("%s/%s: it may become primary, as others may: its worker is started when it is "
@@ -290,10 +292,10 @@ static void advance(struct agent_watch *watch)
         next = agent_state_next(&watch->state, now_ms());
         switch (next.step) {
         case AGENT_ASK_LOCAL:
-            agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_LOCAL, watch->config.database);
+            agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_LOCAL, watch->config.index);
             break;
         case AGENT_ASK_OPENS:
-            agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_OPENS, watch->config.database);
+            agent_prober_ask(watch->config.prober, IPC_PROBE_ASK_OPENS, watch->config.index);
             break;
         case AGENT_READY_WORKER:
             ready_worker(watch);
@@ -321,7 +323,8 @@ enum escrow_err agent_watch_new(const struct agent_watch_config *config,
     if (!watch)
         return ESCROW_ERR_NO_MEMORY;
     watch->config = *config;
-    watch->database = config->instance->databases[config->database];
+    watch->instance = config->target->instance;
+    watch->database = config->target->database;
     watch->place = (struct agent_place){.on_given = on_place, .argument = watch};
     watch->timer = evtimer_new(config->base, on_timer, watch);
     if (!watch->timer || RAND_bytes((unsigned char *)&seed, sizeof(seed)) != 1) {
@@ -355,7 +358,7 @@ void agent_watch_on_up(struct agent_watch *watch, bool is_up)
 static void say_unanswered(const struct agent_watch *watch, const struct probe_state *answer)
 {
     const struct agent_state *state = &watch->state;
-    const char *name = watch->config.instance->name;
+    const char *name = watch->instance->name;
     char next[32], number[32];
 
     error_text(answer->sql_error, number, sizeof(number));
@@ -367,7 +370,7 @@ static void say_unanswered(const struct agent_watch *watch, const struct probe_s
     else if (answer->outcome == PROBE_NO_ROW)
         log_error("%s: no availability group %s here, or no right to see it: %s; asked again every "
                   "%.1f s",
-                  name, watch->config.instance->availability_group, answer->diagnosis,
+                  name, watch->instance->availability_group, answer->diagnosis,
                   (double)state->poll_ms / 1000);
     else
         log_warning("%s: the instance cannot be asked%s: %s; asked again every %.1f s", name,
@@ -378,10 +381,10 @@ static void say_role(const struct agent_watch *watch)
 {
     if (watch->state.role == AGENT_ROLE_PRIMARY)
         log_notice("%s/%s: primary and READ_WRITE: does the master key open?",
-                   watch->config.instance->name, watch->database);
+                   watch->instance->name, watch->database);
     else
-        log_notice("%s/%s: not primary, or not writable: nothing to do",
-                   watch->config.instance->name, watch->database);
+        log_notice("%s/%s: not primary, or not writable: nothing to do", watch->instance->name,
+                   watch->database);
 }
 
 void agent_watch_on_local(struct agent_watch *watch, const struct probe_state *answer)
@@ -407,7 +410,7 @@ void agent_watch_on_opens(struct agent_watch *watch, const struct ipc_probe_open
 {
     bool is_news =
         answer->opens != watch->said_opens || answer->sql_error != watch->said_opens_error;
-    const char *name = watch->config.instance->name;
+    const char *name = watch->instance->name;
     char number[32];
 
     agent_state_on_opens(&watch->state, answer->opens, now_ms());

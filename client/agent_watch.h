@@ -21,11 +21,11 @@ struct agent_watch_config {
     struct event_base *base;
     const char *config_path;
     const struct agent_config *agent;
-    const struct agent_instance *instance;
-    size_t database; /* index in the instance's list */
+    const struct agent_target *target; /* the database */
+    size_t index;                      /* by which the prober knows it */
     struct agent_prober *prober;
     struct agent_login *login;   /* of the instance, for all of its databases */
-    struct agent_places *places; /* of all databases with this instance's identity */
+    struct agent_places *places; /* of all databases with this one's identity */
     struct agent_hooks *hooks;
     void (*on_idle)(void *argument); /* the last worker of a stopped watch has ended */
     void *argument;

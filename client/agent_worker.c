@@ -155,8 +155,8 @@ static enum escrow_err start_child(struct agent_worker *worker, int fds[static 2
 {
     const struct agent_worker_config *config = &worker->config;
     const char *const argv[] = {"escrow-agent",      "--role",     "worker",         "--config",
-                                config->config_path, "--instance", config->instance, "--database",
-                                config->database,    NULL};
+                                config->config_path, "--instance", config->instance, "--group",
+                                config->group,       "--database", config->database, NULL};
     const struct agent_child_config child = {.base = config->base,
                                              .path = AGENT_SELF,
                                              .argv = argv,

@@ -20,6 +20,7 @@ struct agent_worker_config {
     struct event_base *base;
     const char *config_path;
     const char *instance;
+    const char *group;
     const char *database;
     int64_t ready_ms;                  /* how long it may wait for its go */
     int64_t deadline_ms;               /* from its go */

@@ -59,7 +59,8 @@ static void check_agent(const struct agent_config *config)
     for (size_t i = 0; i < config->instance_count; i++) {
         const struct agent_instance *instance = &config->instances[i];
 
-        FUZZ_CHECK(agent_config_instance(config, instance->name) == instance);
+        FUZZ_CHECK(agent_config_group(config, instance->name, instance->group) == instance);
+        FUZZ_CHECK(agent_config_instance(config, instance->name) <= instance);
         FUZZ_CHECK(is_port(instance->port, 1) && instance->database_count >= 1);
         FUZZ_CHECK(is_login(instance->login, instance->password_file, instance->keytab));
     }

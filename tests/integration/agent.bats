@@ -245,7 +245,7 @@ replace() {
     for file in "$CHAIN/ca.pem" "$CHAIN/act.key"; do
         before=$WORKER
         replace "$file" < <(cat "$file")
-        wait_log agent 'SQL2: its certificate or keys, or what escrowds are known by, have changed' "$count"
+        wait_log agent 'SQL2, group g: its certificate or keys, or what escrowds are known by, have changed' "$count"
         gone "$before"
         count=$((count + 1))
         wait_log agent 'worker: SQL2/SSISDB: not ready: escrowd 127.0.0.1: ' "$count"
@@ -349,15 +349,63 @@ replace() {
     simulate
     cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
     agent_start SQL1
-    wait_log agent 'SQL1: a worker has what it needs of this host'
+    wait_log agent 'SQL1, group g: a worker has what it needs of this host'
     end agent
     chmod 0644 "$CHAIN/act.key"
     sed -i "s|act_key_file: .*|act_key_file: $CHAIN/act.key|" "$CHAIN/agent.yaml"
     spawn agent "$BUILD/client/escrow-agent" run --config "$CHAIN/agent.yaml"
     wait_log agent 'rehearsal: .*act.key'
-    wait_log agent 'SQL1: a worker cannot work here \(exit status [0-9]+; the lines above say why\)'
+    wait_log agent 'SQL1, group g: a worker cannot work here \(exit status [0-9]+; the lines above say why\)'
     chmod 0600 "$CHAIN/act.key"
-    wait_log agent 'SQL1: a worker has what it needs of this host' 2
+    wait_log agent 'SQL1, group g: a worker has what it needs of this host' 2
+}
+
+# two_groups: SQL1 is primary of one availability group and secondary of another one, and its agent
+# has an entry for each: g, and h with an act key of its own.
+two_groups() {
+    simulate '.switches = {lockout_threshold: 2}
+        | .groups = [{name: "AG1", primary: "SQL1", databases: [.database + {name: "SSISDB"}]},
+                     {name: "AG2", primary: "SQL2", databases: [.database + {name: "Sales"}]}]
+        | .groups[].replicas = ["SQL1", "SQL2"] | del(.database)'
+    agent_start SQL1 "$(agent_entry SQL1 h AG2 Sales "$CHAIN/act.key")"
+}
+
+@test "two groups of one instance: each is rehearsed and asked about by itself, over one session" {
+    cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
+    chmod 0644 "$CHAIN/act.key"
+    two_groups
+    wait_log agent 'SQL1, group h: a worker cannot work here \(exit status [0-9]+; the lines above say why\)' 1 60
+    wait_log agent 'SQL1, group g: a worker has what it needs of this host' 1 60
+    # What h lacks does not concern the prober, nor g.
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 1 60
+    wait_log agent 'SQL1/Sales: not primary, or not writable: nothing to do' 1 60
+    run jq '[.instances.SQL1.sessions[] | select(.login == "agent")] | length' < <(sqlsim_ctl state)
+    assert_output 1
+    # Only who has the key is told, and tries anew.
+    chmod 0600 "$CHAIN/act.key"
+    wait_log agent 'SQL1, group h: its certificate or keys, .*, have changed' 1 60
+    wait_log agent 'SQL1, group h: a worker has what it needs of this host' 1 60
+    run count_log agent 'group g: its certificate or keys'
+    assert_output 0
+    # A failover of one is none of the other.
+    sqlsim_ctl failover SQL1 --group AG2
+    wait_log agent 'SQL1/Sales: the master key does not open by itself' 1 60
+    wait_log agent 'SQL1/Sales: the master key does not open: escrowd_unavailable: escrowd 127.0.0.1: ' 1 60
+    run count_log agent 'SQL1/SSISDB: (not primary|the master key does not open)'
+    assert_output 0
+}
+
+@test "a refused login is tried once for all groups of an instance, and mended for all" {
+    printf 'wrong\n' >"$CHAIN/password"
+    cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
+    two_groups
+    wait_log agent 'SQL1: SQL Server refuses the login \(SQL error 18456\)' 1 60
+    # A second one would have locked the account.
+    replace "$CHAIN/password" <<<'agent-password'
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 1 60
+    wait_log agent 'SQL1/Sales: not primary, or not writable: nothing to do' 1 60
+    run count_log agent 'SQL1: its CA, password or keytab file has changed'
+    assert_output 1
 }
 
 @test "a wrong configuration is refused with line and column" {

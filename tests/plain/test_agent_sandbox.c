@@ -27,7 +27,7 @@
 
 #define KILLED ROLE_KILLED
 #define PATH_CAP 128
-#define ARGUMENTS 10
+#define ARGUMENTS 12
 
 enum role { PROBER, WORKER, ROLES };
 
@@ -64,7 +64,8 @@ static const struct {
     {"read the password file of another instance", "read", TARGET_OTHER_PASSWORD, EACCES, EACCES},
     {"read its act key", "read", TARGET_ACT_KEY, EACCES, 0},
     {"write its act key", "write", TARGET_ACT_KEY, EACCES, EACCES},
-    {"read the act key of another instance", "read", TARGET_OTHER_ACT_KEY, EACCES, EACCES},
+    {"read the act key of another group of the instance", "read", TARGET_OTHER_ACT_KEY, EACCES,
+     EACCES},
     {"read the configuration", "read", TARGET_CONFIG, EACCES, EACCES},
     {"create a file", "create", TARGET_NEW, EACCES, EACCES},
     {"write the state", "write", TARGET_STATE, EACCES, 0},
@@ -159,13 +160,26 @@ static const char config_text[] = "escrowds:\n"
                                   "    login: agent\n"
                                   "    password_file: %1$s/password\n"
                                   "    availability_group: AG\n"
-                                  "    databases: [SSISDB]\n";
+                                  "    databases: [SSISDB]\n"
+                                  "  - name: sql1\n"
+                                  "    group: other\n"
+                                  "    certificate_file: %1$s/certificate\n"
+                                  "    key_file: %1$s/key\n"
+                                  "    act_key_file: %1$s/act.other\n"
+                                  "    address: 127.0.0.1\n"
+                                  "    port: %3$s\n"
+                                  "    tls_name: sql1.test\n"
+                                  "    ca_file: %1$s/ca\n"
+                                  "    login: agent\n"
+                                  "    password_file: %1$s/password\n"
+                                  "    availability_group: other\n"
+                                  "    databases: [other]\n";
 
 static int setup(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     const char *parent = getenv("TMPDIR");
-    char path[PATH_CAP], text[2048];
+    char path[PATH_CAP], text[4096];
 
     if (!fixture)
         return -1;
@@ -228,6 +242,8 @@ static struct role_process role_of(const struct fixture *fixture, enum role role
                                     fixture->texts[TARGET_CONFIG],
                                     "--instance",
                                     "sql1",
+                                    "--group",
+                                    "group",
                                     "--database",
                                     "SSISDB",
                                     NULL};
@@ -307,7 +323,12 @@ static void test_seen_from_outside(void **state)
 static enum escrow_err run_role(char **argv)
 {
     const struct agent_role_arguments arguments = {
-        .role = argv[2], .config_path = argv[4], .instance = argv[6], .database = argv[8]};
+        .role = argv[2],
+        .config_path = argv[4],
+        .instance = argv[6],
+        .group = argv[8],
+        .database = argv[10],
+    };
     enum escrow_err err = agent_harden();
 
     log_init(argv[2], LOG_LEVEL_INFO);

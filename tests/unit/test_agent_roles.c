@@ -25,8 +25,6 @@
 
 #define DEADLINE_MS 10000
 
-static const char *const databases[] = {"A", "B"};
-
 static void say(uint32_t type, uint64_t id, const struct ipc_writer *payload)
 {
     if (ipc_send(AGENT_CHANNEL_FD, type, id, payload, DEADLINE_MS))
@@ -110,7 +108,6 @@ static int play_prober(const char *how)
 
 struct fixture {
     struct event_base *base;
-    struct agent_instance instance;
     struct agent_prober *prober;
     struct worker_result result;
     unsigned ends, ups, downs, locals, opens;
@@ -123,8 +120,6 @@ static int set_up(void **state)
     if (!fixture)
         return 1;
     fixture->base = event_base_new();
-    fixture->instance.databases = databases;
-    fixture->instance.database_count = ARRAY_LEN(databases);
     *state = fixture;
     return fixture->base ? 0 : 1;
 }
@@ -155,6 +150,7 @@ static struct agent_worker *ready_worker(struct fixture *fixture, const char *ho
     const struct agent_worker_config config = {.base = fixture->base,
                                                .config_path = "/agent.yaml",
                                                .instance = how,
+                                               .group = "G",
                                                .database = "D",
                                                .ready_ms = ready_ms,
                                                .deadline_ms = deadline_ms,
@@ -291,21 +287,21 @@ static void stop_when_answered(struct fixture *fixture)
         event_base_loopbreak(fixture->base);
 }
 
-static void on_local(size_t database, const struct probe_state *state, void *argument)
+static void on_local(size_t target, const struct probe_state *state, void *argument)
 {
     struct fixture *fixture = argument;
 
-    assert_int_equal(database, 0);
+    assert_int_equal(target, 0);
     assert_int_equal(state->role, 1);
     fixture->locals++;
     stop_when_answered(fixture);
 }
 
-static void on_opens(size_t database, const struct ipc_probe_opens *opens, void *argument)
+static void on_opens(size_t target, const struct ipc_probe_opens *opens, void *argument)
 {
     struct fixture *fixture = argument;
 
-    assert_int_equal(database, 1);
+    assert_int_equal(target, 1);
     assert_int_equal(opens->sql_error, 15581);
     fixture->opens++;
     stop_when_answered(fixture);
@@ -316,14 +312,14 @@ static void run_prober(struct fixture *fixture, const char *how, int64_t overdue
 {
     const struct agent_prober_config config = {.base = fixture->base,
                                                .config_path = "/agent.yaml",
-                                               .instance = &fixture->instance,
+                                               .name = how,
+                                               .target_count = 2,
                                                .overdue_ms = overdue_ms,
                                                .on_up = on_up,
                                                .on_local = on_local,
                                                .on_opens = on_opens,
                                                .argument = fixture};
 
-    fixture->instance.name = how;
     assert_int_equal(agent_prober_new(&config, &fixture->prober), ESCROW_OK);
     event_base_dispatch(fixture->base);
 }

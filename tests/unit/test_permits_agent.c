@@ -117,6 +117,7 @@ static void open_worker(struct event_base *base, int fd)
     const struct agent_worker_config config = {.base = base,
                                                .config_path = "/agent.yaml",
                                                .instance = "sql1",
+                                               .group = "G",
                                                .database = "D",
                                                .ready_ms = 60000,
                                                .deadline_ms = 60000,
@@ -156,9 +157,6 @@ static void test_worker_to_parent(void **state)
 
 /* ---- a prober ---- */
 
-static const char *const databases[] = {"A", "B"};
-static struct agent_instance instance = {
-    .name = "sql1", .databases = databases, .database_count = ARRAY_LEN(databases)};
 static struct agent_prober *prober;
 static bool is_asked;
 
@@ -172,25 +170,26 @@ static void on_up(bool is_up, void *argument)
     agent_prober_ask(prober, IPC_PROBE_ASK_OPENS, 1); /* and 2 */
 }
 
-static void on_local(size_t database, const struct probe_state *answer, void *argument)
+static void on_local(size_t target, const struct probe_state *answer, void *argument)
 {
     (void)answer;
     (void)argument;
-    assert_int_equal(database, 0);
+    assert_int_equal(target, 0);
 }
 
-static void on_opens(size_t database, const struct ipc_probe_opens *answer, void *argument)
+static void on_opens(size_t target, const struct ipc_probe_opens *answer, void *argument)
 {
     (void)answer;
     (void)argument;
-    assert_int_equal(database, 1);
+    assert_int_equal(target, 1);
 }
 
 static void open_prober(struct event_base *base, int fd)
 {
     const struct agent_prober_config config = {.base = base,
                                                .config_path = "/agent.yaml",
-                                               .instance = &instance,
+                                               .name = "sql1",
+                                               .target_count = 2,
                                                .overdue_ms = 60000,
                                                .on_up = on_up,
                                                .on_local = on_local,
