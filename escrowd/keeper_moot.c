@@ -24,14 +24,14 @@ static bool is_for_closed_key(const struct store_request *pending)
     return pending->purpose == PURPOSE_PROMOTE;
 }
 
-/* It may have been answered meanwhile, or have made place for another. */
+/* It may have been answered meanwhile, or have made place for another: then it has no act. */
 static bool is_open(const struct moot *moot)
 {
     struct store_request now = {0};
     CLEANUP(cleanup_free) char *act = NULL;
 
     return store_request(moot->keeper->store, moot->pending.sequence, &now, &act) == ESCROW_OK &&
-           now.is_open && act;
+           act;
 }
 
 static void on_answer(const struct prober_answer *answer, void *argument)

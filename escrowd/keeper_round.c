@@ -207,15 +207,6 @@ struct policy_facts *round_facts(struct round *round)
     return &round->facts;
 }
 
-bool round_is_complete(const struct round *round)
-{
-    for (size_t i = 0; i < round->facts.replica_count; i++) {
-        if (round->facts.replicas[i].status == POLICY_PENDING)
-            return false;
-    }
-    return round->facts.session != POLICY_SESSION_PENDING;
-}
-
 void round_give_up(struct round *round)
 {
     for (size_t i = 0; i < round->facts.replica_count; i++) {
@@ -225,9 +216,4 @@ void round_give_up(struct round *round)
     }
     if (round->facts.session == POLICY_SESSION_PENDING)
         round->facts.session = POLICY_SESSION_MISSING;
-}
-
-const struct target *round_target(const struct round *round)
-{
-    return &round->config.target;
 }

@@ -41,8 +41,5 @@ CLEANUP_FUNCTION(round_free_p, struct round, round_free)
 
 /* The facts as they are now, elapsed_ms included; histories are the caller's to fill. */
 struct policy_facts *round_facts(struct round *round);
-/* Every replica answered or was given up, and so was the session. */
-bool round_is_complete(const struct round *round);
 /* What has not been answered never will be. */
 void round_give_up(struct round *round);
-const struct target *round_target(const struct round *round);

@@ -259,19 +259,18 @@ static void record_primary(struct watch *watch, const struct policy_group *group
         log_warning("the new primary of %s cannot be recorded", group->name);
 }
 
-/* What the replicas said in one of the rounds, without what is remembered of them. */
-static void gather(const struct watched *watched, bool is_last, struct policy_facts *ret_facts)
+/* What the replicas said in the last whole round, without what is remembered of them. */
+static void gather(const struct watched *watched, struct policy_facts *ret_facts)
 {
     const struct policy_group *group = watched->target.group;
-    int64_t began_ms = is_last ? watched->last_ms : watched->started_ms;
 
     *ret_facts = (struct policy_facts){
-        .elapsed_ms = clock_boot_ms() - began_ms,
+        .elapsed_ms = clock_boot_ms() - watched->last_ms,
         .session = POLICY_SESSION_MISSING,
         .replica_count = group->replica_count,
     };
     for (size_t i = 0; i < group->replica_count; i++) {
-        const struct said *said = is_last ? &watched->seen[i].last : &watched->seen[i].now;
+        const struct said *said = &watched->seen[i].last;
         struct policy_replica_facts *known = &ret_facts->replicas[i];
 
         memcpy(known->instance, group->replicas[i].instance,
@@ -299,7 +298,7 @@ static void end_round(struct watched *watched)
     watched->is_asking = false;
     watched->is_told = speaks_for_group(watched);
     watched->watch->told += watched->is_told;
-    gather(watched, true, facts);
+    gather(watched, facts);
     judge_synchronised(watched, facts);
 }
 
@@ -318,7 +317,7 @@ static void observe(const struct watched *watched)
     /* What was said before a release began an epoch is no promotion that came after it. */
     if (ledger.epoch != watched->epoch)
         return;
-    gather(watched, true, &watch->facts);
+    gather(watched, &watch->facts);
     fill_histories(watched, &watch->facts);
     if (policy_observe(group, &watch->facts, &ledger, &primary) == POLICY_NOTHING)
         return;
@@ -465,7 +464,7 @@ enum reason watch_last(const struct watch *watch, uint64_t number, struct target
     if (watched->last_ms == 0)
         return REASON_STARTING;
     *ret_target = watched->target;
-    gather(watched, true, ret_facts);
+    gather(watched, ret_facts);
     fill_histories(watched, ret_facts);
     return REASON_NONE;
 }
