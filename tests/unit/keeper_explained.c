@@ -2,7 +2,8 @@
 /*
  * What a test leaves in the log, whatever it was about: each decision in it, made again from its
  * record alone, is the decision that was made; its hints are those of who was let have it; what
- * stands beside an act is what the act says; and what became of a release is said of that release.
+ * stands beside an act is what the act says; what became of a release is said of that release; and
+ * each epoch of a group begins once.
  */
 #include "escrowd/ledger_detail.h"
 #include "libescrow/audit_reader.h"
@@ -153,6 +154,39 @@ static void check_reference(const struct audit_line *line, const json_t *records
         check_equal(line, "order", release);
 }
 
+/* What was read of the log. */
+struct read {
+    json_t *records; /* all */
+    json_t *epochs;  /* the last one of each group, by its name */
+};
+
+static bool begins_epoch(const struct audit_record *record)
+{
+    switch (record->event) {
+    case AUDIT_EPOCH:
+        return true;
+    case AUDIT_RELEASE:
+        return strcmp(record->decision, "allow") == 0 &&
+               json_is_true(json_object_get(record->detail, "mints_epoch"));
+    case AUDIT_REBASELINE:
+        return strcmp(record->decision, "allow") == 0;
+    default:
+        return false;
+    }
+}
+
+/* Whoever finds a new primary, the watch, a release or an admin: the others find its epoch. */
+static void check_epoch(const struct audit_line *line, json_t *epochs)
+{
+    const char *group = line->record->group;
+
+    if (!begins_epoch(line->record))
+        return;
+    if (json_integer_value(json_object_get(epochs, group)) + 1 != (json_int_t)line->record->epoch)
+        fx_fail("not the next epoch of its group", line->text);
+    json_object_set_new(epochs, group, json_integer((json_int_t)line->record->epoch));
+}
+
 static enum escrow_err check_line(const struct audit_line *line, void *argument)
 {
     const json_t *record = line->record->document;
@@ -160,11 +194,12 @@ static enum escrow_err check_line(const struct audit_line *line, void *argument)
     const json_t *verdict = json_object_get(facts, "verdict");
     CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
     CLEANUP(json_free_p) json_t *again = NULL;
-    json_t *records = argument;
+    const struct read *read = argument;
 
     check_act(line);
-    check_reference(line, records);
-    json_array_append(records, line->record->document);
+    check_reference(line, read->records);
+    check_epoch(line, read->epochs);
+    json_array_append(read->records, line->record->document);
     if (!verdict)
         return ESCROW_OK;
     OK(policy_evidence_from_json(json_object_get(facts, "evidence"), &evidence));
@@ -181,8 +216,9 @@ static enum escrow_err check_line(const struct audit_line *line, void *argument)
 void fx_check_decisions(const struct keeper_fixture *fx)
 {
     struct audit_reading reading = {0};
-    CLEANUP(json_free_p) json_t *records = json_array();
-    enum escrow_err err = audit_read(fx->config.audit_folder, 1, check_line, records, &reading);
+    CLEANUP(json_free_p) json_t *records = json_array(), *epochs = json_object();
+    struct read read = {records, epochs};
+    enum escrow_err err = audit_read(fx->config.audit_folder, 1, check_line, &read, &reading);
 
     /* A log that the test has broken is looked at up to there. */
     if (err && err != ESCROW_ERR_MALFORMED && err != ESCROW_ERR_STORE)

@@ -326,6 +326,7 @@ static void answer_question(struct keeper_fixture *fx, struct fx_replica *replic
     default:
         if (strcmp(question->login, "escrow_agent") != 0)
             fx_fail("asked for the sessions of", question->login);
+        memcpy(replica->session_nonce, question->nonce, sizeof(replica->session_nonce));
         ipc_put_probe_session(&writer, &session);
         answer(replica, IPC_PROBE_SESSION, message->id, &writer);
     }

@@ -49,11 +49,12 @@ typedef bool (*fx_lie_fn)(struct fx_replica *replica, const struct ipc_message *
 
 struct fx_replica {
     const char *instance, *server_name;
-    struct probe_state state; /* what the prober says */
-    bool is_hung;             /* the prober says nothing */
-    bool has_session;         /* the session of any nonce is found there */
-    unsigned echo_after;      /* any nonce is found by the question of this number; 0: never */
-    unsigned echo_asked;      /* how often that was asked */
+    struct probe_state state;               /* what the prober says */
+    bool is_hung;                           /* the prober says nothing */
+    bool has_session;                       /* the session of any nonce is found there */
+    uint8_t session_nonce[ACT_NONCE_BYTES]; /* the last one that it was asked for */
+    unsigned echo_after; /* any nonce is found by the question of this number; 0: never */
+    unsigned echo_asked; /* how often that was asked */
     uint8_t echo_nonce[ACT_NONCE_BYTES]; /* the last one that it was asked for */
     struct probe_echo echo_failure;      /* in place of an answer to that; outcome 0: it answers */
     enum probe_opens opens;              /* what its master key does; yes at first */

@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/denials.h"
 #include "escrowd/refusals.h"
+#include "libescrow/file.h"
 #include "libescrow/json.h"
+#include "libescrow/log.h"
 #include "tests/unit/keeper_fixture.h"
 #include "tests/unit/wall_clock.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -160,6 +167,68 @@ static void test_rebaselines(void **state)
     assert_repeated(fx, "rebaseline", "candidate_not_primary", 4);
 }
 
+/* ---- a log that cannot be written ---- */
+
+#define SEGMENT "00000000000000000001.jsonl"
+
+static char lines_path[400]; /* what the keeper tells its operator */
+
+static void write_lines(void)
+{
+    int fd = open(lines_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+    if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+        abort();
+    log_init("keeper", LOG_LEVEL_WARNING);
+}
+
+static bool has_line(const char *text)
+{
+    CLEANUP(cleanup_free) char *lines = NULL;
+    size_t len;
+
+    assert_int_equal(file_read(lines_path, 1 << 20, &lines, &len), ESCROW_OK);
+    return strstr(lines, text) != NULL;
+}
+
+static unsigned rounds_awaited;
+
+static bool are_rounds_over(struct keeper_fixture *fx)
+{
+    return fx->replicas[2].asked >= rounds_awaited;
+}
+
+/* What was counted waits without a word, one for each kind and second otherwise, until the log can
+ * have it. */
+static void test_summary_waits_for_the_log(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    char path[400], aside[400];
+
+    snprintf(lines_path, sizeof(lines_path), "%s/lines", fx->folder);
+    snprintf(path, sizeof(path), "%s/" SEGMENT, fx->config.audit_folder);
+    snprintf(aside, sizeof(aside), "%s/aside", fx->config.audit_folder);
+    fx_shut_down(fx);
+    fx->options.in_keeper = write_lines;
+    fx_run(fx);
+    fx_wait_primary(fx, "node-a");
+    use_up_quota(fx, FX_AGENT_B);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(denied(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(denied(fx, FX_AGENT_A), REASON_LOG_UNAVAILABLE);
+    /* A question that is open when the clock jumps makes the prober one that is overdue. */
+    fx->options.may_lose = true;
+    boot_clock_move(DENIALS_MINUTE_MS + 1000);
+    rounds_awaited = fx->replicas[2].asked + 4;
+    fx_until(fx, are_rounds_over);
+    assert_true(has_line("log"));
+    assert_false(has_line("denials were like"));
+    assert_int_equal(rename(aside, path), 0);
+    fx_wait_count(fx, "repeated", "candidate_not_primary", 1);
+    assert_repeated(fx, "release", "candidate_not_primary", 1);
+}
+
 /* ---- what is granted ---- */
 
 static unsigned releases_awaited;
@@ -251,6 +320,7 @@ static void test_flood_of_receipts(void **state)
 static int set_up_clock(void **state)
 {
     wall_clock_move(0);
+    boot_clock_move(0);
     return fx_setup_ready(state);
 }
 
@@ -262,6 +332,7 @@ int main(void)
         READY(test_flood_of_denials),
         READY(test_each_kind_is_recorded),
         READY(test_rebaselines),
+        cmocka_unit_test_setup_teardown(test_summary_waits_for_the_log, set_up_clock, fx_teardown),
         cmocka_unit_test_setup_teardown(test_grants_that_are_not_fetched, set_up_clock,
                                         fx_teardown),
         cmocka_unit_test_setup_teardown(test_flood_of_receipts, set_up_clock, fx_teardown),

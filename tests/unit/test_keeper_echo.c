@@ -195,6 +195,7 @@ static void test_nonce_of_the_request_is_looked_for(void **state)
     fx_set_primary(fx, 1);
     fx->replicas[2].echo_after = 1;
     assert_int_equal(fx_reason(fx, ROUTE_RELEASE, FX_AGENT_B, body), REASON_NONE);
+    assert_memory_equal(fx->replicas[1].session_nonce, challenge->nonce, sizeof(challenge->nonce));
     assert_memory_equal(fx->replicas[2].echo_nonce, challenge->nonce, sizeof(challenge->nonce));
 }
 

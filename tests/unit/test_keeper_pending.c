@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_asked.h"
 #include "tests/unit/wall_clock.h"
@@ -340,6 +341,74 @@ static void test_key_that_does_not_open(void **state)
     assert_int_equal(fx_count(fx, "expired", NULL), 0);
 }
 
+/* The questions whether its key opens that a replica has not answered: the survey's, and the one
+ * about the request. */
+static uint64_t opens_held[2];
+static size_t opens_held_count;
+
+static bool hold_opens(struct fx_replica *replica, const struct ipc_message *question,
+                       void *argument)
+{
+    (void)replica;
+    (void)argument;
+    if (question->type != IPC_PROBE_ASK_OPENS || opens_held_count == ARRAY_LEN(opens_held))
+        return false;
+    opens_held[opens_held_count++] = question->id;
+    return true;
+}
+
+static bool are_opens_held(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return opens_held_count == ARRAY_LEN(opens_held);
+}
+
+static unsigned asked_awaited;
+
+static bool is_asked_more(struct keeper_fixture *fx)
+{
+    return fx->replicas[0].asked >= asked_awaited;
+}
+
+/* The request's time is over while its replica is asked: it has ended, and does not end again. */
+static void test_key_opens_too_late(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = asked_ask(fx);
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    const struct ipc_probe_opens yes = {PROBE_OPENS_YES, 0};
+
+    opens_held_count = 0;
+    fx->replicas[0].lie = hold_opens;
+    wall_clock_move(16 * SECOND_MS);
+    fx_until(fx, are_opens_held);
+    wall_clock_move(31 * SECOND_MS);
+    fx_wait_count(fx, "expired", "request_expired", 1);
+    ipc_put_probe_opens(&writer, &yes);
+    for (size_t i = 0; i < ARRAY_LEN(opens_held); i++)
+        assert_int_equal(
+            ipc_send(fx->replicas[0].fd, IPC_PROBE_OPENS, opens_held[i], &writer, FX_DEADLINE_MS),
+            ESCROW_OK);
+    /* When the next but one question comes the keeper has read both, and the answer to the next. */
+    asked_awaited = fx->replicas[0].asked + 2;
+    fx_until(fx, is_asked_more);
+    assert_int_equal(fx_count(fx, "expired", NULL), 1);
+    assert_string_equal(asked_member(fx, asked.number, "state"), "expired");
+}
+
+static int set_up_half_a_minute(void **state)
+{
+    struct keeper_fixture *fx;
+    int result;
+
+    wall_clock_move(0);
+    result = fx_setup_ready(state);
+    fx = *state;
+    fx_run_with(fx, "    approval_expiry: 30s\n");
+    fx_wait_primary(fx, "node-a");
+    return result;
+}
+
 /* Refused or counted with this reason, and nothing of it is among what admins see. */
 static void refused(struct keeper_fixture *fx, enum reason reason)
 {
@@ -417,6 +486,7 @@ int main(void)
         WITH_CLOCK(test_key_opens_meanwhile),
         WITH_CLOCK(test_key_opens_for_an_order),
         WITH_CLOCK(test_key_that_does_not_open),
+        cmocka_unit_test_setup_teardown(test_key_opens_too_late, set_up_half_a_minute, fx_teardown),
         WITH_CLOCK(test_flood_of_requests),
         READY(test_flood_beside_another),
     };

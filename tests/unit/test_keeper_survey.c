@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
+#include "tests/unit/keeper_asked.h"
 #include "tests/unit/keeper_fixture.h"
 
 #include <setjmp.h>
@@ -200,6 +201,50 @@ static void test_liar_with_ever_other_members(void **state)
     assert_int_equal(fx_count(fx, "alert", "membership_differs"), 1);
 }
 
+static bool are_rounds_over(struct keeper_fixture *fx)
+{
+    return fx->replicas[C].asked >= awaited;
+}
+
+/* What GET /v1/status says of the key of a database, by its number in the policy; "": nothing. */
+static const char *key_state(struct keeper_fixture *fx, size_t number, char ret_word[static 16])
+{
+    const struct fx_reply *reply = fx_ask(fx, ROUTE_STATUS, fx->actors[FX_ADMIN].identity, "");
+    CLEANUP(json_free_p) json_t *status = NULL;
+    const char *word;
+
+    assert_non_null(reply->body);
+    assert_int_equal(json_parse(reply->body, strlen(reply->body), 1 << 20, &status), ESCROW_OK);
+    word = json_string_value(
+        json_object_get(json_array_get(json_object_get(status, "groups"), number), "master_key"));
+    snprintf(ret_word, 16, "%s", word ? word : "");
+    return ret_word;
+}
+
+/*
+ * Admins let a restart of one database pass, and that begins an epoch: the other database of the
+ * group is due no release by it, and its key is looked after as before.
+ */
+static void test_key_beside_a_restart(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(asked_deinit) struct asked asked = asked_ask(fx);
+    int64_t deadline_ms;
+    char word[16];
+
+    assert_int_equal(asked_approve(fx, FX_ADMIN, &asked), REASON_NONE);
+    assert_int_equal(asked_approve(fx, FX_ADMIN_2, &asked), REASON_NONE);
+    assert_int_equal(asked_again(fx, &asked), REASON_APPROVED);
+    /* Two rounds of the watch, so a tick: what was known of the keys is forgotten. */
+    awaited = fx->replicas[C].asked + 2;
+    fx_until(fx, are_rounds_over);
+    for (deadline_ms = 0; strcmp(key_state(fx, 1, word), "open") != 0; deadline_ms += 50) {
+        assert_in_range(deadline_ms, 0, FX_DEADLINE_MS);
+        fx_serve(fx, 50);
+    }
+    assert_string_equal(key_state(fx, 0, word), "");
+}
+
 static int set_up_closed(void **state)
 {
     int result = fx_setup(state);
@@ -223,6 +268,7 @@ int main(void)
         READY(test_replica_added_but_not_in_the_policy),
         READY(test_replica_of_the_policy_that_is_no_member),
         READY(test_liar_with_ever_other_members),
+        cmocka_unit_test_setup_teardown(test_key_beside_a_restart, fx_setup_others, fx_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

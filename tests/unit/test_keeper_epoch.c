@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "escrowd/clock.h"
+#include "libescrow/ipc_probe.h"
+#include "libescrow/json.h"
+#include "tests/unit/keeper_fixture.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+/*
+ * One promotion begins one epoch, whoever finds it: the watch, or the decision about a release.
+ * Here both do in the same moment, so that what the one has found is still between queue and disk
+ * when the other looks: the keeper is stopped (SIGSTOP) until everything is there that it is to
+ * find. On a machine that is too busy the other one is first, which is right, too. That the epoch
+ * is not begun twice is looked at where every keeper test ends (keeper_explained.c).
+ */
+
+enum { A, B, C }; /* fx->replicas */
+
+#define RIVAL_WAIT_MS 500
+
+/* Questions that a replica has not answered yet; 0: none. */
+struct held {
+    bool holds_states, holds_state; /* those of the watch, those of releases */
+    uint64_t states, state;
+};
+
+static struct held held[FX_REPLICAS];
+static unsigned passed, sessions; /* releases' questions to C, and for B's session: answered */
+
+static bool hold(struct fx_replica *replica, const struct ipc_message *question, void *argument)
+{
+    struct held *mine = argument;
+
+    (void)replica;
+    if (question->type == IPC_PROBE_ASK_STATES && mine->holds_states) {
+        mine->states = question->id;
+        return true;
+    }
+    if (question->type == IPC_PROBE_ASK_STATE && mine->holds_state) {
+        mine->state = question->id;
+        return true;
+    }
+    passed += mine == &held[C] && question->type == IPC_PROBE_ASK_STATE;
+    sessions += question->type == IPC_PROBE_ASK_SESSION;
+    return false;
+}
+
+/* What is true now. */
+static void tell_watch(const struct keeper_fixture *fx, int replica)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(cleanup_free)
+    struct ipc_probe_states *states = calloc(1, sizeof(*states) + sizeof(states->items[0]));
+
+    assert_non_null(states);
+    states->count = 1;
+    states->items[0] = fx->replicas[replica].state;
+    ipc_put_probe_states(&writer, states);
+    assert_int_equal(ipc_send(fx->replicas[replica].fd, IPC_PROBE_STATES, held[replica].states,
+                              &writer, FX_DEADLINE_MS),
+                     ESCROW_OK);
+    held[replica].states = 0;
+}
+
+static void tell_release(const struct keeper_fixture *fx, int replica)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    ipc_put_probe_state(&writer, &fx->replicas[replica].state);
+    assert_int_equal(ipc_send(fx->replicas[replica].fd, IPC_PROBE_STATE, held[replica].state,
+                              &writer, FX_DEADLINE_MS),
+                     ESCROW_OK);
+    held[replica].state = 0;
+}
+
+static void stop_keeper(const struct keeper_fixture *fx)
+{
+    int status = 0;
+
+    assert_int_equal(kill(fx->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(fx->pid, &status, WUNTRACED), fx->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
+static void resume_keeper(const struct keeper_fixture *fx)
+{
+    assert_int_equal(kill(fx->pid, SIGCONT), 0);
+}
+
+static bool is_round_held(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return held[A].states && held[B].states && held[C].states;
+}
+
+/* A round of the watch that nobody has answered; it heard of node-b's promotion from all but C. */
+static void begin_round(struct keeper_fixture *fx)
+{
+    for (int i = A; i <= C; i++)
+        held[i].holds_states = true;
+    fx_until(fx, is_round_held);
+    /* Some may be of another round than others: the next one begins for all at once. */
+    stop_keeper(fx);
+    for (int i = A; i <= C; i++)
+        tell_watch(fx, i);
+    resume_keeper(fx);
+    fx_until(fx, is_round_held);
+    fx_set_primary(fx, B);
+    held[A].holds_states = held[B].holds_states = false;
+    tell_watch(fx, A);
+    tell_watch(fx, B);
+}
+
+struct prepared {
+    EVP_PKEY *recipient;
+    struct act *act;
+    char *body;
+    uint64_t id;
+};
+
+static void prepared_deinit(struct prepared *prepared)
+{
+    EVP_PKEY_free(prepared->recipient);
+    act_free(prepared->act);
+    free(prepared->body);
+}
+
+static struct prepared prepare(struct keeper_fixture *fx)
+{
+    CLEANUP(answer_free_p)
+    struct answer *challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    struct prepared prepared = {.recipient = key_generate()};
+
+    assert_non_null(challenge);
+    prepared.act = fx_release_act(fx, FX_AGENT_B, challenge, prepared.recipient);
+    prepared.body = fx_sign(fx, FX_AGENT_B, challenge, prepared.act);
+    return prepared;
+}
+
+static void send_release(struct keeper_fixture *fx, struct prepared *prepared)
+{
+    prepared->id = fx_send(fx, ROUTE_RELEASE, fx->actors[FX_AGENT_B].identity, prepared->body);
+}
+
+static bool is_release_held(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return held[C].state != 0;
+}
+
+/* All but A. */
+static bool has_passed(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return passed > 0 && sessions > 0;
+}
+
+/* C says what it was asked for: first by a release, then by the watch. */
+static void tell_all(struct keeper_fixture *fx)
+{
+    tell_release(fx, C);
+    tell_watch(fx, C);
+    for (int i = A; i <= C; i++)
+        held[i].holds_states = held[i].holds_state = false;
+}
+
+static void test_the_watch_finds_it_first(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(prepared_deinit) struct prepared release = prepare(fx);
+
+    begin_round(fx);
+    held[C].holds_state = true;
+    send_release(fx, &release);
+    fx_until(fx, is_release_held);
+    stop_keeper(fx);
+    tell_all(fx);
+    resume_keeper(fx);
+    assert_int_equal(fx_wait(fx, release.id)->status, 200);
+    if (fx_count(fx, "epoch", NULL) != 2)
+        print_message("# the machine was too busy: the release came first\n");
+}
+
+/* A is not waited for any longer while the keeper is stopped; C's first word is of another release.
+ */
+static void test_a_release_finds_it_first(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(prepared_deinit) struct prepared first = prepare(fx);
+    CLEANUP(prepared_deinit) struct prepared second = prepare(fx);
+    int64_t waits_ms;
+
+    begin_round(fx);
+    held[A].holds_state = true;
+    passed = sessions = 0;
+    send_release(fx, &first);
+    fx_until(fx, has_passed);
+    held[C].holds_state = true;
+    send_release(fx, &second);
+    fx_until(fx, is_release_held);
+    /* The first may be answered before what came with it is read, the second is not. */
+    fx_ping(fx);
+    fx_ping(fx);
+    waits_ms = clock_boot_ms();
+    stop_keeper(fx);
+    while (clock_boot_ms() - waits_ms <= RIVAL_WAIT_MS)
+        assert_int_equal(poll(NULL, 0, 10), 0);
+    tell_all(fx);
+    resume_keeper(fx);
+    fx_wait_count(fx, "release", NULL, 2);
+    if (fx_count(fx, "epoch", NULL) != 1)
+        print_message("# the machine was too busy: the watch came first\n");
+}
+
+static int set_up_with(void **state, const char *lines)
+{
+    struct keeper_fixture *fx;
+    int result = fx_setup_ready(state);
+
+    fx = *state;
+    fx_run_with(fx, lines);
+    fx_wait_primary(fx, "node-a");
+    memset(held, 0, sizeof(held));
+    for (int i = A; i <= C; i++) {
+        fx->replicas[i].argument = &held[i];
+        fx->replicas[i].lie = hold;
+    }
+    return result;
+}
+
+/* C is waited for. */
+static int set_up_patient(void **state)
+{
+    return set_up_with(state, "    rival_wait: 10s\n");
+}
+
+static int set_up(void **state)
+{
+    char lines[64];
+
+    snprintf(lines, sizeof(lines), "    rival_wait: %dms\n", RIVAL_WAIT_MS);
+    return set_up_with(state, lines);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_the_watch_finds_it_first, set_up_patient, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_a_release_finds_it_first, set_up, fx_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
