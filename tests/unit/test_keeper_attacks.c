@@ -306,6 +306,13 @@ static void test_promotion_older_than_the_window(void **state)
     needs_approval(fx, FX_AGENT_B, REASON_WINDOW_PASSED);
 }
 
+static unsigned rounds_awaited;
+
+static bool are_rounds_over(struct keeper_fixture *fx)
+{
+    return fx->replicas[C].asked >= rounds_awaited;
+}
+
 static void test_clock_jumps_ahead_and_back(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -318,6 +325,14 @@ static void test_clock_jumps_ahead_and_back(void **state)
     assert_true(fx_lacks(fx, REASON_CLOCK_BACKWARDS));
     wall_clock_move(0);
     unavailable(fx, REASON_CLOCK_BACKWARDS);
+    /* Nor does the watch record what it sees. */
+    fx_set_primary(fx, C);
+    rounds_awaited = fx->replicas[C].asked + 3;
+    fx_until(fx, are_rounds_over);
+    assert_int_equal(fx_count(fx, "epoch", NULL), 1);
+    fx_set_primary(fx, B);
+    rounds_awaited = fx->replicas[C].asked + 3;
+    fx_until(fx, are_rounds_over);
     /* Beyond its last record it is believed again; what was granted is not forgotten. */
     wall_clock_move(6 * HOUR_MS);
     fx_wait_lacks(fx, REASON_CLOCK_BACKWARDS, false);

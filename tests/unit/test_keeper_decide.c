@@ -151,6 +151,11 @@ static bool are_all_asked(struct keeper_fixture *fx)
     return are_asked;
 }
 
+static bool is_second_asked(struct keeper_fixture *fx)
+{
+    return fx->replicas[1].asked > asked_before[1];
+}
+
 static bool is_round_over(struct keeper_fixture *fx)
 {
     return fx->replicas[1].asked > asked_before[1] + 3; /* more than a round may take */
@@ -172,7 +177,25 @@ static void test_release_while_the_watch_waits(void **state)
     note_asked(fx);
     fx_until(fx, is_round_over);
     fx->replicas[2].is_hung = false;
-    assert_int_equal(fx_count(fx, "epoch", NULL), 1);
+    /* Nor is it when the round of another group ends, which has had both its primaries meanwhile.
+     */
+    assert_int_equal(fx_count(fx, "epoch", NULL), 3);
+}
+
+/* One more group, that hears of the failover from those who answer. */
+static int set_up_beside(void **state)
+{
+    static const char group[] = "  - name: beside\n    availability_group: AG-BESIDE\n"
+                                "    databases: [db]\n    replicas:\n"
+                                "      - {instance: node-a, server_name: SQLA}\n"
+                                "      - {instance: node-b, server_name: SQLB}\n";
+    struct keeper_fixture *fx;
+    int result = fx_setup_ready(state);
+
+    fx = *state;
+    fx_run_with(fx, group);
+    fx_wait_count(fx, "epoch", NULL, 2);
+    return result;
 }
 
 static void test_promotion_beside_a_replica_that_fails(void **state)
@@ -339,6 +362,55 @@ static void test_pair_between_rounds(void **state)
     assert_int_equal(refusal(fx, FX_AGENT_A), REASON_SILENCE_UNPROVEN);
 }
 
+/* Two rounds of the watch, so that one has begun and ended since. */
+static void await_rounds(struct keeper_fixture *fx)
+{
+    for (int i = 0; i < 3; i++) {
+        note_asked(fx);
+        fx_until(fx, is_second_asked);
+    }
+}
+
+/* It must have been a healthy secondary when the other one last said PRIMARY: not one that took
+ * itself for the primary, and not one that caught up with nobody. */
+static void test_pair_that_was_no_secondary(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    struct probe_state primary;
+
+    fx_set_primary(fx, 1);
+    primary = fx->replicas[1].state;
+    fx_set_primary(fx, 0);
+    fx->replicas[1].state = primary;
+    await_rounds(fx);
+    fx->replicas[0].is_hung = true;
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_SILENCE_UNPROVEN);
+    fx->replicas[0].is_hung = false;
+    fx_set_primary(fx, 0);
+    await_rounds(fx);
+    fx->replicas[1].state.synchronization_health = 0;
+    await_rounds(fx);
+    fx_set_primary(fx, 0);
+    fx->replicas[0].state.role = 0;
+    await_rounds(fx);
+    fx_set_primary(fx, 1);
+    fx->replicas[0].is_hung = true;
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_SILENCE_UNPROVEN);
+}
+
+/* The watch finds a promotion by silence itself, in a round in which it gives the other one up. */
+static void test_pair_seen_by_the_watch(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].is_hung = true;
+    fx_wait_primary(fx, "node-b");
+    /* Before its prober was taken for one that is of no use. */
+    assert_int_equal(fx->replicas[0].restarts, 0);
+    assert_int_equal(fx_count(fx, "epoch", NULL), 2);
+}
+
 /* The watch's question is kept, and answered later with what was true when it came. */
 struct held {
     uint64_t id; /* 0: none has come */
@@ -402,6 +474,40 @@ static void test_pair_while_the_watch_waits(void **state)
     fx_set_primary(fx, 0);
     fx->replicas[1].is_hung = true;
     assert_int_equal(refusal(fx, FX_AGENT_A), REASON_SILENCE_UNPROVEN);
+}
+
+/* How long ago node-a had said PRIMARY, by the record of the last decision. */
+static int64_t primary_ago_ms(struct keeper_fixture *fx)
+{
+    CLEANUP(json_free_p) json_t *records = fx_log(fx);
+    const json_t *last = json_array_get(records, json_array_size(records) - 1);
+    const json_t *facts =
+        json_object_get(json_object_get(json_object_get(last, "facts"), "evidence"), "facts");
+    const json_t *known = json_array_get(json_object_get(facts, "replicas"), 0);
+    const json_t *ago = json_object_get(json_object_get(known, "history"), "primary_ago_ms");
+
+    assert_true(json_is_integer(ago));
+    return json_integer_value(ago);
+}
+
+/* Whoever says PRIMARY to a release has said it, though the watch has not heard it. */
+static void test_release_hears_a_primary(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    struct held held = {0};
+    int64_t began_ms;
+
+    fx->replicas[0].argument = &held;
+    fx->replicas[0].lie = hold_back;
+    note_asked(fx);
+    fx_until(fx, is_round_begun);
+    note_asked(fx);
+    fx_until(fx, is_second_asked);
+    began_ms = now_ms();
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_int_equal(refusal(fx, FX_AGENT_B), REASON_CANDIDATE_NOT_PRIMARY);
+    assert_in_range(primary_ago_ms(fx), 0, now_ms() - began_ms);
+    answer_held(&fx->replicas[0]);
 }
 
 /* A cut network: the other one is as silent, but this keeper has never seen it as primary. */
@@ -487,7 +593,8 @@ int main(void)
         READY(test_session_missing),
         READY(test_back_and_forth),
         READY(test_promotion_seen_by_the_watch),
-        READY(test_release_while_the_watch_waits),
+        cmocka_unit_test_setup_teardown(test_release_while_the_watch_waits, set_up_beside,
+                                        fx_teardown),
         READY(test_promotion_beside_a_replica_that_fails),
         READY(test_hung_old_primary),
         READY(test_long_wait_for_rivals),
@@ -500,7 +607,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_pair_between_rounds, fx_setup_pair, fx_teardown),
         cmocka_unit_test_setup_teardown(test_pair_while_the_watch_waits, fx_setup_pair,
                                         fx_teardown),
+        READY(test_release_hears_a_primary),
         cmocka_unit_test_setup_teardown(test_pair_unproven, fx_setup_pair, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_pair_that_was_no_secondary, fx_setup_pair,
+                                        fx_teardown),
+        cmocka_unit_test_setup_teardown(test_pair_seen_by_the_watch, fx_setup_pair, fx_teardown),
         READY(test_decision_can_be_recomputed),
         READY(test_roster_changed_meanwhile),
     };

@@ -18,24 +18,28 @@
 #include <cmocka.h>
 
 /*
- * One promotion begins one epoch, whoever finds it: the watch, or the decision about a release.
- * Here both do in the same moment, so that what the one has found is still between queue and disk
- * when the other looks: the keeper is stopped (SIGSTOP) until everything is there that it is to
- * find. On a machine that is too busy the other one is first, which is right, too. That the epoch
- * is not begun twice is looked at where every keeper test ends (keeper_explained.c).
+ * What begins an epoch: a promotion, once, whoever finds it, the watch or the decision about a
+ * release. Where both find it in the same moment, and what the one has found is still between queue
+ * and disk when the other looks, the keeper is stopped (SIGSTOP) until everything is there that it
+ * is to find. On a machine that is too busy it comes to something else, which is right, too, and
+ * said. That no epoch is begun twice is looked at where every keeper test ends
+ * (keeper_explained.c).
  */
 
 enum { A, B, C }; /* fx->replicas */
 
 #define RIVAL_WAIT_MS 500
+#define ROUND_MS 2000 /* of the watch, which does not wait for longer */
 
 /* Questions that a replica has not answered yet; 0: none. */
 struct held {
     bool holds_states, holds_state; /* those of the watch, those of releases */
     uint64_t states, state;
+    unsigned rounds; /* questions of the watch that were answered */
 };
 
 static struct held held[FX_REPLICAS];
+static int64_t begun_ms;          /* before the round began */
 static unsigned passed, sessions; /* releases' questions to C, and for B's session: answered */
 
 static bool hold(struct fx_replica *replica, const struct ipc_message *question, void *argument)
@@ -51,6 +55,7 @@ static bool hold(struct fx_replica *replica, const struct ipc_message *question,
         mine->state = question->id;
         return true;
     }
+    mine->rounds += question->type == IPC_PROBE_ASK_STATES;
     passed += mine == &held[C] && question->type == IPC_PROBE_ASK_STATE;
     sessions += question->type == IPC_PROBE_ASK_SESSION;
     return false;
@@ -104,6 +109,26 @@ static bool is_round_held(struct keeper_fixture *fx)
     return held[A].states && held[B].states && held[C].states;
 }
 
+/* Until the first question of the next round has come. */
+static void await_begin(struct keeper_fixture *fx)
+{
+    const int64_t deadline_ms = clock_boot_ms() + FX_DEADLINE_MS;
+    int64_t now_ms = clock_boot_ms();
+
+    do {
+        begun_ms = now_ms;
+        assert_true(begun_ms < deadline_ms);
+        now_ms = clock_boot_ms();
+        fx_serve(fx, 20);
+    } while (!held[A].states && !held[B].states && !held[C].states);
+}
+
+static bool is_watch_held(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return held[C].states != 0;
+}
+
 /* A round of the watch that nobody has answered; it heard of node-b's promotion from all but C. */
 static void begin_round(struct keeper_fixture *fx)
 {
@@ -115,6 +140,7 @@ static void begin_round(struct keeper_fixture *fx)
     for (int i = A; i <= C; i++)
         tell_watch(fx, i);
     resume_keeper(fx);
+    await_begin(fx);
     fx_until(fx, is_round_held);
     fx_set_primary(fx, B);
     held[A].holds_states = held[B].holds_states = false;
@@ -223,6 +249,100 @@ static void test_a_release_finds_it_first(void **state)
         print_message("# the machine was too busy: the watch came first\n");
 }
 
+/* ---- rounds of the watch ---- */
+
+static unsigned rounds_awaited;
+
+static bool are_rounds_over(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return held[A].rounds >= rounds_awaited && held[B].rounds >= rounds_awaited;
+}
+
+/* Until A and B have been asked so often again. */
+static void await_rounds(struct keeper_fixture *fx, unsigned count)
+{
+    held[A].rounds = held[B].rounds = 0;
+    rounds_awaited = count;
+    fx_until(fx, are_rounds_over);
+    fx_ping(fx);
+    fx_ping(fx);
+}
+
+/* C's word ends the round, a tick after all others'. False: it has been given up meanwhile. */
+static bool end_round(struct keeper_fixture *fx)
+{
+    bool is_open;
+
+    await_rounds(fx, 1);
+    stop_keeper(fx);
+    is_open = clock_boot_ms() - begun_ms < ROUND_MS;
+    tell_watch(fx, C);
+    held[C].holds_states = false;
+    resume_keeper(fx);
+    if (!is_open)
+        print_message("# the machine was too busy: the round was over\n");
+    return is_open;
+}
+
+/* A round waits for everybody's word, not for that of most. */
+static void test_a_late_rival_is_heard(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    begin_round(fx);
+    fx->replicas[C].state.role = 1;
+    if (!end_round(fx))
+        return;
+    await_rounds(fx, 2);
+    assert_int_equal(fx_count(fx, "epoch", NULL), 1);
+}
+
+/* Who is asked again while others are waited for changes nothing of what was said. */
+static void test_first_word_counts(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    begin_round(fx);
+    fx->replicas[A].state.role = 1;
+    if (end_round(fx))
+        fx_wait_count(fx, "epoch", NULL, 2);
+}
+
+/* What GET /v1/status says of the replica's role; "": it does not answer. */
+static void role_of(struct keeper_fixture *fx, size_t replica, char ret_word[static 16])
+{
+    const struct fx_reply *reply = fx_ask(fx, ROUTE_STATUS, fx->actors[FX_ADMIN].identity, "");
+    CLEANUP(json_free_p) json_t *status = NULL;
+    const json_t *group;
+    const char *word;
+
+    assert_non_null(reply->body);
+    assert_int_equal(json_parse(reply->body, strlen(reply->body), 1 << 20, &status), ESCROW_OK);
+    group = json_array_get(json_object_get(status, "groups"), 0);
+    word = json_string_value(
+        json_object_get(json_array_get(json_object_get(group, "replicas"), replica), "role"));
+    snprintf(ret_word, 16, "%s", word ? word : "");
+}
+
+/* An answer to what was asked in a round that was given up says nothing of the next one. */
+static void test_answer_of_a_round_before(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    char word[16];
+
+    await_rounds(fx, 2);
+    role_of(fx, C, word);
+    assert_string_equal(word, "secondary");
+    held[C].holds_states = true;
+    await_rounds(fx, 2 + ROUND_MS / 1000 + 1);
+    assert_int_not_equal(held[C].states, 0);
+    tell_watch(fx, C);
+    fx_until(fx, is_watch_held);
+    role_of(fx, C, word);
+    assert_string_equal(word, "");
+}
+
 static int set_up_with(void **state, const char *lines)
 {
     struct keeper_fixture *fx;
@@ -258,6 +378,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_the_watch_finds_it_first, set_up_patient, fx_teardown),
         cmocka_unit_test_setup_teardown(test_a_release_finds_it_first, set_up, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_a_late_rival_is_heard, set_up, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_first_word_counts, set_up, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_answer_of_a_round_before, set_up, fx_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

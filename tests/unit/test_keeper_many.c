@@ -172,6 +172,83 @@ static void test_each_database_is_known_for_itself(void **state)
     assert_true(count_right(fx, B) < TARGETS);
 }
 
+/* ---- two groups ---- */
+
+/* Databases of fx_setup_others: two of one group, one of another. */
+enum { FIRST, FIRST_OTHER, SECOND };
+
+static unsigned keys[3]; /* how often A was asked for the key of each */
+
+/* node-a has the first group, but is resolving with its second database; node-b has the other. */
+static struct probe_state state_of(const struct fx_replica *replica, uint32_t target)
+{
+    struct probe_state state = replica->state;
+
+    if (target == FIRST_OTHER && state.role == 1)
+        state.role = 0;
+    if (target != SECOND)
+        return state;
+    state.role = strcmp(replica->instance, "node-b") == 0 ? 1 : 2;
+    snprintf(state.primary_replica, sizeof(state.primary_replica), "SQLB");
+    state.is_read_write = state.role == 1;
+    return state;
+}
+
+static bool tell_groups(struct fx_replica *replica, const struct ipc_message *message,
+                        void *argument)
+{
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    CLEANUP(cleanup_free) struct ipc_probe_states *states = NULL;
+    struct ipc_probe_question question;
+
+    assert_int_equal(ipc_get_probe_question(message, &question), ESCROW_OK);
+    if (message->type == IPC_PROBE_ASK_OPENS && argument)
+        keys[question.target]++;
+    if (message->type != IPC_PROBE_ASK_STATES)
+        return false;
+    states = calloc(1, sizeof(*states) + question.count * sizeof(states->items[0]));
+    assert_non_null(states);
+    states->count = question.count;
+    for (uint32_t i = 0; i < question.count; i++)
+        states->items[i] = state_of(replica, question.target + i);
+    ipc_put_probe_states(&writer, states);
+    assert_int_equal(ipc_send(replica->fd, IPC_PROBE_STATES, message->id, &writer, FX_DEADLINE_MS),
+                     ESCROW_OK);
+    return true;
+}
+
+static unsigned rounds_awaited;
+
+static bool are_rounds_over(struct keeper_fixture *fx)
+{
+    return fx->replicas[C].asked >= rounds_awaited;
+}
+
+static bool is_first_asked(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return keys[FIRST] >= 2;
+}
+
+/* What is heard of a database is nothing that was heard of another one, of its group or not. */
+static void test_each_for_itself(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    memset(keys, 0, sizeof(keys));
+    fx_wait_count(fx, "epoch", NULL, 2);
+    for (int i = A; i <= C; i++)
+        fx->replicas[i].lie = tell_groups;
+    fx_wait_count(fx, "epoch", NULL, 3);
+    rounds_awaited = fx->replicas[C].asked + 2;
+    fx_until(fx, are_rounds_over);
+    fx->replicas[A].argument = keys;
+    fx_until(fx, is_first_asked);
+    assert_int_equal(keys[FIRST_OTHER] + keys[SECOND], 0);
+    assert_int_equal(fx_count(fx, "epoch", NULL), 3);
+    fx_wait_primary(fx, "node-a");
+}
+
 /* Of the log, for all groups: a few a round of the watch, and each of them waits for the disk. */
 #define COMMITS_MOST 16
 
@@ -304,6 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MANY(test_an_instance_is_asked_in_parts),
+        cmocka_unit_test_setup_teardown(test_each_for_itself, fx_setup_others, fx_teardown),
         MANY(test_each_database_is_known_for_itself),
         cmocka_unit_test_setup_teardown(test_epochs_come_together, set_up_singles, fx_teardown),
         MANY(test_every_key_has_its_turn),
