@@ -61,7 +61,7 @@ answered() {
 
 # recorded TRICK ANSWER: refused after the signature had proved who it is.
 recorded() {
-    local before deadline=$((SECONDS + 10))
+    local before deadline=$((SECONDS + 30))
     before=$(records | wc -l)
     answered "$1" "$2"
     until [ "$(records | wc -l)" -gt "$before" ]; do
@@ -197,7 +197,7 @@ counted() {
     local reason
     counted alg-none "400 malformed"
     kill "$ESCROWD_PID"
-    timeout 10 tail --pid="$ESCROWD_PID" -f /dev/null
+    timeout 30 tail --pid="$ESCROWD_PID" -s 0.05 -f /dev/null
     sort -u "$CHAIN/counted" | while read -r reason; do
         is "$reason $(unproved "$reason")" "$reason $(grep -cx "$reason" "$CHAIN/counted")"
     done

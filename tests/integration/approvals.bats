@@ -129,7 +129,7 @@ sql2 allow approved'
     number=$(request 127.0.0.1)
     worker=$(pgrep -P "${CHAIN_PIDS[agent-sql2]}" -f -- '--role worker')
     kill -KILL "$worker"
-    timeout 10 tail --pid="$worker" -s 0.05 -f /dev/null
+    timeout 30 tail --pid="$worker" -s 0.05 -f /dev/null
     ctl approve "$number" --escrowd 127.0.0.1 --yes
     boss approve "$number" --escrowd 127.0.0.1 --yes || true # the next worker may be there already
     wait_log agent-sql2 "$WAITS $E1\$" 2 60

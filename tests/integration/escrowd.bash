@@ -114,7 +114,7 @@ escrowd_start() {
     LOG=$BATS_TEST_TMPDIR/escrowd.log
     "$ESCROWD" --config "$CONFIG" "$@" >"$BATS_TEST_TMPDIR/ready" 2>"$LOG" 3>&- {ready}>&- &
     ESCROWD_PID=$!
-    if ! IFS= read -r -t 30 -u "$ready" READY_LINE; then
+    if ! IFS= read -r -t 60 -u "$ready" READY_LINE; then
         cat "$LOG" >&2
         return 1
     fi

@@ -68,7 +68,7 @@ check_chain() {
     LOG=$BATS_TEST_TMPDIR/escrowd.log
     "$ESCROWD" --config "$CONFIG" 2>"$LOG" 3>&- &
     ESCROWD_PID=$!
-    wait_for 10 grep -q 'escrowd init' "$LOG"
+    wait_for 30 grep -q 'escrowd init' "$LOG"
 }
 
 @test "it starts, says what is missing, records start and shutdown, and ends within its time" {
@@ -94,9 +94,9 @@ check_chain() {
     escrowd_start
     has tpm_unavailable
     swtpm_stop
-    wait_for 15 lacks tpm_unavailable
+    wait_for 30 lacks tpm_unavailable
     swtpm_start
-    wait_for 15 has tpm_unavailable
+    wait_for 30 has tpm_unavailable
 }
 
 @test "a torn last line is cut and recorded, a deleted store is rebuilt" {
@@ -135,7 +135,7 @@ check_chain() {
     escrowd_start
     lacks log_unavailable
     rm "$BATS_TEST_TMPDIR/audit/filler"
-    wait_for 10 has log_unavailable
+    wait_for 30 has log_unavailable
     escrowd_stop
     [ "$(cat "$BATS_TEST_TMPDIR"/audit/*.jsonl | jq -r .event | grep -cx log_back)" -eq 1 ]
     check_chain

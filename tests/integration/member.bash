@@ -35,7 +35,7 @@ swtpm_start() {
         "type=unixio,path=$BATS_TEST_TMPDIR/swtpm.sock.ctrl,mode=0666" \
         --flags not-need-init,startup-clear >/dev/null 2>&1 3>&- &
     SWTPM_PID=$!
-    wait_for 10 test -S "$BATS_TEST_TMPDIR/swtpm.sock"
+    wait_for 30 test -S "$BATS_TEST_TMPDIR/swtpm.sock"
 }
 
 swtpm_stop() {

@@ -82,10 +82,10 @@ says() {
     check probers warn prober_away
 
     swtpm_stop
-    wait_for 15 check tpm fail tpm_unavailable
+    wait_for 30 check tpm fail tpm_unavailable
     [ "$(failing)" = "roster tpm" ]
     swtpm_start
-    wait_for 15 check tpm ok
+    wait_for 30 check tpm ok
 
     # Hung, then gone, then a new one.
     keeper=$(role_pid keeper)
@@ -95,7 +95,7 @@ says() {
         detail: "the keeper does not say"}' "$BATS_TEST_TMPDIR/body"
     [ "$(metric keeper_up ready)" = $'0\n0' ]
     kill -KILL "$keeper"
-    wait_for 20 check keeper ok
+    wait_for 30 check keeper ok
     [ "$(metric keeper_up keeper_connections_total front_connections_total)" = $'1\n2\n1' ]
 }
 
@@ -110,7 +110,7 @@ says() {
     jq -r '.checks[] | select(.name == "log") | .detail' <<<"$BODY" | grep -q 'No space left'
     [ "$(failing)" = "log roster" ]
     rm "$BATS_TEST_TMPDIR/audit/filler"
-    wait_for 10 check log warn log_space_low
+    wait_for 30 check log warn log_space_low
 }
 
 @test "a certificate that expires soon, its successor, and one that has expired" {
@@ -124,7 +124,7 @@ says() {
     pki_certificate next serverAuth "URI:spiffe://test/escrowd/a,IP:127.0.0.1" 90
     mv "$PKI/next.key" "$PKI/server.key"
     mv "$PKI/next.pem" "$PKI/server.pem"
-    wait_for 20 check certificate ok
+    wait_for 30 check certificate ok
     not_after=$(date -d "$(openssl x509 -noout -enddate -in "$PKI/server.pem" | cut -d = -f 2)" +%s)
     watch /metrics
     grep -qx "escrowd_tls_certificate_not_after_timestamp_seconds $not_after" <<<"$BODY"
@@ -151,7 +151,7 @@ says() {
     start
     check certificate warn crl_stale
     pki_crl
-    wait_for 20 check certificate ok
+    wait_for 30 check certificate ok
 
     escrowd_stop
     rm "$BATS_TEST_TMPDIR/ready"
@@ -159,7 +159,7 @@ says() {
     start
     check certificate ok
     stale
-    wait_for 20 check certificate fail crl_stale
+    wait_for 30 check certificate fail crl_stale
     [ "$(failing)" = "roster certificate" ]
     request admin /v1/health
     [ "$HTTP" = 000 ]
@@ -261,7 +261,7 @@ says() {
         run ! curl --silent --cacert "$PKI/ca.pem" --cert "$foreign.pem" --key "$foreign.key" \
             "https://127.0.0.1:$PORT/v1/health"
     done
-    wait_for 10 grep -q 'refused [0-9]* times' "$LOG"
+    wait_for 30 grep -q 'refused [0-9]* times' "$LOG"
     [ "$(metric tls_handshake_failures_total)" = 12 ]
     [ "$(grep -c 'the certificate of .* was refused' "$LOG")" -le 10 ]
     [ "$(grep -c 'refused [0-9]* times' "$LOG")" -le 10 ]

@@ -54,9 +54,9 @@ post() {
     ask "$1" POST "$2" --header 'Content-Type: application/json' --data-binary "$3"
 }
 
-# wait_answer WHO TARGET WANTED: asks until that is the answer, at most 15 s.
+# wait_answer WHO TARGET WANTED: asks until that is the answer, at most 30 s.
 wait_answer() {
-    local deadline=$((SECONDS + 15)) got=
+    local deadline=$((SECONDS + 30)) got=
     until [ "$got" = "$3" ]; do
         [ "$SECONDS" -lt "$deadline" ] || is "$got" "$3"
         read -r -t 0.05 <> <(:) || true

@@ -40,9 +40,9 @@ is() {
     [ "$1" = "$2" ]
 }
 
-# wait_until COMMAND: until it succeeds, at most 10 s.
+# wait_until COMMAND: until it succeeds, at most 30 s.
 wait_until() {
-    local deadline=$((SECONDS + 10))
+    local deadline=$((SECONDS + 30))
     until "$@"; do
         [ "$SECONDS" -lt "$deadline" ]
         read -r -t 0.02 <> <(:) || true

@@ -141,7 +141,7 @@ agent_ready() {
     kill -STOP "${CHAIN_PIDS[agent]}"
     start_ms=$(date +%s%3N)
     run -1 resource promote 0
-    [ $(($(date +%s%3N) - start_ms)) -lt 12000 ]
+    [ $(($(date +%s%3N) - start_ms)) -lt 30000 ]
     assert_output --partial 'did not answer within 5000 ms'
     kill -CONT "${CHAIN_PIDS[agent]}"
 }

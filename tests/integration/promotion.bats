@@ -128,7 +128,7 @@ boss() {
     # The liar stops: the agent, which does not give up, is served. It would ask again after 20 s.
     sim set SQL3.role ''
     "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql2/notify"
-    sim wait opens SQL2 --timeout 12000
+    sim wait opens SQL2 --timeout 17000
     # It asked more than once, and the log has the request once.
     run -0 reasons
     assert_equal "$(grep -c needs_approval <<<"$output")" 1

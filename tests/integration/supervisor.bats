@@ -37,10 +37,10 @@ gone() {
     config_new
     exec 8< <(exec socat -u "UNIX-RECV:$BATS_TEST_TMPDIR/notify" STDOUT)
     socat=$!
-    wait_for 10 test -S "$BATS_TEST_TMPDIR/notify"
+    wait_for 30 test -S "$BATS_TEST_TMPDIR/notify"
     export NOTIFY_SOCKET=$BATS_TEST_TMPDIR/notify
     escrowd_start
-    wait_for 10 grep -q 'keeper: serves' "$LOG"
+    wait_for 30 grep -q 'keeper: serves' "$LOG"
     escrowd_stop
     kill "$socat"
     run cat <&8
@@ -90,13 +90,13 @@ gone() {
     escrowd_start
     keeper=$(role_pid keeper) front=$(role_pid front)
     kill -KILL "$front"
-    wait_for 10 is_other front "$front"
-    wait_for 10 served
+    wait_for 30 is_other front "$front"
+    wait_for 30 served
     [ "$(role_pid keeper)" = "$keeper" ]
     front=$(role_pid front)
     kill -KILL "$keeper"
-    wait_for 10 is_other keeper "$keeper"
-    wait_for 10 served
+    wait_for 30 is_other keeper "$keeper"
+    wait_for 30 served
     [ "$(role_pid front)" = "$front" ]
 }
 
@@ -109,13 +109,13 @@ gone() {
 }
 
 @test "a keeper that hangs is killed at its deadline" {
-    config_new "ping: 500ms" "request: 300ms"
+    config_new "ping: 1s" "request: 1s"
     escrowd_start
     keeper=$(role_pid keeper)
     post agent1 /v1/release '{"test": "hang"}'
     [ "$HTTP" = 503 ]
-    wait_for 10 is_other keeper "$keeper"
-    wait_for 10 served
+    wait_for 30 is_other keeper "$keeper"
+    wait_for 30 served
     grep -q 'keeper is killed: it does not answer' "$LOG"
 }
 
@@ -124,8 +124,8 @@ gone() {
     escrowd_start
     front=$(role_pid front)
     post agent1 /v1/release '{"test": "malformed"}'
-    wait_for 10 is_other front "$front"
-    wait_for 10 served
+    wait_for 30 is_other front "$front"
+    wait_for 30 served
 }
 
 @test "whatever else a keeper may not say to front costs front, which comes back" {
@@ -135,8 +135,8 @@ gone() {
         front=$(role_pid front)
         keeper=$(role_pid keeper)
         post agent1 /v1/release "{\"test\": \"$word\"}"
-        wait_for 10 is_other front "$front"
-        wait_for 10 served
+        wait_for 30 is_other front "$front"
+        wait_for 30 served
         [ "$(role_pid keeper)" = "$keeper" ]
     done
 }
@@ -158,9 +158,9 @@ gone() {
     escrowd_start
     front=$(role_pid front)
     post agent1 /v1/release '{"test": "restart-front"}'
-    wait_for 10 is_other front "$front"
+    wait_for 30 is_other front "$front"
     grep -q 'front is killed: the keeper asks for it' "$LOG"
-    wait_for 10 served
+    wait_for 30 served
 }
 
 @test "a prober ends with the keeper and is started again" {
@@ -169,12 +169,12 @@ gone() {
     escrowd_start
     prober=$(role_pid prober)
     kill -KILL "$prober"
-    wait_for 10 is_other prober "$prober"
+    wait_for 30 is_other prober "$prober"
     prober=$(role_pid prober)
     kill -KILL "$(role_pid keeper)"
-    wait_for 10 gone "$prober"
-    wait_for 10 is_other prober "$prober"
-    wait_for 10 served
+    wait_for 30 gone "$prober"
+    wait_for 30 is_other prober "$prober"
+    wait_for 30 served
 }
 
 # policy_bytes: of the policy that the running keeper was started with.
@@ -191,8 +191,8 @@ policy_bytes() {
     echo 'wrong' >>"$BATS_TEST_TMPDIR/rules/policy.yaml"
     keeper=$(role_pid keeper)
     kill -KILL "$keeper"
-    wait_for 10 is_other keeper "$keeper"
-    wait_for 10 served
+    wait_for 30 is_other keeper "$keeper"
+    wait_for 30 served
     [ "$(policy_bytes)" = "$before" ]
 }
 
@@ -205,9 +205,9 @@ policy_bytes() {
     sed 's/^member: a$/member: b # and a new configuration/' "$CONFIG" >"$CONFIG.new"
     echo '# another rule' >>"$BATS_TEST_TMPDIR/rules/policy.yaml"
     mv "$CONFIG.new" "$CONFIG"
-    wait_for 10 is_other keeper "$keeper"
-    wait_for 10 is_other prober "$prober"
-    wait_for 10 served
+    wait_for 30 is_other keeper "$keeper"
+    wait_for 30 is_other prober "$prober"
+    wait_for 30 served
     [ "$(policy_bytes)" = $((before + 15)) ]
     [ "$(role_pid front)" = "$front" ]
 }
@@ -218,13 +218,13 @@ policy_bytes() {
     [ -z "$(role_pid prober)" ]
     config_instance sql1
     kill -HUP "$ESCROWD_PID"
-    wait_for 10 grep -q 'prober sql1 is ready' "$LOG"
+    wait_for 30 grep -q 'prober sql1 is ready' "$LOG"
     sed -i '/^instances:/,$d' "$CONFIG"
     kill -HUP "$ESCROWD_PID"
     no_prober() {
         [ -z "$(role_pid prober)" ] && served
     }
-    wait_for 10 no_prober
+    wait_for 30 no_prober
 }
 
 @test "SIGHUP: nothing starts anew for what is wrong or the same" {
@@ -232,10 +232,10 @@ policy_bytes() {
     escrowd_start
     keeper=$(role_pid keeper)
     kill -HUP "$ESCROWD_PID"
-    wait_for 10 grep -q 'configuration and policy have not changed' "$LOG"
+    wait_for 30 grep -q 'configuration and policy have not changed' "$LOG"
     echo 'wrong' >>"$BATS_TEST_TMPDIR/rules/policy.yaml"
     kill -HUP "$ESCROWD_PID"
-    wait_for 10 grep -q 'configuration and policy in use stay' "$LOG"
+    wait_for 30 grep -q 'configuration and policy in use stay' "$LOG"
     grep -q 'policy.yaml:[0-9]*:[0-9]*: ' "$LOG"
     [ "$(role_pid keeper)" = "$keeper" ]
     served
@@ -258,7 +258,7 @@ policy_bytes() {
     both() {
         [ "$(ss -Htn state established "( sport = :$PORT )" | wc -l)" -eq 2 ] && served
     }
-    wait_for 10 both
+    wait_for 30 both
     escrowd_stop
     [ "$STATUS" -eq 0 ]
     wait "$poll" "$late"
@@ -284,7 +284,7 @@ policy_bytes() {
     kill -KILL "$ESCROWD_PID"
     failed=0
     for pid in "${roles[@]}"; do
-        if ! wait_for 5 gone "$pid"; then
+        if ! wait_for 30 gone "$pid"; then
             kill -KILL "$pid"
             failed=1
         fi

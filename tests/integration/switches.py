@@ -24,8 +24,8 @@ import settings  # noqa: E402
 import test_texts  # noqa: E402
 from trouble import NODES, Chain  # noqa: E402
 
-OPEN_S = 30  # the master key of a promoted replica opens by then
-SAY_S = 15  # and by then the agent has said why it does not
+OPEN_S = 60  # the master key of a promoted replica opens by then
+SAY_S = 30  # and by then the agent has said why it does not
 EXPECTED = ["planned: open", "death: open", "failback: open", "lost service key: said", "restored: open"]
 
 

@@ -25,11 +25,11 @@ import time
 NODES = ["SQL1", "SQL2", "SQL3"]
 HIT_S = 4  # a trouble is met by then, if it is met at all
 SURVEY_S = 9  # and by then, where escrowd's survey of the primaries meets it
-LINE_S = 14  # and somebody has said so by then: a prober that hangs is killed after 8 s
-OPEN_S = 30  # the master key opens again so long after the instance is healthy
+LINE_S = 30  # and somebody has said so by then: a prober that hangs is killed after 8 s
+OPEN_S = 60  # the master key opens again so long after the instance is healthy
 AWAIT_S = 20  # and so long later where its worker waits for admins: it asks again by itself then
 REFUSED_S = 100  # the same after a refused login, which holds back agent and prober
-WORKER_S = 7  # no worker lives longer: worker_deadline, and the time to be seen
+WORKER_S = 15  # no worker lives longer: worker_deadline, and the time that a busy machine takes
 
 AGENT, PROBER = ["--login", "escrow_agent"], ["--login", "escrow_prober"]
 

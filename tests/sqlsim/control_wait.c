@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define WAIT_MS 10000 /* of a `wait` without --timeout */
+#define WAIT_MS 30000 /* of a `wait` without --timeout */
 #define WAIT_MS_MAX 600000
 
 static bool opens(struct simulator *simulator, const struct control_condition *condition)

@@ -12,7 +12,7 @@ sqlsim_start() {
     "$BUILD/tests/sqlsim/sqlsim" "${SQLSIM_OPTIONS[@]}" - < <(printf '%s' "$config") \
         >"$SQLSIM_DIR/ready.fifo" 2>"$SQLSIM_DIR/err" 3>&- &
     SQLSIM_PID=$!
-    if ! read -r -t 20 SQLSIM_READY <"$SQLSIM_DIR/ready.fifo"; then
+    if ! read -r -t 60 SQLSIM_READY <"$SQLSIM_DIR/ready.fifo"; then
         cat "$SQLSIM_DIR/err" >&2
         return 1
     fi

@@ -138,7 +138,7 @@ chain_swtpm_end() {
     [ -s "$folder/pid" ] || return 0
     pid=$(cat "$folder/pid")
     kill -s "${1:-TERM}" "$pid" 2>/dev/null || true
-    timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null
+    timeout 30 tail --pid="$pid" -s 0.05 -f /dev/null
     rm -f "$folder"/{pid,sock,sock.ctrl}
 }
 

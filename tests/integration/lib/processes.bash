@@ -24,7 +24,7 @@ spawn() {
 
 # wait_log NAME PATTERN [COUNT [SECONDS]]: until COUNT lines of its log match. On failure the log.
 wait_log() {
-    local file=$CHAIN/log/$1 pattern=$2 count=${3:-1} seconds=${4:-15} lines tail_pid fd found
+    local file=$CHAIN/log/$1 pattern=$2 count=${3:-1} seconds=${4:-30} tail_pid fd found
     exec {fd}< <(exec timeout "$seconds" tail -n +1 -F -s 0.05 "$file" 2>/dev/null)
     tail_pid=$!
     found=$(grep -E -c -m "$count" -- "$pattern" <&"$fd") || true
@@ -51,7 +51,7 @@ end() {
     return "$status"
 }
 
-# end_all: in teardown. What does not end by itself within 10 s is killed, and fails the test.
+# end_all: in teardown. What does not end by itself within 20 s is killed, and fails the test.
 end_all() {
     local name pid status=0
     for name in "${!CHAIN_PIDS[@]}"; do
@@ -59,7 +59,7 @@ end_all() {
     done
     for name in "${!CHAIN_PIDS[@]}"; do
         pid=${CHAIN_PIDS[$name]}
-        if ! timeout 10 tail --pid="$pid" -s 0.05 -f /dev/null; then
+        if ! timeout 20 tail --pid="$pid" -s 0.05 -f /dev/null; then
             printf '%s did not end and was killed; its log:\n' "$name" >&2
             cat "$CHAIN/log/$name" >&2
             kill -KILL "$pid" 2>/dev/null || true
