@@ -104,11 +104,11 @@ static bool wait_readable(const struct tpm_transport *transport, int64_t deadlin
         }
         if (ready > 0)
             return true;
-        if (ready == 0) {
+        if (ready == 0 && left <= 0) {
             errno = ETIMEDOUT;
             return false;
         }
-        if (errno != EINTR)
+        if (ready < 0 && errno != EINTR)
             return false;
     }
 }

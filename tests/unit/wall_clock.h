@@ -13,7 +13,14 @@ void wall_clock_share(void);
 /* From now on; 0: right again. */
 void wall_clock_move(int64_t off_ms);
 /*
- * The same for the clock by which deadlines are judged, whole seconds: as if the process had been
- * held up for so long. Timers that run know nothing of it. Never back while a keeper runs.
+ * The same for the clock by which deadlines are judged: as if the process had been held up for so
+ * long. Timers that run know nothing of it. Never back while a keeper runs.
  */
 void boot_clock_move(int64_t off_ms);
+/*
+ * That clock stands still until it goes on, or is moved: what is done meanwhile takes no time,
+ * however slow the machine is. boot_clock_pass(): while it stands still, so much passes at once.
+ */
+void boot_clock_hold(void);
+void boot_clock_pass(int64_t ms);
+void boot_clock_go_on(void);
