@@ -11,7 +11,7 @@ setup_file() {
     load lib/chain.bash
     chain_folder "$BATS_FILE_TMPDIR"
     # shellcheck disable=SC2034 # of lib/chain.bash
-    CHAIN_LIMITS='{request: 2s}'
+    CHAIN_LIMITS='{request: 4s}'
     chain_prepare 3
     chain_sqlsim <<<unused
     chain_member
@@ -181,7 +181,7 @@ large() {
     local actor reason count
     known http-0-9 "400 malformed, closed" malformed
     kill "$ESCROWD_PID"
-    timeout 10 tail --pid="$ESCROWD_PID" -f /dev/null
+    timeout 30 tail --pid="$ESCROWD_PID" -s 0.05 -f /dev/null
     cat "$CHAIN"/audit/*.jsonl | jq -s -r 'map(select(.event == "unproved"))
         | group_by([.actor, .reason])[] | "\(.[0].actor | @json) \(.[0].reason) \(map(.detail.count) | add)"' \
         >"$CHAIN/summaries"

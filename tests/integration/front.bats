@@ -36,7 +36,7 @@ get() {
 
 # refused TEXT: front has counted it, and tells of it within its second.
 refused() {
-    wait_for 5 grep -q "refused [0-9]* times: $1" "$LOG"
+    wait_for 30 grep -q "refused [0-9]* times: $1" "$LOG"
 }
 
 @test "a request reaches the keeper with who asked, and its answer comes back" {
@@ -82,7 +82,9 @@ filled() {
         [ "$HTTP $(jq -r .body_len <<<"$BODY")" = "200 $bytes" ]
     done
     printf ' ' >>"$BATS_TEST_TMPDIR/large"
-    post agent1 /v1/publish "@$BATS_TEST_TMPDIR/large"
+    # Over the largest of all limits the head is answered and the connection ends: a client that does not
+    # wait for that answer while it sends may not get to see it.
+    post agent1 /v1/publish "@$BATS_TEST_TMPDIR/large" --expect100-timeout 20
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
     filled $((192 * 1024 + 1)) "$BATS_TEST_TMPDIR/large"
     post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large"
@@ -98,8 +100,8 @@ filled() {
     escrowd_start
     post agent1 /v1/release '{"test": "no-rest"}'
     [ "$HTTP" != 200 ]
-    wait_for 5 grep -q "a descriptor from a peer is not sealed" "$LOG"
-    wait_for 5 grep -q "front ended with status 4" "$LOG"
+    wait_for 30 grep -q "a descriptor from a peer is not sealed" "$LOG"
+    wait_for 30 grep -q "front ended with status 4" "$LOG"
 }
 
 # large_is HTTP NAME: what the identity's large body gets now.
@@ -128,7 +130,7 @@ is_held() {
     pki_client agent2
     filled $((512 * 1024)) "$BATS_TEST_TMPDIR/large"
     send_slowly
-    wait_for 15 is_held
+    wait_for 30 is_held
     [ "$(jq -r .code <<<"$BODY")" = overloaded ]
     grep -qi '^retry-after: 1$' <<<"$HEAD"
     post agent1 /v1/publish '{"small": "enough"}'
@@ -204,7 +206,7 @@ is_held() {
     [ "$(jq .status <<<"$first")" = 200 ]
     pki_revoke agent1
     kill -HUP "$ESCROWD_PID"
-    wait_for 10 grep -q 'front: new certificate, key, CAs and revocation lists are in use' "$LOG"
+    wait_for 30 grep -q 'front: new certificate, key, CAs and revocation lists are in use' "$LOG"
     get /v1/health >&"${CLIENT[1]}"
     read -r -t 20 second <&"${CLIENT[0]}"
     [ "$(jq .status <<<"$second")" = 403 ]
@@ -297,7 +299,7 @@ is_held() {
 }
 
 @test "a request that drips in meets the absolute deadline" {
-    config_new "request: 500ms"
+    config_new "request: 2s"
     escrowd_start
     long=$(head -c 2000 /dev/zero | tr '\0' a)
     raw agent1 "$(get /v1/health "X: $long" | jq -c '. + {drip_ms: 20}')"
@@ -315,7 +317,7 @@ is_held() {
 }
 
 @test "a keeper that does not answer costs the client 503 deadline, and the keeper is told" {
-    config_new "request: 400ms"
+    config_new "request: 2s"
     escrowd_start
     post agent1 /v1/receipt '{"test": "silent"}'
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 deadline" ]
@@ -335,7 +337,7 @@ is_held() {
         request agent1 /v1/health
         [ "$HTTP" = 200 ]
     }
-    wait_for 10 served
+    wait_for 30 served
     [ "$(role_pid front)" = "$front" ]
     [ "$(role_pid keeper)" != "$keeper" ]
 }
@@ -350,23 +352,24 @@ is_held() {
 }
 
 @test "a long poll waits beyond the deadline of other requests" {
-    config_new "request: 500ms"
+    config_new "request: 1500ms"
     escrowd_start
-    request agent1 '/v1/orders?wait=1' --write-out '%{http_code} %{time_total}'
+    request agent1 '/v1/orders?wait=2' --write-out '%{http_code} %{time_total}'
     [ "${HTTP%% *}" = 200 ]
-    jq -en --arg t "${HTTP##* }" '($t | tonumber) >= 0.9'
+    jq -en --arg t "${HTTP##* }" '($t | tonumber) >= 1.9'
 }
 
 @test "a client that goes away is dropped, and the keeper is told" {
     config_new
     escrowd_start
-    request agent1 '/v1/orders?wait=60' --max-time 0.5
-    [ "$HTTP" = 000 ]
+    # Whether the request gets as far as the keeper in half a second is the machine's affair.
     told() {
+        request agent1 '/v1/orders?wait=60' --max-time 0.5
+        [ "$HTTP" = 000 ] || return 1
         post agent1 /v1/release '{}'
-        [ "$(jq .gone <<<"$BODY")" = 1 ]
+        [ "$(jq .gone <<<"$BODY")" -ge 1 ]
     }
-    wait_for 10 told
+    wait_for 30 told
 }
 
 @test "connections are limited in all: the next one waits" {
@@ -376,13 +379,14 @@ is_held() {
     get /v1/health >&"${ONE[1]}"
     read -r -t 20 _ <&"${ONE[0]}"
     python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 \
-        < <(get '/v1/orders?wait=2') >"$BATS_TEST_TMPDIR/two" 3>&- &
+        < <(get /v1/health && get '/v1/orders?wait=60') >"$BATS_TEST_TMPDIR/two" 3>&- &
     two=$!
-    wait_for 10 grep -q '2 clients are connected' "$LOG"
+    wait_for 30 grep -q '"status": 200' "$BATS_TEST_TMPDIR/two"
+    wait_for 30 grep -q '2 clients are connected' "$LOG"
     request agent1 /v1/health --max-time 1
     [ "$HTTP" = 000 ]
-    wait "$two"
-    [ "$(jq .status "$BATS_TEST_TMPDIR/two")" = 200 ]
+    kill "$two"
+    wait "$two" || true
     request agent1 /v1/health
     [ "$HTTP" = 200 ]
     close_fd "${ONE[1]}"
@@ -409,7 +413,7 @@ is_held() {
         request agent1 /v1/health
         [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
     }
-    wait_for 10 overloaded
+    wait_for 30 overloaded
     request agent2 /v1/health
     [ "$HTTP" = 200 ]
     close_fd "${ONE[1]}"
@@ -442,7 +446,7 @@ is_held() {
         request agent1 /v1/health
         [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
     }
-    wait_for 10 overloaded
+    wait_for 30 overloaded
     close_fd "${ONE[1]}"
     kill "$ONE_PID"
     wait "$ONE_PID" || true

@@ -414,11 +414,14 @@ def thousands_of_requests(door):
 
 
 def ask_again(door):
-    """As clients do: until there is an answer, for at most the default of limits.request."""
-    deadline = time.monotonic() + 10
+    """As clients do: until there is an answer. The kernel may have no place for a connection, too."""
+    deadline = time.monotonic() + 30
     answer = NOTHING
     while answer == NOTHING and time.monotonic() < deadline:
-        answer = ask(door, door.context("admin"))
+        try:
+            answer = ask(door, door.context("admin"))
+        except TimeoutError:
+            pass
     return answer
 
 
@@ -456,8 +459,11 @@ def silence(door):
 
 @trick
 def seventeen_of_one_identity(door):
-    streams = [door.tls() for _ in range(17)]
-    answers = [exchange(stream, HEALTH) for stream in streams]
+    streams, answers = [], []
+    for _ in range(17):
+        # Each asks at once: one that waits for the others may meet its deadline on a busy machine.
+        streams.append(door.tls())
+        answers.append(exchange(streams[-1], HEALTH))
     first = "closed" if ends(streams[0]) else "open"
     other = ask(door, door.context("auditor"))
     for stream in streams:
