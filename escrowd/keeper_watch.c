@@ -50,6 +50,7 @@ struct watched {
 struct watch {
     struct keeper *keeper;
     struct poll *poll;
+    int64_t ticked_ms; /* CLOCK_BOOTTIME: the last tick */
     size_t count;
     size_t told;           /* of them; see is_told */
     struct watched *items; /* in the order of the policy, those of a group side by side */
@@ -132,14 +133,24 @@ static void judge_synchronised(struct watched *watched, const struct policy_fact
     }
 }
 
+/* For so long nobody has been asked, beyond what a tick may be late: this host slept, or the keeper
+ * was held up. */
+static int64_t slept_for_ms(const struct watch *watch)
+{
+    int64_t slept_ms = clock_boot_ms() - watch->ticked_ms - ROUND_MS;
+
+    return slept_ms > 0 ? slept_ms : 0;
+}
+
 static void fill_histories(const struct watched *watched, struct policy_facts *facts)
 {
     const struct policy_group *group = watched->target.group;
+    int64_t slept_ms = slept_for_ms(watched->watch);
 
     for (size_t i = 0; i < facts->replica_count; i++) {
         for (size_t j = 0; j < group->replica_count; j++) {
             if (strcmp(group->replicas[j].instance, facts->replicas[i].instance) == 0)
-                memory_history(&watched->seen[j].memory, &facts->replicas[i].history);
+                memory_history(&watched->seen[j].memory, slept_ms, &facts->replicas[i].history);
         }
     }
 }
@@ -405,21 +416,11 @@ static void on_answers_end(void *argument)
     observe_all(argument);
 }
 
-static uint64_t epoch_of(const struct watched *watched)
-{
-    struct store_group known = {0};
-
-    return store_group(watched->watch->keeper->store, watched->target.group->name, &known) ==
-                   ESCROW_OK
-               ? known.epoch
-               : 0;
-}
-
 static void begin_round(struct watched *watched)
 {
     watched->is_asking = true;
     if (speaks_for_group(watched))
-        watched->epoch = epoch_of(watched);
+        watched->epoch = store_epoch(watched->watch->keeper->store, watched->target.group->name);
     watched->started_ms = clock_boot_ms();
     for (size_t i = 0; i < watched->target.group->replica_count; i++)
         watched->seen[i].now = (struct said){.status = POLICY_PENDING};
@@ -433,10 +434,25 @@ static void give_up(struct watched *watched)
     }
 }
 
+/* What nobody was asked about has not been seen: silence counts from when it is. */
+static void wake(struct watch *watch)
+{
+    int64_t slept_ms = slept_for_ms(watch);
+
+    watch->ticked_ms = clock_boot_ms();
+    for (size_t i = 0; slept_ms > 0 && i < watch->count; i++) {
+        const struct watched *watched = &watch->items[i];
+
+        for (size_t j = 0; j < watched->target.group->replica_count; j++)
+            memory_sleep(&watched->seen[j].memory, slept_ms);
+    }
+}
+
 void watch_tick(struct watch *watch)
 {
     int64_t now_ms = clock_boot_ms();
 
+    wake(watch);
     for (size_t i = 0; i < watch->count; i++) {
         struct watched *watched = &watch->items[i];
 
@@ -539,6 +555,7 @@ enum escrow_err watch_new(struct keeper *keeper, struct watch **ret_watch)
     if (!watch)
         return ESCROW_ERR_NO_MEMORY;
     watch->keeper = keeper;
+    watch->ticked_ms = clock_boot_ms();
     config.argument = watch;
     err = add_items(watch, keeper->policy);
     if (!err)

@@ -39,6 +39,13 @@ enum escrow_err store_group(struct store *store, const char *name, struct store_
     return query_found(&query, is_found);
 }
 
+uint64_t store_epoch(struct store *store, const char *name)
+{
+    struct store_group group = {0};
+
+    return store_group(store, name, &group) == ESCROW_OK ? group.epoch : 0;
+}
+
 enum escrow_err store_set_group(struct store *store, const char *name,
                                 const struct store_group *group)
 {

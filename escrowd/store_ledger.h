@@ -20,6 +20,8 @@ struct store_group {
 /* ESCROW_ERR_NOT_FOUND before the first primary of the group is known. */
 MUST_CHECK enum escrow_err store_group(struct store *store, const char *name,
                                        struct store_group *ret_group);
+/* Its epoch; 0 before the first, and where that cannot be told. */
+uint64_t store_epoch(struct store *store, const char *name);
 /* In the place of what was known. */
 MUST_CHECK enum escrow_err store_set_group(struct store *store, const char *name,
                                            const struct store_group *group);

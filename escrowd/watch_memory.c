@@ -58,22 +58,43 @@ bool memory_tell(struct memory *memory, const struct probe_state *state)
     return true;
 }
 
-void memory_history(const struct memory *memory, struct policy_history *ret_history)
+/* What was heard since does not become later than now. */
+static void postpone(int64_t *time_ms, int64_t by_ms, int64_t now_ms)
+{
+    if (*time_ms)
+        *time_ms = now_ms - *time_ms > by_ms ? *time_ms + by_ms : now_ms;
+}
+
+void memory_sleep(struct memory *memory, int64_t slept_ms)
 {
     int64_t now_ms = clock_boot_ms();
+
+    postpone(&memory->primary_ms, slept_ms, now_ms);
+    postpone(&memory->refusing_ms, slept_ms, now_ms);
+}
+
+static int64_t age(int64_t time_ms, int64_t now_ms)
+{
+    return now_ms > time_ms ? now_ms - time_ms : 0;
+}
+
+void memory_history(const struct memory *memory, int64_t slept_ms,
+                    struct policy_history *ret_history)
+{
+    int64_t now_ms = clock_boot_ms() - slept_ms;
 
     *ret_history = (struct policy_history){
         .is_known = memory->is_known,
         .last_role = memory->answered_ms ? memory->last_role : -1,
         .was_synchronised = memory->was_synchronised,
-        .primary_ago_ms = memory->primary_ms ? now_ms - memory->primary_ms : POLICY_NEVER,
+        .primary_ago_ms = memory->primary_ms ? age(memory->primary_ms, now_ms) : POLICY_NEVER,
         .silent_for_ms = POLICY_NEVER,
-        .dead_for_ms = memory->refusing_ms ? now_ms - memory->refusing_ms : 0,
+        .dead_for_ms = memory->refusing_ms ? age(memory->refusing_ms, now_ms) : 0,
     };
     if (memory->is_answering)
         ret_history->silent_for_ms = 0;
     else if (memory->answered_ms)
-        ret_history->silent_for_ms = now_ms - memory->answered_ms;
+        ret_history->silent_for_ms = age(memory->answered_ms, now_ms);
 }
 
 static const char *role_word(int32_t role)

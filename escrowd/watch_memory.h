@@ -38,7 +38,12 @@ void memory_silence(struct memory *memory);
  */
 bool memory_tell(struct memory *memory, const struct probe_state *state);
 
-void memory_history(const struct memory *memory, struct policy_history *ret_history);
+/* Nobody was asked for so long: that is neither silence nor death. */
+void memory_sleep(struct memory *memory, int64_t slept_ms);
+
+/* slept_ms: for so long nobody has been asked, up to now. */
+void memory_history(const struct memory *memory, int64_t slept_ms,
+                    struct policy_history *ret_history);
 
 /* A replica of GET /v1/status; NULL without memory. */
 json_t *memory_json(const struct memory *memory, const char *instance);
