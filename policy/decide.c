@@ -122,22 +122,29 @@ static struct policy_step rule_new_primary(struct decision *decision)
                                         : policy_step_approval(REASON_NO_BASELINE);
 }
 
+/* For the primary on record it begins no epoch. */
+static struct policy_step rule_order(struct decision *decision, bool is_recorded)
+{
+    decision->kind = POLICY_KIND_ORDER;
+    decision->mints_epoch = !is_recorded;
+    return decision->request->is_order_valid ? policy_step_passed()
+                                             : policy_step_failed(REASON_ORDER_UNKNOWN);
+}
+
 static struct policy_step rule_promotion(struct decision *decision)
 {
     const struct policy_ledger *ledger = decision->ledger;
     const char *candidate = decision->proof.candidate->instance;
+    bool is_recorded = ledger->has_record && strcmp(ledger->primary, candidate) == 0;
 
     if (is_rebaseline(decision)) {
         decision->kind = POLICY_KIND_REBASELINE;
         decision->mints_epoch = true;
         return policy_step_passed();
     }
-    if (decision->request->purpose != PURPOSE_PROMOTE) {
-        decision->kind = POLICY_KIND_ORDER;
-        return decision->request->is_order_valid ? policy_step_passed()
-                                                 : policy_step_failed(REASON_ORDER_UNKNOWN);
-    }
-    if (!ledger->has_record || strcmp(ledger->primary, candidate) != 0)
+    if (decision->request->purpose != PURPOSE_PROMOTE)
+        return rule_order(decision, is_recorded);
+    if (!is_recorded)
         return rule_new_primary(decision);
     if (ledger->grant.state == POLICY_GRANT_NONE)
         return rule_first_of_epoch(decision);

@@ -144,7 +144,7 @@ enum policy_kind {
     POLICY_KIND_PROMOTION,  /* first release of a promotion for this database */
     POLICY_KIND_REPEAT,     /* again for the grant that the ledger holds */
     POLICY_KIND_RESTART,    /* the same primary without a promotion */
-    POLICY_KIND_ORDER,      /* rotate, drill: no epoch of its own */
+    POLICY_KIND_ORDER,      /* rotate, drill */
     POLICY_KIND_REBASELINE, /* no release: the candidate becomes the primary that is known */
 };
 

@@ -184,6 +184,11 @@ static void test_orders(void **state)
         assert_verdict(&scene, POLICY_ALLOW, REASON_ORDERED);
         assert_int_equal(scene.verdict.kind, POLICY_KIND_ORDER);
         assert_false(scene.verdict.mints_epoch);
+        /* In the epoch of another primary nobody else is granted anything. */
+        scene_records(&scene, A, POLICY_ORIGIN_BASELINE);
+        assert_verdict(&scene, POLICY_ALLOW, REASON_ORDERED);
+        assert_true(scene.verdict.mints_epoch);
+        scene_records(&scene, B, POLICY_ORIGIN_BASELINE);
         /* The same proof but for rule 5. */
         scene.ledger.releases_last_hour = 6;
         assert_verdict(&scene, POLICY_NEEDS_APPROVAL, REASON_BRAKE);

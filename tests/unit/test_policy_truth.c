@@ -319,7 +319,7 @@ static enum policy_outcome judge_book(const struct book *b, bool *ret_mints)
     enum policy_outcome outcome = judge_promotion(b, ret_mints);
 
     if (b->purpose != PURPOSE_PROMOTE) {
-        *ret_mints = false;
+        *ret_mints = b->record != 2;
         outcome = b->is_ordered ? POLICY_ALLOW : POLICY_DENY;
     }
     return outcome == POLICY_ALLOW && b->is_braked ? POLICY_NEEDS_APPROVAL : outcome;
