@@ -177,6 +177,9 @@ static void read_release(struct json_reader *reader, struct act *act)
     act_read_subject(reader, &act->subject);
     json_read_name(reader, "replica", release->replica, sizeof(release->replica));
     json_read_name_or_null(reader, "order", release->order, sizeof(release->order));
+    /* What is not done by an order would use one up. */
+    if (release->order[0] && act->purpose != PURPOSE_ROTATE && act->purpose != PURPOSE_DRILL)
+        json_reader_fault(reader, "order");
     json_read_point(reader, "recipient", &release->recipient);
     release->object_count = read_signatures(reader, release->objects);
 }

@@ -75,6 +75,15 @@ static struct act *release(const struct fixture *fixture)
     return act;
 }
 
+static struct act *rotation(const struct fixture *fixture)
+{
+    struct act *act = release(fixture);
+
+    act->purpose = PURPOSE_ROTATE;
+    COPY_TEXT(act->release.order, "o-17");
+    return act;
+}
+
 static struct act *receipt(const struct fixture *fixture)
 {
     struct act *act = new_act(fixture, ACT_RECEIPT);
@@ -198,12 +207,9 @@ static void test_publish(void **state)
 static void test_release_with_order(void **state)
 {
     struct fixture *fixture = *state;
-    CLEANUP(act_free_p) struct act *act = release(fixture);
-    CLEANUP(act_free_p) struct act *copy = NULL;
+    CLEANUP(act_free_p) struct act *act = rotation(fixture);
+    CLEANUP(act_free_p) struct act *copy = round_trip(fixture, act);
 
-    act->purpose = PURPOSE_ROTATE;
-    COPY_TEXT(act->release.order, "o-17");
-    copy = round_trip(fixture, act);
     assert_string_equal(copy->release.order, "o-17");
 }
 
@@ -382,8 +388,9 @@ static const struct bend {
     {release, "purpose", "\"rebaseline\""}, /* which needs no session and no promotion */
     {release, "replica", "\"sql 1\""},
     {release, "replica", "null"},
-    {release, "order", "\"\""},
-    {release, "order", "\"a/b\""},
+    {rotation, "order", "\"\""},
+    {rotation, "order", "\"a/b\""},
+    {release, "order", "\"o-17\""}, /* of a promotion */
     {release, "recipient.z", "1"},
     {release, "recipient.x", "\"AA\""},
     {release, "objects", "[]"},
@@ -495,7 +502,7 @@ static void test_longest_texts(void **state)
         size_t longest;
     } rows[] = {
         {order, "group", NAME_MAX_BYTES},        {order, "database", ACT_DATABASE_MAX},
-        {release, "replica", NAME_MAX_BYTES},    {release, "order", NAME_MAX_BYTES},
+        {release, "replica", NAME_MAX_BYTES},    {rotation, "order", NAME_MAX_BYTES},
         {receipt, "replica", NAME_MAX_BYTES},    {receipt, "detail", ACT_DETAIL_MAX},
         {rebaseline, "replica", NAME_MAX_BYTES},
     };
