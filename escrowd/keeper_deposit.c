@@ -137,6 +137,17 @@ void deposit_turn(struct request *request)
     keeper_tpm_do(request, &TAKE(job)->job);
 }
 
+/* A version is known by its object: one that is a version already would never come into the store,
+ * and its record would stand in the log. */
+static enum reason check_is_new(const struct keeper *keeper, const struct tpm_name *object)
+{
+    bool is_known = true;
+
+    if (store_has_object(keeper->store, object, &is_known))
+        return REASON_STORE_UNAVAILABLE;
+    return is_known ? REASON_VERSION_MISMATCH : REASON_NONE;
+}
+
 void deposit_back(struct request *request)
 {
     const enum escrow_err err = request->job->err;
@@ -147,6 +158,8 @@ void deposit_back(struct request *request)
     keeper_flush(request->keeper);
     if (!reason)
         reason = check(request, &object);
+    if (!reason)
+        reason = check_is_new(request->keeper, &object.name);
     if (reason)
         request_refuse(request, reason);
     else

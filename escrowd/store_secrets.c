@@ -103,6 +103,16 @@ enum escrow_err store_add_version(struct store *store, const struct act_subject 
     return err;
 }
 
+enum escrow_err store_has_object(struct store *store, const struct tpm_name *object, bool *ret_has)
+{
+    CLEANUP(query_close) struct query query;
+
+    query_open(&query, store, "SELECT 1 FROM versions WHERE object = ?");
+    query_put_name(&query, object);
+    *ret_has = query_row(&query);
+    return query_end(&query);
+}
+
 enum escrow_err store_next_version(struct store *store, const struct act_subject *subject,
                                    uint32_t *ret_version)
 {

@@ -33,6 +33,10 @@ MUST_CHECK enum escrow_err store_add_version(struct store *store, const struct a
 MUST_CHECK enum escrow_err
 store_next_version(struct store *store, const struct act_subject *subject, uint32_t *ret_version);
 
+/* Whether this object is a version already, of whatever secret. */
+MUST_CHECK enum escrow_err store_has_object(struct store *store, const struct tpm_name *object,
+                                            bool *ret_has);
+
 /* The live versions: active, pending, retired newest first; at most cap. None: *ret_count is 0. */
 MUST_CHECK enum escrow_err store_live_versions(struct store *store,
                                                const struct act_subject *subject,

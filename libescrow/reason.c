@@ -76,7 +76,8 @@ static const struct {
                              "The deposit lacks the blob for a member of the roster or for the "
                              "recovery key."},
     [REASON_VERSION_MISMATCH] = {"version_mismatch", 409,
-                                 "The version is not the next one: ask for a new challenge."},
+                                 "The version is not the next one, or its object is a version "
+                                 "already: ask for a new challenge."},
     [REASON_ROSTER_OLD] = {"roster_old", 409, "The roster is not newer than the one in use."},
     [REASON_ROSTER_INVALID] = {"roster_invalid", 422,
                                "The roster is not signed by the policy authority or does not have "

@@ -45,7 +45,7 @@ enum reason {
     REASON_RECIPIENT_INVALID, /* the recipient is not a valid P-256 point */
     REASON_TEMPLATE_MISMATCH, /* a deposited object is not the template byte for byte */
     REASON_BLOB_MISSING, /* a deposit does not hold a blob for this member or the recovery key */
-    REASON_VERSION_MISMATCH, /* the deposit's version is not the next one */
+    REASON_VERSION_MISMATCH, /* the deposit's version is not the next one, or its object is one */
     REASON_ROSTER_OLD,       /* an older or equal version of the roster */
     REASON_ROSTER_INVALID,
     REASON_APPROVAL_INVALID,      /* a host or node approval that is not signed or not ours */

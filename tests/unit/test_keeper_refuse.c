@@ -262,6 +262,22 @@ static void bend_version(struct act_deposit *deposit)
     deposit->version++;
 }
 
+/* The last deposit as it was, but for its number. */
+static struct act_deposit last_deposit;
+
+static void bend_remember(struct act_deposit *deposit)
+{
+    last_deposit = *deposit;
+}
+
+static void bend_same_object(struct act_deposit *deposit)
+{
+    const uint32_t version = deposit->version;
+
+    *deposit = last_deposit;
+    deposit->version = version;
+}
+
 static void test_deposit(void **state)
 {
     static const struct {
@@ -280,6 +296,24 @@ static void test_deposit(void **state)
     assert_int_equal(deposit(fx, FX_ADMIN, bend_nothing), REASON_NONE);
     assert_int_equal(fx_count(fx, "deposit", NULL), 2);
     assert_int_equal(fx_count(fx, "refusal", "template_mismatch"), 2);
+}
+
+/* An object that is a version already, at whatever secret: the log never has what the store cannot
+ * take, and what is deposited next is. */
+static void test_object_twice(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    assert_int_equal(deposit(fx, FX_ADMIN, bend_remember), REASON_NONE);
+    assert_int_equal(deposit(fx, FX_ADMIN, bend_same_object), REASON_VERSION_MISMATCH);
+    fx->subject = &(struct act_subject){FX_GROUP, "Other"};
+    assert_int_equal(deposit(fx, FX_ADMIN, bend_same_object), REASON_VERSION_MISMATCH);
+    fx->subject = NULL;
+    assert_false(fx_lacks(fx, REASON_STORE_UNAVAILABLE));
+    assert_int_equal(deposit(fx, FX_ADMIN, bend_nothing), REASON_NONE);
+    fx_kill(fx);
+    fx_run(fx);
+    assert_int_equal(deposit(fx, FX_ADMIN, bend_nothing), REASON_NONE);
 }
 
 static void test_approvals(void **state)
@@ -407,6 +441,7 @@ int main(void)
         READY(test_release_of_what_is_not_yours),
         READY(test_replica_that_the_policy_does_not_know),
         READY(test_deposit),
+        cmocka_unit_test_setup_teardown(test_object_twice, fx_setup_others, fx_teardown),
         FRESH(test_approvals),
         READY(test_challenge),
         READY(test_stolen_certificate_locks_nobody_out),
