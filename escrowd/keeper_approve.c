@@ -71,6 +71,7 @@ void approve_wanted(const struct request *request, struct store_request *ret_wan
                                    .recipient = release->recipient,
                                    .object_count = release->object_count};
 
+    memcpy(wanted.actor, request->identity, sizeof(wanted.actor));
     memcpy(wanted.replica, release->replica, sizeof(wanted.replica));
     for (size_t i = 0; i < release->object_count; i++)
         wanted.objects[i] = release->objects[i].object;
@@ -105,7 +106,6 @@ bool approve_is_flood(const struct request *request)
     uint64_t count = 0;
 
     approve_wanted(request, &like);
-    memcpy(like.actor, request->identity, sizeof(like.actor));
     return store_count_requests(request->keeper->store, &like, now_ms - FLOOD_MS, now_ms,
                                 FLOOD_MOST, &count) != ESCROW_OK ||
            count >= FLOOD_MOST;

@@ -59,9 +59,10 @@ enum escrow_err store_find_request(struct store *store, const struct store_reque
 
     query_open(&query, store,
                "SELECT " REQUEST_ROW " FROM requests WHERE is_open = 1 AND group_name = ?"
-               " AND database_name = ? AND replica = ? AND purpose = ? AND recipient = ?"
-               " AND objects = ? AND act IS NOT NULL AND expires_ms > ?");
+               " AND database_name = ? AND replica = ? AND purpose = ? AND actor = ?"
+               " AND recipient = ? AND objects = ? AND act IS NOT NULL AND expires_ms > ?");
     put_place(&query, wanted);
+    query_put_text(&query, wanted->actor);
     query_put_bytes(&query, &wanted->recipient, sizeof(wanted->recipient));
     put_objects(&query, wanted);
     query_put_number(&query, (uint64_t)now_ms);
@@ -161,7 +162,7 @@ enum escrow_err store_count_requests(struct store *store, const struct store_req
                " AND time_ms > ? AND time_ms <= ? LIMIT ?)");
     put_place(&query, like);
     query_put_text(&query, like->actor);
-    query_put_number(&query, (uint64_t)since_ms);
+    query_put_number(&query, since_ms < 0 ? 0 : (uint64_t)since_ms);
     query_put_number(&query, (uint64_t)until_ms);
     query_put_number(&query, most);
     is_found = query_row(&query);

@@ -40,8 +40,8 @@ struct store_request {
 MUST_CHECK enum escrow_err store_open_request(struct store *store,
                                               const struct store_request *request, const char *act);
 /*
- * The open request for the same subject, replica, purpose, recipient and objects, if it has not
- * expired. ESCROW_ERR_NOT_FOUND.
+ * The open request of the same actor, for the same subject, replica, purpose, recipient and
+ * objects, if it has not expired. ESCROW_ERR_NOT_FOUND.
  */
 MUST_CHECK enum escrow_err store_find_request(struct store *store,
                                               const struct store_request *wanted, int64_t now_ms,

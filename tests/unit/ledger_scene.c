@@ -194,6 +194,7 @@ struct store_request scene_wanted(const char *replica, uint8_t object)
                                    .object_count = 1,
                                    .objects = {{.bytes = {object}}}};
 
+    snprintf(wanted.actor, sizeof(wanted.actor), "%s", FIXTURE_AGENT);
     snprintf(wanted.replica, sizeof(wanted.replica), "%s", replica);
     return wanted;
 }

@@ -73,7 +73,7 @@ static struct store_request request_of(uint64_t sequence)
 /* What differs from request_of in one member: the first PLACES in the place, where one thing at a
  * time is waited for, the rest in what that is. */
 #define PLACES 4
-#define OTHERS (PLACES + 5)
+#define OTHERS (PLACES + 6)
 static struct store_request other_of(size_t which, uint64_t sequence)
 {
     struct store_request other = request_of(sequence);
@@ -102,6 +102,9 @@ static struct store_request other_of(size_t which, uint64_t sequence)
         break;
     case PLACES + 3:
         other.object_count = 1;
+        break;
+    case PLACES + 4:
+        strcpy(other.actor, "spiffe://corp.example/sql3"); /* NOLINT: fits */
         break;
     default:
         other.objects[0] = request_of(0).objects[1];
