@@ -151,14 +151,24 @@ static enum reason fill_job(struct request *request, struct tpm_release_job *job
     return fill_objects(request, job, release->answer);
 }
 
+/* REASON_NONE, or what has come into force since the decision: a roster, or an epoch. */
+static enum reason overtaken(const struct request *request)
+{
+    const struct release *release = request->release;
+
+    if (!release_is_by_roster(request))
+        return REASON_ROSTER_CHANGED;
+    return store_epoch(request->keeper->store, release->target.group->name) == release->epoch
+               ? REASON_NONE
+               : REASON_FACTS_OLD;
+}
+
 /* What was decided is not true any more, or was too long ago. */
 static bool is_outdated(struct request *request)
 {
-    enum reason reason = REASON_NONE;
+    enum reason reason = overtaken(request);
 
-    if (!release_is_by_roster(request))
-        reason = REASON_ROSTER_CHANGED;
-    else if (release_fresh_for_ms(request) < 0)
+    if (!reason && release_fresh_for_ms(request) < 0)
         reason = REASON_FACTS_OLD;
     if (!reason)
         return false;
@@ -210,9 +220,12 @@ void release_back(struct request *request)
         admission_learn(request->keeper->admission, job->job.took_us);
     if (!reason && request->is_gone)
         reason = REASON_ROLE_DOWN;
-    /* A key that was revoked while the TPM worked for it gets nothing of what came of that. */
-    if (reason == REASON_FACTS_OLD || (!reason && !release_is_by_roster(request))) {
-        record_unfinished(request, reason ? reason : REASON_ROSTER_CHANGED);
+    /* A key that was revoked while the TPM worked for it, or a replica that another one has
+     * followed, gets nothing of what came of that. */
+    if (!reason)
+        reason = overtaken(request);
+    if (reason == REASON_FACTS_OLD || reason == REASON_ROSTER_CHANGED) {
+        record_unfinished(request, reason);
         release_ask_again(request);
         return;
     }

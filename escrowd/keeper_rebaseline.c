@@ -30,15 +30,33 @@ static enum reason find_place(const struct request *request, struct release *rel
     return release->replica ? REASON_NONE : REASON_REPLICA_UNKNOWN;
 }
 
+/* Asks all replicas of the group at once; again, in the place of what they said before. */
+static void ask(struct request *request)
+{
+    struct release *release = request->release;
+    const struct round_config config = {.probers = request->keeper->probers,
+                                        .policy = request->keeper->policy,
+                                        .target = release->target,
+                                        .asker = request->identity,
+                                        .on_change = on_change,
+                                        .argument = request};
+    enum escrow_err err;
+
+    release->asked_epoch = store_epoch(request->keeper->store, release->target.group->name);
+    round_free(release->round);
+    release->round = NULL;
+    err = round_new(&config, &release->round);
+    if (err) {
+        request_fail(request, err == ESCROW_ERR_DENIED ? REASON_OVERLOADED : REASON_INTERNAL);
+        return;
+    }
+    request->state = REQUEST_ASKING;
+    request_set_timer(request, 0);
+}
+
 void rebaseline_start(struct request *request)
 {
-    struct round_config config = {.probers = request->keeper->probers,
-                                  .policy = request->keeper->policy,
-                                  .asker = request->identity,
-                                  .on_change = on_change,
-                                  .argument = request};
     struct release *release;
-    enum escrow_err err;
     enum reason reason;
 
     if (!request_accept(request, ACT_REBASELINE, ROSTER_ADMIN))
@@ -51,14 +69,7 @@ void rebaseline_start(struct request *request)
     }
     release->deadline_ms =
         clock_boot_ms() + RELEASE_DEADLINE_MS + release->target.group->rival_wait_ms;
-    config.target = release->target;
-    err = round_new(&config, &release->round);
-    if (err) {
-        request_fail(request, err == ESCROW_ERR_DENIED ? REASON_OVERLOADED : REASON_INTERNAL);
-        return;
-    }
-    request->state = REQUEST_ASKING;
-    request_set_timer(request, 0);
+    ask(request);
 }
 
 static enum escrow_err decide(const struct request *request)
@@ -137,6 +148,10 @@ void rebaseline_facts(struct request *request)
         request_fail(request, REASON_STORE_UNAVAILABLE);
     else if (release->verdict.outcome == POLICY_WAIT)
         release_wait_on(request, elapsed_ms);
+    else if (release_is_of_before(request) && clock_boot_ms() < release->deadline_ms)
+        ask(request);
+    else if (release_is_of_before(request))
+        request_refuse(request, REASON_DEADLINE);
     else if (release->verdict.outcome == POLICY_DENY && denial_is_counted(request))
         request_fail(request, release->verdict.reason);
     else

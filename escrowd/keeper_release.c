@@ -111,6 +111,13 @@ bool release_is_by_roster(const struct request *request)
     return roster && roster_version(roster) == request->release->roster_version;
 }
 
+bool release_is_of_before(const struct request *request)
+{
+    const struct release *release = request->release;
+
+    return release->verdict.mints_epoch && release->ledger.epoch != release->asked_epoch;
+}
+
 /* Asks all replicas of the group at once. The decision follows from the event loop. */
 static void ask(struct request *request)
 {
@@ -130,6 +137,7 @@ static void ask(struct request *request)
     enum escrow_err err;
 
     admission_asks(request);
+    release->asked_epoch = store_epoch(request->keeper->store, release->target.group->name);
     round_free(release->round);
     release->round = NULL;
     err = round_new(&config, &release->round);
@@ -436,7 +444,8 @@ void release_facts(struct request *request)
         request_fail(request, REASON_STORE_UNAVAILABLE);
     else if (release->verdict.outcome == POLICY_WAIT)
         release_wait_on(request, elapsed_ms);
-    else if (release->verdict.outcome == POLICY_ALLOW && release_fresh_for_ms(request) < 0)
+    else if (release_is_of_before(request) ||
+             (release->verdict.outcome == POLICY_ALLOW && release_fresh_for_ms(request) < 0))
         release_ask_again(request);
     else if (release->verdict.outcome == POLICY_ALLOW &&
              release_fresh_for_ms(request) < admission_tpm_ms(request->keeper->admission))

@@ -28,6 +28,7 @@ struct release {
     json_t *versions;                     /* array of numbers, as the objects of the act */
     int64_t deadline_ms;                  /* CLOCK_BOOTTIME */
     struct round *round;
+    uint64_t asked_epoch; /* of the group, when the replicas were asked */
     struct policy_request asked;
     struct policy_ledger ledger;
     struct policy_verdict verdict;
@@ -52,6 +53,11 @@ json_t *release_decision_json(const struct release *release);
  * with a reason by which admins would have been asked.
  */
 void release_wait_on(struct request *request, int64_t elapsed_ms);
+/*
+ * What the replicas said would begin an epoch, but is of before the one that the group is in by
+ * now: who was primary then has not become it since.
+ */
+bool release_is_of_before(const struct request *request);
 /* The roster by which the act was checked is still in force. */
 bool release_is_by_roster(const struct request *request);
 /* The decision is no longer good: asks all replicas again, or gives up. From any context. */

@@ -49,6 +49,14 @@ assert_violated() {
     assert_holds
 }
 
+@test "model: an epoch is of a replica that was primary since the one before" {
+    local bounds="-DFAILOVERS=1"
+
+    [ "${ESCROW_TEST_ALL:-}" != 1 ] || bounds="-DFAILOVERS=2"
+    search "-DBECOME -DRETRIES=0 $bounds" -DSAFETY
+    assert_holds
+}
+
 @test "model: a promotion that stays is served or waits for the admins" {
     search -DLIVE "" -a -f
     assert_holds

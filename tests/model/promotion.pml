@@ -10,6 +10,8 @@
  *   true primary   a replica that is granted was primary at some time since it was asked about
  *   no thief       nobody is granted who has no session on the instance, unless that one lies
  *   recorded       what an agent holds is in the ledger
+ * Checked with -DBECOME: an epoch after the first is of a replica that was primary since the one
+ * before it began: nobody becomes it by what was said before.
  * Checked with -DLIVE: a promotion that stays is served or waits for the admins.
  * With -DECHO the group has rule 7, and the admins approve nothing.
  */
@@ -73,7 +75,7 @@ typedef Question {
     mtype actor = AGENT;
     byte who = NOBODY;
     byte seen;   /* a bit for each replica that was primary while the replicas were asked */
-    bool is_past /* the grant is of an epoch before the ledger's */
+    bool is_past /* the grant is of an epoch before the ledger's, or was asked for in one */
 };
 
 /* What the replicas say to one question: alive in one step only. */
@@ -92,6 +94,9 @@ byte liar = NOBODY; /* chosen once */
 bool is_open;       /* the master key, on the primary */
 byte pending = NOBODY;
 byte grantee = NOBODY; /* of the epoch */
+#ifdef BECOME
+byte since = 1; /* a bit for each replica that was primary since the epoch began */
+#endif
 byte failovers, troubles;
 
 inline forget(slot)
@@ -108,7 +113,8 @@ inline ask(slot, candidate, by)
     questions[slot].state = ASKING;
     questions[slot].actor = by;
     questions[slot].who = candidate;
-    questions[slot].seen = 1 << primary
+    questions[slot].seen = 1 << primary;
+    questions[slot].is_past = 0
 }
 
 #define Q questions[me]
@@ -189,17 +195,28 @@ inline forget_answers()
     answers.echoed = 0
 }
 
+#ifdef BECOME
+#define HAS_BECOME(replica)                                                                        \
+    assert(!ledger.known || (since & (1 << (replica))));                                           \
+    since = 1 << primary
+#define NOTE_PRIMARY(replica) since = since | (1 << (replica))
+#else
+#define HAS_BECOME(replica) skip
+#define NOTE_PRIMARY(replica) skip
+#endif
+
 #define IS_GRANTED(slot)                                                                           \
     (questions[slot].state == RECORDED || questions[slot].state == HELD ||                         \
      questions[slot].state == OPENED || questions[slot].state == CLAIMED)
 
 inline leave_behind(slot)
 {
-    questions[slot].is_past = IS_GRANTED(slot)
+    questions[slot].is_past = (IS_GRANTED(slot) || questions[slot].state == ASKING)
 }
 
 inline begin_epoch(replica, how)
 {
+    HAS_BECOME(replica);
     FOLD_EPOCH(ledger, replica, how);
     grantee = NOBODY;
     leave_behind(0);
@@ -212,6 +229,7 @@ inline begin_epoch(replica, how)
 
 inline give(me)
 {
+    assert(WAS_PRIMARY(me, Q.who));
     if
     :: IS_MINTING(ledger, Q.who) ->
         begin_epoch(Q.who, ORIGIN_OF_GRANT(ledger, Q.who))
@@ -219,12 +237,14 @@ inline give(me)
     fi;
     FOLD_GRANT(ledger, Q.who);
     assert(grantee == NOBODY || grantee == Q.who);
-    assert(WAS_PRIMARY(me, Q.who));
     assert(HAS_SESSION(me));
     grantee = Q.who;
     Q.state = RECORDED;
-    Q.seen = 0
+    Q.seen = 0;
+    Q.is_past = 0
 }
+
+#define IS_OF_NOW (!Q.is_past || !IS_MINTING(ledger, Q.who))
 
 inline decide(me)
 {
@@ -232,11 +252,13 @@ inline decide(me)
     :: IS_DENIED(ledger, Q.who, answers.says, HAS_SESSION(me), answers.names, NEEDED) -> forget(me)
     :: else ->
         if
-        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, ECHOED, RETRIES) ->
+        /* What was said before an epoch makes no other one after it. */
+        :: Q.is_past && IS_MINTING(ledger, Q.who) -> ask(me, Q.who, Q.actor)
+        :: IS_OF_NOW && IS_FOR_ADMINS(ledger, Q.who, answers.rival, ECHOED, RETRIES) ->
             PEND(Q.who);
             forget(me)
-        :: IS_FOR_ADMINS(ledger, Q.who, answers.rival, ECHOED, RETRIES) && IS_APPROVABLE ->
-            give(me)
+        :: IS_OF_NOW && IS_FOR_ADMINS(ledger, Q.who, answers.rival, ECHOED, RETRIES) &&
+           IS_APPROVABLE -> give(me)
         :: else -> give(me)
         fi
     fi
@@ -246,7 +268,11 @@ inline decide(me)
 inline release(me)
 {
     if
-    :: assert(Q.is_past || (ledger.grant != GRANT_NONE && ledger.holder == Q.who)); Q.state = HELD
+    :: !Q.is_past ->
+        assert(ledger.grant != GRANT_NONE && ledger.holder == Q.who);
+        Q.state = HELD
+    /* Another epoch has begun since the decision. */
+    :: Q.is_past -> ask(me, Q.who, Q.actor)
     :: IS_TROUBLE ->
         TROUBLE;
         if
@@ -284,7 +310,8 @@ inline settle(me)
 inline observe(me)
 {
     if
-    :: IS_OBSERVED(ledger, Q.who, answers.says, answers.names, NEEDED, answers.rival) ->
+    :: !Q.is_past &&
+       IS_OBSERVED(ledger, Q.who, answers.says, answers.names, NEEDED, answers.rival) ->
         assert(IS_TRUE_RECORD);
         if
         :: ledger.known -> begin_epoch(Q.who, ORIGIN_OBSERVED)
@@ -299,12 +326,14 @@ inline observe(me)
 inline rebaseline(me)
 {
     if
-    :: IS_REBASELINED(answers.says, answers.names, NEEDED, answers.rival) ->
+    :: IS_REBASELINED(answers.says, answers.names, NEEDED, answers.rival) && Q.is_past ->
+        ask(me, Q.who, Q.actor)
+    :: IS_REBASELINED(answers.says, answers.names, NEEDED, answers.rival) && !Q.is_past ->
         assert(IS_TRUE_RECORD);
-        begin_epoch(Q.who, ORIGIN_BASELINE)
-    :: else -> skip
-    fi;
-    forget(me)
+        begin_epoch(Q.who, ORIGIN_BASELINE);
+        forget(me)
+    :: else -> forget(me)
+    fi
 }
 
 /* Any agent asks, also one whose instance is not primary; who stole its keys; watch and admin. */
@@ -368,6 +397,7 @@ inline promote(replica)
 {
     failovers++;
     primary = replica;
+    NOTE_PRIMARY(replica);
     OPEN(false);
     PEND(NOBODY);
     note(0, replica);
