@@ -112,6 +112,12 @@ static void on_late(struct front_connection *connection, void *argument)
     front_exchange_expire(connection->pending);
 }
 
+static void on_yield(struct front_connection *connection, void *argument)
+{
+    (void)argument;
+    front_exchange_yield(connection->pending);
+}
+
 static void on_lost(struct front_connection *connection, void *argument)
 {
     (void)argument;
@@ -276,6 +282,7 @@ static enum escrow_err set_up_http(struct front *front, const struct escrowd_con
         .limit_per_identity = (size_t)config->limits.connections_per_identity,
         .deadline_ms = config->limits.request_ms,
         .on_late = on_late,
+        .on_yield = on_yield,
         .on_lost = on_lost,
         .on_refused = on_refused,
         .on_none = on_none,

@@ -386,9 +386,31 @@ static bool is_idle(const struct front_connection *connection)
            evbuffer_get_length(bufferevent_get_output(connection->bufferevent)) == 0;
 }
 
+/* One that ends with the reply that is on its way has given way already. */
 static bool may_end(const struct front_member *member)
 {
-    return is_idle(member->connection);
+    return is_idle(member->connection) && !member->connection->is_ending;
+}
+
+static bool waits_for_people(const struct front_member *member)
+{
+    return member->connection->pending && front_route_waits(member->connection->route);
+}
+
+/*
+ * The same where none is idle. Those that have given way count until they are gone, so that whoever
+ * does not take the reply has twice as many at most.
+ */
+static bool make_room_among_waiting(struct front_connections *owner, const char *identity)
+{
+    struct front_member *oldest;
+
+    if (front_crowd_of(&owner->crowd, identity, waits_for_people, &oldest) >=
+            2 * owner->config.limit_per_identity ||
+        !oldest)
+        return false;
+    owner->config.on_yield(oldest->connection, owner->config.argument);
+    return true;
 }
 
 /* Room for one more of this identity: its oldest one whose client waits for nothing gives way. */
@@ -399,9 +421,10 @@ static bool make_room(struct front_connections *owner, const char *identity)
     if (front_crowd_of(&owner->crowd, identity, may_end, &oldest) <
         owner->config.limit_per_identity)
         return true;
-    if (oldest)
-        give_way(oldest->connection);
-    return oldest != NULL;
+    if (!oldest)
+        return make_room_among_waiting(owner, identity);
+    give_way(oldest->connection);
+    return true;
 }
 
 bool front_connection_identify(struct front_connection *connection, const char *identity)

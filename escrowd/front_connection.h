@@ -22,7 +22,8 @@
  * connection, so that those who connect and say nothing keep nobody out. Each has a quarter of a
  * second for its handshake before that; until then, and where there is no stranger, the next
  * connection waits. The same among the connections of one identity, which may be in two hands:
- * where it has too many, the oldest one whose client waits for no reply gives way.
+ * where it has too many, the oldest one whose client waits for no reply gives way; where all wait,
+ * the oldest one that waits for people (front_route_waits), so that no release waits behind those.
  *
  * Who is served before whom: escrowd/front_order.h. What may come and go: escrowd/front_wire.h.
  */
@@ -63,6 +64,8 @@ struct front_connections_config {
     int64_t deadline_ms;
     /* The deadline passed while a request waits for its reply: reply now. */
     void (*on_late)(struct front_connection *connection, void *argument);
+    /* Its request, which waits for people, is to give way: reply now, as the last one. */
+    void (*on_yield)(struct front_connection *connection, void *argument);
     /* It broke while a request waits. */
     void (*on_lost)(struct front_connection *connection, void *argument);
     /* Something was refused; identity is "" where no certificate was verified. */
@@ -92,8 +95,8 @@ void front_connections_renew(struct front_connections *connections, struct tls *
 void front_connections_tick(struct front_connections *connections);
 
 /*
- * False if this identity has too many connections whose clients wait for replies, or this
- * connection had another identity.
+ * False if this identity has too many connections whose clients wait for replies, and none of them
+ * for people, or this connection had another identity.
  */
 bool front_connection_identify(struct front_connection *connection, const char *identity);
 

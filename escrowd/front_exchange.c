@@ -2,6 +2,7 @@
 #include "escrowd/front_exchange.h"
 
 #include "escrowd/front_problem.h"
+#include "escrowd/front_route.h"
 #include "escrowd/ipc_body.h"
 #include "libescrow/ipc_channel.h"
 #include "libescrow/log.h"
@@ -166,6 +167,17 @@ void front_exchange_expire(struct front_exchange *exchange)
     end(exchange, REASON_DEADLINE, false);
 }
 
+/* No refusal to be counted: the client loses nothing by asking again. */
+void front_exchange_yield(struct front_exchange *exchange)
+{
+    struct front_connection *connection = exchange->connection;
+    struct evhttp_request *http = exchange->http;
+
+    tell_keeper(exchange);
+    forget(exchange);
+    send_problem(connection, http, REASON_OVERLOADED, NULL, &(struct answer){.is_last = true});
+}
+
 void front_exchange_lose(struct front_exchange *exchange)
 {
     struct evhttp_request *http = exchange->http;
@@ -227,7 +239,7 @@ void front_exchanges_stop(struct front_exchanges *exchanges)
 
     for (exchange = LIST_FIRST(&exchanges->waiting); exchange; exchange = next) {
         next = LIST_NEXT(exchange, entries);
-        if (exchange->route == ROUTE_ORDERS || exchange->route == ROUTE_REQUEST)
+        if (front_route_waits(exchange->route))
             end(exchange, REASON_ROLE_DOWN, true);
     }
 }

@@ -46,6 +46,8 @@ void front_exchange_start(struct front_exchanges *exchanges, struct front_connec
                           struct evhttp_request *http, const struct ipc_request *request);
 /* Its deadline passed: 503. */
 void front_exchange_expire(struct front_exchange *exchange);
+/* Another one needs its place: 503, and the connection ends. */
+void front_exchange_yield(struct front_exchange *exchange);
 /* Its connection broke: no reply. */
 void front_exchange_lose(struct front_exchange *exchange);
 /*

@@ -235,3 +235,8 @@ enum reason front_route(const struct front_head *head, struct ipc_request *ret_r
     fill_values(row->route, values, ret_request);
     return REASON_NONE;
 }
+
+bool front_route_waits(enum route route)
+{
+    return route == ROUTE_ORDERS || route == ROUTE_REQUEST;
+}

@@ -30,3 +30,6 @@ struct front_head {
  */
 MUST_CHECK enum reason front_route(const struct front_head *head, struct ipc_request *ret_request,
                                    const char **ret_allow);
+
+/* Its client may wait for what people do, an order or an approval: it can as well ask again. */
+bool front_route_waits(enum route route);

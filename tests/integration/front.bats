@@ -408,7 +408,9 @@ is_held() {
     config_new "connections_per_identity: 1"
     escrowd_start
     coproc ONE { python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 3>&-; }
-    get '/v1/orders?wait=60' >&"${ONE[1]}"
+    jq -cn --arg body '{"test": "silent"}' '{send: ("POST /v1/release HTTP/1.1\r\nHost: x\r\n"
+        + "Content-Type: application/json\r\nContent-Length: \($body | length)\r\n\r\n" + $body)}' \
+        >&"${ONE[1]}"
     overloaded() {
         request agent1 /v1/health
         [ "$HTTP $(jq -r .code <<<"$BODY")" = "503 overloaded" ]
@@ -419,6 +421,23 @@ is_held() {
     close_fd "${ONE[1]}"
     kill "$ONE_PID"
     wait "$ONE_PID" || true
+}
+
+@test "a request that waits for people gives way to another one of its identity" {
+    config_new "connections_per_identity: 1"
+    escrowd_start
+    python3 "$BATS_TEST_DIRNAME/https_client.py" "$PORT" "$PKI" agent1 \
+        < <(get '/v1/orders?wait=60'; get /v1/health) >"$BATS_TEST_TMPDIR/waiting" 3>&- &
+    waiting=$!
+    gave_way() {
+        post agent1 /v1/release '{}'
+        [ "$HTTP $(jq .gone <<<"$BODY")" = "200 1" ]
+    }
+    wait_for 10 gave_way
+    wait "$waiting"
+    run -0 jq -c '[.status, .headers.connection, (.body // "{}" | fromjson.code), .closed]' \
+        "$BATS_TEST_TMPDIR/waiting"
+    [ "$output" = $'[503,"close","overloaded",null]\n[null,null,null,true]' ]
 }
 
 @test "an identity's connections in other hands lock it out of nothing: the oldest idle one gives way" {

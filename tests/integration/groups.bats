@@ -160,3 +160,42 @@ grants() {
     assert_equal "$(grants | sed -n '4,$p' | sort)" 'ssis/SSISDB sql1 spiffe://test/agent/sql1-both promotion
 three/three sql2 spiffe://test/agent/sql2-three promotion'
 }
+
+# poll NUMBER: waits for that request as the agent of SQL3 does; what it got goes to a file of its own.
+poll() {
+    polls+=("$CHAIN/poll-${#polls[@]}")
+    curl --silent --max-time 100 --cacert "$CHAIN/ca/ca.pem" --cert "$CHAIN/pki/agent-sql3.pem" \
+        --key "$CHAIN/pki/agent-sql3.key" --output /dev/null --write-out '%{http_code}' \
+        "https://127.0.0.1:$CHAIN_PORT/v1/requests?number=$1&wait=60" >"${polls[-1]}" 2>/dev/null 3>&- &
+    poll_pids+=("$!")
+}
+
+# SSISDB has had the one release that its brake lets pass, so it waits for an admin; d1 has had none.
+@test "a promotion is served while requests that wait for admins hold all connections of its agent" {
+    local number polls=() poll_pids=() deadline
+    CHAIN_DATABASES=d1 CHAIN_RULES='brake: 1'
+    chain_serve 3 <<<"of no meaning"
+    chain_deposit <<<"of no meaning"
+    chain_agent sql2
+    chain_agent sql3
+    sim failover SQL2 >/dev/null
+    wait_log agent-sql2 'sql2/SSISDB: the master key opens by itself again' 1 60
+    sim failover SQL3 >/dev/null
+    wait_log agent-sql3 'sql3/SSISDB: waits for an approval: request [0-9]* .brake.' 1 60
+    number=$(ctl --output json pending | jq '.requests[0].request')
+    # With the agent's own they are more than may be: one of them has ended when all are there.
+    for _ in {1..17}; do
+        poll "$number"
+    done
+    deadline=$((SECONDS + 60))
+    until grep -q 503 "${polls[@]}"; do
+        [ "$SECONDS" -lt "$deadline" ]
+        read -r -t 0.05 <> <(:) || true
+    done
+    chain_deposit d1 <<<"of no meaning"
+    "$BUILD/client/escrow-agent" notify --socket "$CHAIN/run/sql3/notify"
+    wait_log agent-sql3 'sql3/d1: the master key opens by itself again' 1 60
+    assert_equal "$(count_log agent-sql3 'overloaded')" 0
+    kill "${poll_pids[@]}" 2>/dev/null || true
+    wait "${poll_pids[@]}" || true
+}

@@ -176,6 +176,16 @@ static void answer(struct front_fixture *fx, uint64_t id)
         cleanup_close(&fx->keeper_fd);
 }
 
+static void note_refused(struct front_fixture *fx, const struct ipc_message *message)
+{
+    struct ipc_refused refused;
+
+    OK(ipc_get_refused(message, &refused));
+    fx->refused += refused.count;
+    if (refused.reason == REASON_OVERLOADED)
+        fx->overloaded += refused.count;
+}
+
 static void to_keeper(struct front_fixture *fx)
 {
     struct ipc_message message;
@@ -187,6 +197,8 @@ static void to_keeper(struct front_fixture *fx)
         return;
     }
     OK(err);
+    if (message.type == IPC_REFUSED)
+        note_refused(fx, &message);
     if (message.type != IPC_REQUEST)
         return;
     OK(ipc_get_request(&message, &request));

@@ -42,10 +42,12 @@ struct front_fixture {
     bool is_ready;
     int supervisor_fd, keeper_fd; /* -1: closed */
 
-    bool is_mute;      /* the keeper gets requests and answers none */
-    unsigned requests; /* that it got */
-    bool is_foreign;   /* one of them came under another identity than the agent's or the other's */
-    unsigned reloads;  /* that front answered */
+    bool is_mute;        /* the keeper gets requests and answers none */
+    unsigned requests;   /* that it got */
+    unsigned refused;    /* refusals that it was told of, */
+    unsigned overloaded; /* and of these so many for that reason */
+    bool is_foreign;  /* one of them came under another identity than the agent's or the other's */
+    unsigned reloads; /* that front answered */
     uint64_t last_pong;
 };
 
