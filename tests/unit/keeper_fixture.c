@@ -81,13 +81,19 @@ static void note_status(struct keeper_fixture *fx, const struct ipc_message *mes
 
 static bool wait_ready(struct keeper_fixture *fx)
 {
-    struct ipc_message message;
+    int timeout_ms = fx->options.on_slow ? FX_SLOW_MS : FX_DEADLINE_MS;
+    struct ipc_message message = {0};
     enum escrow_err err;
 
     do {
-        err = ipc_receive(fx->supervisor_fd, fx->buffer, FX_DEADLINE_MS, &message);
+        err = ipc_receive(fx->supervisor_fd, fx->buffer, timeout_ms, &message);
         if (err == ESCROW_ERR_UNAVAILABLE)
             return false;
+        if (err == ESCROW_ERR_TIMEOUT && timeout_ms == FX_SLOW_MS) {
+            fx->options.on_slow();
+            timeout_ms = FX_DEADLINE_MS;
+            continue;
+        }
         OK(err);
         note_status(fx, &message);
     } while (message.type != IPC_READY);
