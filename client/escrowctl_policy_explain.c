@@ -115,8 +115,9 @@ static void print_readiness(const json_t *explained)
                    "escrowd %s is not ready and releases nothing:", text_of(explained, "escrowd"));
     json_array_foreach(json_object_get(explained, "reasons"), i, reason)
     {
-        ctl_print_line(CTL_OUTPUT_TABLE, "  %s: %s", json_string_value(reason),
-                       reason_text(reason_from_code(json_string_value(reason))));
+        const char *code = json_is_string(reason) ? json_string_value(reason) : "-";
+
+        ctl_print_line(CTL_OUTPUT_TABLE, "  %s: %s", code, reason_text(reason_from_code(code)));
     }
 }
 

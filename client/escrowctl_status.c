@@ -28,7 +28,7 @@ static void print_reasons(const json_t *status)
 
     json_array_foreach(json_object_get(status, "reasons"), i, item)
     {
-        const char *code = json_string_value(item);
+        const char *code = json_is_string(item) ? json_string_value(item) : "-";
 
         ctl_print_line(CTL_OUTPUT_TABLE, "  fails: %s: %s", code,
                        reason_text(reason_from_code(code)));
@@ -115,8 +115,9 @@ static void name_servers(const json_t *names, char *ret_text)
     json_array_foreach(names, i, name)
     {
         if (used < REPLICAS_MAX)
-            used += (size_t)snprintf(ret_text + used, REPLICAS_MAX - used, "%s%s",
-                                     i > 0 ? ", " : "", json_string_value(name));
+            used +=
+                (size_t)snprintf(ret_text + used, REPLICAS_MAX - used, "%s%s", i > 0 ? ", " : "",
+                                 json_is_string(name) ? json_string_value(name) : "-");
     }
 }
 

@@ -29,17 +29,31 @@ void log_init_plain(const char *role, enum log_level level)
     log_is_plain = true;
 }
 
+/* Bytes of the control character that begins here: 2 of U+0080 to U+009F in UTF-8, else 1; or 0. */
+static unsigned control_bytes(const char *text)
+{
+    unsigned char c = (unsigned char)text[0], next = (unsigned char)text[1];
+
+    if (c == 0xc2 && next >= 0x80 && next <= 0x9f)
+        return 2;
+    return c < 0x20 || c == 0x7f;
+}
+
 static size_t append_printable(char *line, size_t used, const char *text)
 {
     static const char hex[] = "0123456789abcdef";
+    unsigned hidden = 0;
 
     for (; *text && used + 5 < LINE_MAX_BYTES; text++) {
         unsigned char c = (unsigned char)*text;
 
-        if (c >= 0x20 && c != 0x7f) {
+        if (hidden == 0)
+            hidden = control_bytes(text);
+        if (hidden == 0) {
             line[used++] = (char)c;
             continue;
         }
+        hidden--;
         line[used++] = '\\';
         line[used++] = 'x';
         line[used++] = hex[c >> 4];

@@ -195,6 +195,63 @@ shown() {
     refute_output "$number"
 }
 
+# An end for every text that an escrowd may choose: it clears the screen and begins a line.
+CONTROLS='def spoilt: walk(if type == "string" then . + "\u001b[2J\u009b2J\r\nforged\u007f" else . end);'
+
+# ask PATH: as the admin.
+ask() {
+    curl -s --cert "$CHAIN/pki/admin.pem" --key "$CHAIN/pki/admin.key" --cacert "$CHAIN/ca/ca.pem" \
+        "https://127.0.0.1:$CHAIN_PORT/v1/$1"
+}
+
+# lie NUMBER: another first escrowd, which says the same, but spoilt as far as escrowctl goes on with it.
+lie() {
+    ask roster >told.roster
+    ask 'explain?target=1' >told.explain
+    ask status | jq "$CONTROLS"' . as $said | spoilt | .rules = $said.rules
+        | .ready = false | .reasons = ["policy_invalid", 1] | .reasons |= spoilt
+        | .warnings = [{check: "x", reason: "y", detail: "z"} | spoilt]
+        | .groups[0] += ($said.groups[0] | {group, database})
+        | .groups[0].membership = {added: [1, "x" | spoilt], missing: ["y" | spoilt]}
+        | .groups[0].replicas += [{instance: "x", role: null, diagnosis: "y"} | spoilt]
+        | .requests[0] += ($said.requests[0] | {group, database})' >told.status
+    ask "requests?number=$1" | jq "$CONTROLS"' . as $said | spoilt
+        | . += ($said | {act, state})' >told.requests
+    spawn liar "$BATS_TEST_DIRNAME/audit_server.py" "$CHAIN/pki/escrowd-e1.pem" \
+        "$CHAIN/pki/escrowd-e1.key" "$CHAIN/ca/ca.pem" "$PWD/told"
+    wait_log liar '^port '
+    CHAIN_SECOND='' CHAIN_PORT=$(tail -n 1 "$CHAIN/log/liar" | cut -d ' ' -f 2) chain_person liar
+    sed -i 's/liar[.]\(pem\|key\|act\)/admin.\1/' "$CHAIN/liar.yaml"
+}
+
+# spoilt STATUS COMMAND...: what it says reaches the terminal, and does nothing there.
+spoilt() {
+    run "-$1" "$BUILD/client/escrowctl" --config "$CHAIN/liar.yaml" "${@:2}"
+    assert_output --partial forged
+    refute_line --regexp '^forged'
+    refute env LC_ALL=C grep -aqP '[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]' <<<"$output"
+}
+
+@test "nothing that an escrowd says steers the terminal of an admin" {
+    local number
+    begin
+    number=$(request 127.0.0.1)
+    sim set SQL2.role RESOLVING >/dev/null
+    shown 'But: sql2 has not said that it is primary since'
+    cd "$BATS_TEST_TMPDIR"
+    lie "$number"
+    spoilt 0 pending
+    assert_output --partial 'since 20'
+    spoilt 0 status
+    spoilt 0 policy explain
+    assert_output --partial '  but: sql2'
+    spoilt 5 approve "$number"
+    assert_line --partial '  but        sql2'
+    jq "$CONTROLS .state |= spoilt" told.requests >told && mv told told.requests
+    spoilt 6 approve "$number"
+    assert_output --partial 'there is nothing to approve'
+}
+
 @test "a request whose replica is not primary any more says so, and ends when another one is" {
     local number
     begin
