@@ -35,19 +35,33 @@ static const char *role_word(const struct policy_replica_facts *known)
                : "unknown";
 }
 
+/* "missing: sql_error 976", or the word alone. */
+static json_t *echo_cell(const struct policy_replica_facts *known, const json_t *written)
+{
+    const char *echo = json_string_value(json_object_get(written, "echo"));
+
+    if (!echo)
+        return json_null();
+    if (!known->echo_failure.outcome)
+        return json_string(echo);
+    if (known->echo_failure.sql_error == 0)
+        return json_sprintf("%s: %s", echo, policy_outcome_word(known->echo_failure.outcome));
+    return json_sprintf("%s: %s %d", echo, policy_outcome_word(known->echo_failure.outcome),
+                        (int)known->echo_failure.sql_error);
+}
+
 static json_t *replica_row(const struct policy_replica_facts *known, const json_t *written)
 {
     const json_t *state = json_object_get(written, "state");
     const json_t *history = json_object_get(written, "history");
     const json_t *outcome = json_object_get(state, "outcome");
 
-    return json_pack("{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?, s:O?}", "replica", known->instance,
+    return json_pack("{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?, s:o}", "replica", known->instance,
                      "status", outcome ? outcome : json_object_get(written, "status"), "role",
                      role_word(known), "names", json_object_get(state, "primary_replica"),
                      "answered_ms", json_object_get(written, "answered_ms"), "primary_ago_ms",
                      json_object_get(history, "primary_ago_ms"), "silent_for_ms",
-                     json_object_get(history, "silent_for_ms"), "echo",
-                     json_object_get(written, "echo"));
+                     json_object_get(history, "silent_for_ms"), "echo", echo_cell(known, written));
 }
 
 void ctl_print_replicas(const struct policy_facts *facts, const json_t *evidence)

@@ -20,7 +20,7 @@ static void ask_later(struct echo *echo)
 /* The next answer would be the same. */
 static bool is_final(const struct probe_echo *said)
 {
-    return said->outcome == PROBE_LOGIN_REFUSED || said->is_late;
+    return said->outcome == PROBE_LOGIN_REFUSED || said->is_late || said->is_closed;
 }
 
 static void on_echo(const struct prober_answer *answer, void *argument)

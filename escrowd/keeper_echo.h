@@ -5,11 +5,12 @@
 
 /*
  * One replica is asked whether it has read what a candidate committed (escrow-policy(5), echo), and
- * asked again until it has: its redo may be late, or it may not be readable yet (976 says both this
- * and that it never will be). One question at a time, ECHO_PAUSE_MS after the answer to the one
- * before. It ends by itself where the next answer would be the same: a login is refused, which
- * holds back the next one (probe_hold.h), or the question hangs, which keeps the prober from those
- * of other groups. Otherwise when to stop is the owner's to say.
+ * asked again until it has: its redo may be late, or it may not be readable yet. One question at a
+ * time, ECHO_PAUSE_MS after the answer to the one before. It ends by itself where the next answer
+ * would be the same: a login is refused, which holds back the next one (probe_hold.h); the question
+ * hangs, which keeps the prober from those of other groups; or the replica is set up to be read by
+ * nobody. What one replica says of itself ends its own echo only. Otherwise when to stop is the
+ * owner's to say.
  */
 #define ECHO_PAUSE_MS 50
 

@@ -44,6 +44,10 @@ static void give_up_echo(struct round *round, size_t replica)
     if (!round->echoes[replica])
         return;
     failure = echo_last_failure(round->echoes[replica]);
+    if (failure.outcome != PROBE_ANSWERED) {
+        known->echo_failure.outcome = failure.outcome;
+        known->echo_failure.sql_error = failure.sql_error;
+    }
     log_info("%s has not read what %s committed (%s, SQL error %d)", known->instance,
              round->config.candidate, policy_outcome_word(failure.outcome), (int)failure.sql_error);
     echo_free(round->echoes[replica]);

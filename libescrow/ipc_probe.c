@@ -206,6 +206,7 @@ void ipc_put_probe_echo(struct ipc_writer *writer, const struct probe_echo *echo
     ipc_put_bool(writer, echo->is_found);
     ipc_put_bool(writer, echo->is_late);
     ipc_put_i32(writer, echo->sql_error);
+    ipc_put_bool(writer, echo->is_closed);
 }
 
 enum escrow_err ipc_get_probe_echo(const struct ipc_message *message, struct probe_echo *ret_echo)
@@ -219,6 +220,7 @@ enum escrow_err ipc_get_probe_echo(const struct ipc_message *message, struct pro
     echo.is_found = ipc_get_bool(&reader);
     echo.is_late = ipc_get_bool(&reader);
     echo.sql_error = ipc_get_i32(&reader);
+    echo.is_closed = ipc_get_bool(&reader);
     err = ipc_reader_end(&reader);
     if (!err)
         *ret_echo = echo;

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ERROR_NOT_READABLE 976 /* of a secondary: not now, or never */
+#define READERS_NONE 0         /* secondary_role_allow_connections = NO */
+
 typedef bool (*row_read_fn)(size_t columns, const char *const *values, struct probe_state *state);
 
 /* The rows of a question that must have at most one. */
@@ -209,6 +212,25 @@ static struct probe with_read_intent(const struct probe *probe)
     return reader;
 }
 
+static bool on_readers(size_t columns, const char *const *values, void *argument)
+{
+    bool *is_closed = argument;
+    int32_t allowed = -1;
+
+    *is_closed = columns == 1 && probe_row_int(values[0], &allowed) && allowed == READERS_NONE;
+    return !*is_closed;
+}
+
+/* Of a replica that cannot be read now: false also where it does not say. */
+static bool is_closed_to_readers(struct probe *reader)
+{
+    CLEANUP(cleanup_free) char *text = tsql_readers(reader->config.availability_group);
+    struct probe_answer answer;
+    bool is_closed = false;
+
+    return text && !probe_ask(reader, text, on_readers, &is_closed, &answer) && is_closed;
+}
+
 void probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_BYTES],
                     struct probe_echo *ret_echo)
 {
@@ -224,7 +246,9 @@ void probe_ask_echo(struct probe *probe, const uint8_t nonce[static TSQL_NONCE_B
         echo = (struct probe_echo){.outcome = answer.outcome,
                                    .is_found = !err && is_found,
                                    .is_late = err == ESCROW_ERR_TIMEOUT,
-                                   .sql_error = answer.sql_error};
+                                   .sql_error = answer.sql_error,
+                                   .is_closed = answer.sql_error == ERROR_NOT_READABLE &&
+                                                is_closed_to_readers(&reader)};
     }
     *ret_echo = echo;
 }

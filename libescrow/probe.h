@@ -121,6 +121,7 @@ struct probe_echo {
     bool is_found;     /* the database here has the nonce as what was committed last */
     bool is_late;      /* UNREACHABLE: the question, or the login for it, has hung */
     int32_t sql_error; /* 976 and its kind where it cannot be read, else 0 */
+    bool is_closed;    /* 976, and the replica is set up to be read by nobody */
 };
 
 /*

@@ -262,6 +262,24 @@ char *tsql_find_echo(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *d
                  name, hex);
 }
 
+/*
+ * sys.availability_replicas: 0 NO, 1 READ_ONLY, 2 ALL. 976 alone does not tell a replica that never
+ * can be read from one that can in a moment.
+ */
+char *tsql_readers(const char *availability_group)
+{
+    CLEANUP(cleanup_free) char *group = tsql_quote_text(availability_group);
+
+    if (!group)
+        return NULL;
+    return build("SELECT ar.secondary_role_allow_connections FROM sys.availability_groups AS ag"
+                 " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"
+                 " ON ars.group_id = ag.group_id AND ars.is_local = 1"
+                 " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"
+                 " WHERE ag.is_distributed = 0 AND ag.name = %s",
+                 group);
+}
+
 /* Never a database in the login: it would fail with 976, 978 or 983 on a secondary. */
 char *tsql_use(const char *database)
 {

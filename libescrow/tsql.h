@@ -77,6 +77,12 @@ char *tsql_commit_echo(const uint8_t nonce[static TSQL_NONCE_BYTES]);
 /* A row if a database of this instance has that nonce, as far as this login may see. */
 char *tsql_find_echo(const uint8_t nonce[static TSQL_NONCE_BYTES], const char *database);
 
+/*
+ * One row: secondary_role_allow_connections of the local replica, 0 where nobody may read it, not
+ * even who says that he only reads.
+ */
+char *tsql_readers(const char *availability_group);
+
 /* USE [database] */
 char *tsql_use(const char *database);
 /*

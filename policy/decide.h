@@ -78,6 +78,11 @@ struct policy_replica_facts {
     int64_t answered_ms;      /* ANSWERED: since the question, on the clock of elapsed_ms */
     struct probe_state state; /* counts only if ANSWERED */
     enum policy_echo echo;    /* counts only if it says SECONDARY, and is not the candidate */
+    /* MISSING: why, as it said last; counts for nothing. outcome 0: it had only not read it. */
+    struct {
+        enum probe_outcome outcome;
+        int32_t sql_error;
+    } echo_failure;
     struct policy_history history;
 };
 

@@ -19,7 +19,8 @@
  *   request  {purpose, database, replica, is_order_valid, approval}
  *   approval null or {count, epoch, rules: [word]}
  *   facts    {elapsed_ms, session, replicas: [{instance, status, answered_ms, state, history,
- *            echo}]}; echo only with that of the rules
+ *            echo, echo_failure: {outcome, sql_error}}]}; echo only with that of the rules, and
+ *            echo_failure only where echo is missing because the replica could not be asked
  *   state    null, {outcome, sql_error, diagnosis}, or if it answered {outcome, server_name,
  *            cluster_type, role, operational_state, recovery_health, synchronization_health,
  *            synchronization_state, database_state, is_read_write, is_forwarder, quorum_state,

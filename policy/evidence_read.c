@@ -141,6 +141,20 @@ static enum escrow_err history_from_json(const json_t *object, struct policy_his
     return json_reader_end(&reader);
 }
 
+static enum escrow_err echo_failure_from_json(const json_t *object,
+                                              struct policy_replica_facts *known)
+{
+    struct json_reader reader;
+
+    json_reader_init(&reader, object, "evidence: echo_failure");
+    known->echo_failure.outcome =
+        (enum probe_outcome)read_word(&reader, "outcome", &policy_outcome_words);
+    known->echo_failure.sql_error = json_read_int32(&reader, "sql_error");
+    if (known->echo_failure.outcome == PROBE_ANSWERED)
+        json_reader_fault(&reader, "outcome");
+    return json_reader_end(&reader);
+}
+
 static enum escrow_err replica_from_json(const json_t *object, bool has_echo,
                                          struct policy_replica_facts *known)
 {
@@ -164,6 +178,8 @@ static enum escrow_err replica_from_json(const json_t *object, bool has_echo,
         err = history_from_json(json_read_object(&reader, "history"), &known->history);
     if (has_echo)
         known->echo = (enum policy_echo)read_word(&reader, "echo", &policy_echo_words);
+    if (!err && known->echo == POLICY_ECHO_MISSING && json_object_get(object, "echo_failure"))
+        err = echo_failure_from_json(json_read_object(&reader, "echo_failure"), known);
     return err ? err : json_reader_end(&reader);
 }
 

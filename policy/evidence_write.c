@@ -110,6 +110,15 @@ static json_t *history_to_json(const struct policy_history *history)
     return object;
 }
 
+static json_t *echo_failure_to_json(const struct policy_replica_facts *known)
+{
+    json_t *object = json_object();
+
+    put_word(&object, "outcome", &policy_outcome_words, known->echo_failure.outcome);
+    put(&object, "sql_error", json_integer(known->echo_failure.sql_error));
+    return object;
+}
+
 static json_t *replica_to_json(const struct policy_replica_facts *known, bool has_echo)
 {
     bool has_state = known->status == POLICY_ANSWERED;
@@ -123,6 +132,8 @@ static json_t *replica_to_json(const struct policy_replica_facts *known, bool ha
         known->history.is_known ? history_to_json(&known->history) : json_null());
     if (has_echo)
         put_word(&object, "echo", &policy_echo_words, known->echo);
+    if (has_echo && known->echo == POLICY_ECHO_MISSING && known->echo_failure.outcome)
+        put(&object, "echo_failure", echo_failure_to_json(known));
     return object;
 }
 

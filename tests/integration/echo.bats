@@ -87,6 +87,7 @@ explain() {
     assert_equal "$(facts sql1) $(facts sql3)" 'missing missing'
     run -0 explain
     assert_line --regexp '^echo +approval +echo_missing'
+    assert_line --regexp '^sql3 .* missing: sql_error 976$'
     wait_log escrowd 'sql3 has not read what sql2 committed .sql_error, SQL error 976.' 1 60
     number=$(ctl --output json pending | jq -r '.requests[0].request')
     run -0 ctl approve "$number" --yes

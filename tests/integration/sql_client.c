@@ -194,8 +194,8 @@ static void print_answer(const struct ipc_message *message)
              ipc_get_probe_session(message, &session) == ESCROW_OK)
         printf("outcome=%d found=%d\n", (int)session.outcome, session.is_found);
     else if (message->type == IPC_PROBE_ECHO && ipc_get_probe_echo(message, &echo) == ESCROW_OK)
-        printf("outcome=%d found=%d late=%d sql_error=%d\n", (int)echo.outcome, echo.is_found,
-               echo.is_late, echo.sql_error);
+        printf("outcome=%d found=%d late=%d closed=%d sql_error=%d\n", (int)echo.outcome,
+               echo.is_found, echo.is_late, echo.is_closed, echo.sql_error);
     else if (message->type == IPC_PROBE_OPENS && ipc_get_probe_opens(message, &opens) == ESCROW_OK)
         printf("opens=%d sql_error=%d\n", (int)opens.opens, opens.sql_error);
     else if (message->type == IPC_PROBE_MEMBERS &&

@@ -252,18 +252,18 @@ logins() {
     group '.instances[1].readable = "read_only"'
     commit "$NONCE"
     run prober SQL2 -- echo "$NONCE" echo "$other" state
-    assert_line --index 0 'outcome=1 found=1 late=0 sql_error=0'
-    assert_line --index 1 'outcome=1 found=0 late=0 sql_error=0'
+    assert_line --index 0 'outcome=1 found=1 late=0 closed=0 sql_error=0'
+    assert_line --index 1 'outcome=1 found=0 late=0 closed=0 sql_error=0'
     assert_line --index 2 --partial 'outcome=1 sql_error=0 server=SQL2'
     sqlsim_ctl set SQL2.redo_lag on
     commit "$other"
     run prober SQL2 -- echo "$other" echo "$NONCE"
-    assert_line --index 0 'outcome=1 found=0 late=0 sql_error=0'
-    assert_line --index 1 'outcome=1 found=1 late=0 sql_error=0'
+    assert_line --index 0 'outcome=1 found=0 late=0 closed=0 sql_error=0'
+    assert_line --index 1 'outcome=1 found=1 late=0 closed=0 sql_error=0'
     sqlsim_ctl set SQL2.redo_lag off
     run prober SQL2 -- echo "$other" echo "$NONCE"
-    assert_line --index 0 'outcome=1 found=1 late=0 sql_error=0'
-    assert_line --index 1 'outcome=1 found=0 late=0 sql_error=0'
+    assert_line --index 0 'outcome=1 found=1 late=0 closed=0 sql_error=0'
+    assert_line --index 1 'outcome=1 found=0 late=0 closed=0 sql_error=0'
     # By its name with three parts: the session is in master, and a change of roles leaves it alone.
     refute [ "$(sqlsim_ctl log SQL2 | jq '[.statements[] | select(.login == "prober") | .database] | any(. != "master")')" = true ]
 }
@@ -271,8 +271,18 @@ logins() {
 @test "a secondary that cannot be read says 976, and is asked about its state as before" {
     group
     run prober SQL2 -- echo "$NONCE" state
-    assert_line --index 0 'outcome=6 found=0 late=0 sql_error=976'
+    assert_line --index 0 'outcome=6 found=0 late=0 closed=1 sql_error=976'
     assert_line --index 1 --partial 'outcome=1 sql_error=0 server=SQL2'
+    # The same number, and it may be over in a moment.
+    group '.instances[1].readable = "all"'
+    sqlsim_ctl set SQL2.suspended on
+    run prober SQL2 -- echo "$NONCE"
+    assert_output 'outcome=6 found=0 late=0 closed=0 sql_error=976'
+    # And where it does not say which of the two it is.
+    group
+    sqlsim_ctl trouble SQL2 error 229 --statement secondary_role_allow_connections
+    run prober SQL2 -- echo "$NONCE"
+    assert_output 'outcome=6 found=0 late=0 closed=0 sql_error=976'
 }
 
 @test "a secondary whose read hangs is given up after a second, however long a query may take" {
@@ -281,7 +291,7 @@ logins() {
     sqlsim_ctl trouble SQL2 hang --statement sys.extended_properties
     begun=$(date +%s%N)
     run prober SQL2 timeout=30 -- echo "$NONCE" state
-    assert_line 'outcome=3 found=0 late=1 sql_error=0'
+    assert_line 'outcome=3 found=0 late=1 closed=0 sql_error=0'
     assert_line --partial 'outcome=1 sql_error=0 server=SQL2'
     assert [ $(($(date +%s%N) - begun)) -lt 15000000000 ]
 }

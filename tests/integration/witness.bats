@@ -96,7 +96,7 @@ texts() {
 
 # model_texts: the texts that the model knows, in an order in which each of them works.
 model_texts() {
-    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_states", "tsql_members", "tsql_local",
+    texts | jq -c -s '["tsql_quorum", "tsql_state", "tsql_states", "tsql_members", "tsql_local", "tsql_readers",
         "tsql_set_context", "tsql_find_session", "tsql_use", "tsql_commit_echo", "tsql_find_echo",
         "tsql_probe_certificate", "tsql_opens",
         "tsql_open_master_key", "tsql_add_service_master_key", "tsql_close_master_key",
@@ -125,7 +125,7 @@ short() {
     local all=()
     simulate good '.group.name = "SSISDB" | .database.master_key_passwords = ["SSISDB"]'
     mapfile -t all < <(model_texts | jq -r .text && printf '%s\n' "${errors[@]}")
-    [ "${#all[@]}" -eq 19 ]
+    [ "${#all[@]}" -eq 20 ]
     printf '%s\n' "${all[@]}" | jq -R -c '{text: .}' >"$BATS_TEST_TMPDIR/in"
     tedious pw-agent <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out"
     short <"$BATS_TEST_TMPDIR/out" >"$BATS_TEST_TMPDIR/tedious"
@@ -133,7 +133,7 @@ short() {
         "${all[@]}" | jq -c . >"$BATS_TEST_TMPDIR/python"
     run diff "$BATS_TEST_TMPDIR/tedious" "$BATS_TEST_TMPDIR/python"
     assert_success
-    assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/python")" 19
+    assert_equal "$(wc -l <"$BATS_TEST_TMPDIR/python")" 20
 
     run jq -s -c '[.[].errors[] | .[:3]]' "$BATS_TEST_TMPDIR/out"
     assert_output '[[911,1,16],[15313,1,16],[102,1,15]]'
@@ -143,7 +143,7 @@ short() {
     assert_output '[["replica_server_name","NVarChar"],["cluster_type","IntN"],["is_distributed","IntN"],["sequence_number","NVarChar"]]'
     run jq -s -c '.[2].rows | map(.[4:8])' "$BATS_TEST_TMPDIR/out"
     assert_output '[[1,2,1,2]]'
-    run jq -s -c '.[12].rows' "$BATS_TEST_TMPDIR/out"
+    run jq -s -c '.[13].rows' "$BATS_TEST_TMPDIR/out"
     assert_output '[[256]]'
     run tedious pw-wrong <<<''
     assert_output --partial '"errors":[[18456,1,14,'

@@ -46,6 +46,12 @@ static const struct statement statements[] = {
      " ON ars.group_id = ag.group_id AND ars.is_local = 1"
      " WHERE ag.is_distributed = 0 AND ag.name = $text",
      statement_local, "4.1"},
+    {"SELECT ar.secondary_role_allow_connections FROM sys.availability_groups AS ag"
+     " INNER JOIN sys.dm_hadr_availability_replica_states AS ars"
+     " ON ars.group_id = ag.group_id AND ars.is_local = 1"
+     " INNER JOIN sys.availability_replicas AS ar ON ar.replica_id = ars.replica_id"
+     " WHERE ag.is_distributed = 0 AND ag.name = $text",
+     statement_readers, "4.1"},
     {"SET CONTEXT_INFO $binary", statement_set_context, "4.4"},
     {"SELECT session_id FROM sys.dm_exec_sessions"
      " WHERE SUBSTRING(context_info, 1, 32) = $binary AND original_login_name = $text",

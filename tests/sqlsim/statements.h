@@ -66,6 +66,8 @@ void statement_state(struct session *session, const struct lexer_parameters *par
                      struct reply *reply);
 void statement_local(struct session *session, const struct lexer_parameters *parameters,
                      struct reply *reply);
+void statement_readers(struct session *session, const struct lexer_parameters *parameters,
+                       struct reply *reply);
 void statement_quorum(struct session *session, const struct lexer_parameters *parameters,
                       struct reply *reply);
 void statement_members(struct session *session, const struct lexer_parameters *parameters,

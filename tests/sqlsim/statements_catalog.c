@@ -32,6 +32,7 @@ static const struct {
     {"sys.availability_replicas", "replica_id", "uniqueidentifier"},
     {"sys.availability_replicas", "group_id", "uniqueidentifier"},
     {"sys.availability_replicas", "replica_server_name", "nvarchar"},
+    {"sys.availability_replicas", "secondary_role_allow_connections", "tinyint"},
     {"sys.dm_hadr_availability_replica_states", "replica_id", "uniqueidentifier"},
     {"sys.dm_hadr_availability_replica_states", "group_id", "uniqueidentifier"},
     {"sys.dm_hadr_availability_replica_states", "is_local", "bit"},

@@ -199,6 +199,20 @@ void statement_local(struct session *session, const struct lexer_parameters *par
     reply_value(reply, database ? view.updateability : NULL);
 }
 
+void statement_readers(struct session *session, const struct lexer_parameters *parameters,
+                       struct reply *reply)
+{
+    static const struct reply_column columns[] = {
+        {"secondary_role_allow_connections", REPLY_TINYINT}};
+    const struct model_group *group = find_group(session, parameters->values[0]);
+
+    if (!statement_check_server_state(session, reply))
+        return;
+    reply_columns(reply, columns, ARRAY_LEN(columns));
+    if (group)
+        reply_number(reply, group->replicas[session->instance].readable);
+}
+
 void statement_quorum(struct session *session, const struct lexer_parameters *parameters,
                       struct reply *reply)
 {

@@ -88,6 +88,7 @@ int main(void)
                     tsql_states(&(struct tsql_target){samples[i], samples[i]}, 1));
         print_owned("tsql_local", samples[i], tsql_local(samples[i], samples[i]));
         print_owned("tsql_members", samples[i], tsql_members(samples[i]));
+        print_owned("tsql_readers", samples[i], tsql_readers(samples[i]));
         print_owned("tsql_find_session", samples[i], tsql_find_session(nonce, samples[i]));
         print_owned("tsql_find_echo", samples[i], tsql_find_echo(nonce, samples[i]));
         print_owned("tsql_use", samples[i], tsql_use(samples[i]));

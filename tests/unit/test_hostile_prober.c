@@ -135,6 +135,7 @@ static void lie_about_echo(struct fx_replica *replica)
     replica->echo_failure = (struct probe_echo){.outcome = outcomes[draw(ARRAY_LEN(outcomes))],
                                                 .is_found = draw(2),
                                                 .is_late = draw(2),
+                                                .is_closed = draw(2),
                                                 .sql_error = (int32_t)draw(2) * 976};
 }
 

@@ -355,7 +355,7 @@ static void test_probe_echo(void **state)
     CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
     CLEANUP(ipc_writer_deinit) struct ipc_writer answer = {0};
     struct ipc_probe_question question = {.target = 3, .nonce = {1, 2, 3}, .login = "svc"};
-    struct probe_echo echo = {PROBE_SQL_ERROR, false, true, 976}, got_echo;
+    struct probe_echo echo = {PROBE_SQL_ERROR, false, true, 976, true}, got_echo;
     struct ipc_probe_question got;
     struct ipc_message message;
 
@@ -377,6 +377,7 @@ static void test_probe_echo(void **state)
     assert_false(got_echo.is_found);
     assert_true(got_echo.is_late);
     assert_int_equal(got_echo.sql_error, 976);
+    assert_true(got_echo.is_closed);
 }
 
 /* As many as there may be, with the longest texts: they fit in a message, and come back. */

@@ -46,11 +46,10 @@ static enum reason release(struct keeper_fixture *fx, enum fx_who who)
     return reason_from_code(json_string_value(json_object_get(document, "reason")));
 }
 
-/* What the log says that the replica found, in the last decision. */
-static void assert_recorded(struct keeper_fixture *fx, size_t replica, const char *echo)
+/* What the last decision's record holds of a replica. */
+static const json_t *recorded(const json_t *log, size_t replica)
 {
-    CLEANUP(json_free_p) json_t *log = fx_log(fx);
-    const json_t *record, *facts = NULL, *known;
+    const json_t *record, *facts = NULL;
     size_t i;
 
     json_array_foreach(log, i, record)
@@ -60,8 +59,23 @@ static void assert_recorded(struct keeper_fixture *fx, size_t replica, const cha
     }
     assert_true(json_is_true(json_object_get(json_object_get(facts, "rules"), "echo")));
     facts = json_object_get(json_object_get(facts, "facts"), "replicas");
-    known = json_array_get(facts, replica);
-    assert_string_equal(json_string_value(json_object_get(known, "echo")), echo);
+    return json_array_get(facts, replica);
+}
+
+static void assert_recorded(struct keeper_fixture *fx, size_t replica, const char *echo)
+{
+    CLEANUP(json_free_p) json_t *log = fx_log(fx);
+
+    assert_string_equal(json_string_value(json_object_get(recorded(log, replica), "echo")), echo);
+}
+
+/* Why it is missing: SQL Server's number. */
+static void assert_recorded_error(struct keeper_fixture *fx, size_t replica, int64_t sql_error)
+{
+    CLEANUP(json_free_p) json_t *log = fx_log(fx);
+    const json_t *failure = json_object_get(recorded(log, replica), "echo_failure");
+
+    assert_int_equal(json_integer_value(json_object_get(failure, "sql_error")), sql_error);
 }
 
 static void test_late_redo_delays(void **state)
@@ -156,6 +170,29 @@ static void test_no_better_answer_is_awaited(void **state)
     assert_recorded(fx, 2, "found");
 }
 
+/* It cannot be read, and says that it never can: that is its answer, and nobody else's. */
+static void test_closed_replica_is_not_awaited(void **state)
+{
+    static const struct probe_echo closed = {
+        .outcome = PROBE_SQL_ERROR, .sql_error = 976, .is_closed = true};
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[0].echo_failure = fx->replicas[2].echo_failure = closed;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_ECHO_MISSING);
+    assert_int_equal(fx->replicas[0].echo_asked, 1);
+    assert_int_equal(fx->replicas[2].echo_asked, 1);
+    assert_recorded(fx, 0, "missing");
+    assert_recorded_error(fx, 0, 976);
+    fx->replicas[2].echo_failure.outcome = 0;
+    fx->replicas[2].echo_after = 4;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_NONE);
+    assert_int_equal(fx->replicas[0].echo_asked, 2);
+    assert_recorded(fx, 2, "found");
+    assert_recorded_error(fx, 0, 976);
+    assert_recorded_error(fx, 2, 0);
+}
+
 /* An instance out of reach in this moment: that is no hang. */
 static void test_broken_session_is_asked_again(void **state)
 {
@@ -234,6 +271,7 @@ int main(void)
         ECHO(test_hung_secondary_is_not_awaited),
         ECHO(test_only_secondaries_are_asked),
         ECHO(test_no_better_answer_is_awaited),
+        ECHO(test_closed_replica_is_not_awaited),
         ECHO(test_broken_session_is_asked_again),
         ECHO(test_another_server_has_it_first),
         ECHO(test_nonce_of_the_request_is_looked_for),

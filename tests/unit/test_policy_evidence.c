@@ -519,6 +519,49 @@ static void test_echo_form(void **state)
     assert_int_equal(json_array_size(json_object_get(verdict, "rules")), POLICY_RULE_COUNT);
 }
 
+static json_t *replica_of(const json_t *object, size_t replica)
+{
+    return json_array_get(json_object_get(json_object_get(object, "facts"), "replicas"), replica);
+}
+
+/* Why an echo is missing: written only where it is, and counts for nothing. */
+static void test_echo_failure_form(void **state)
+{
+    CLEANUP(json_free_p) json_t *object = NULL;
+    CLEANUP(cleanup_free) struct policy_evidence *evidence = NULL;
+    CLEANUP(cleanup_free) char *text = NULL;
+    json_t *failure;
+
+    (void)state;
+    scene.rules.wants_echo = true;
+    scene_of(&scene, A)->echo = scene_of(&scene, C)->echo = POLICY_ECHO_MISSING;
+    scene_of(&scene, A)->echo_failure.outcome = PROBE_SQL_ERROR;
+    scene_of(&scene, A)->echo_failure.sql_error = 976;
+    scene_of(&scene, B)->echo_failure.outcome = PROBE_UNREACHABLE;
+    object = write_scene();
+    failure = json_object_get(replica_of(object, A), "echo_failure");
+    text = json_dumps(failure, JSON_COMPACT | JSON_SORT_KEYS);
+    assert_string_equal(text, "{\"outcome\":\"sql_error\",\"sql_error\":976}");
+    assert_null(json_object_get(replica_of(object, B), "echo_failure"));
+    assert_null(json_object_get(replica_of(object, C), "echo_failure"));
+    assert_int_equal(policy_evidence_from_json(object, &evidence), ESCROW_OK);
+    assert_int_equal(evidence->facts.replicas[A].echo_failure.outcome, PROBE_SQL_ERROR);
+    assert_int_equal(evidence->facts.replicas[A].echo_failure.sql_error, 976);
+    assert_int_equal(evidence->facts.replicas[C].echo_failure.outcome, 0);
+
+    json_object_set_new(failure, "outcome", json_string("answered"));
+    expect_refused(object, "echo_failure", "answered");
+    json_object_set_new(failure, "outcome", json_string("sql_error"));
+    json_object_set_new(failure, "diagnosis", json_string("x"));
+    expect_refused(object, "echo_failure", "one member more");
+    json_object_del(failure, "diagnosis");
+    json_object_set_new(replica_of(object, A), "echo", json_string("found"));
+    expect_refused(object, "echo_failure", "of one that has it");
+    json_object_set_new(replica_of(object, A), "echo", json_string("missing"));
+    json_object_set_new(replica_of(object, A), "echo_failure", json_null());
+    expect_refused(object, "echo_failure", "null");
+}
+
 /* The record of a decision from before there was rule 7: the same verdict, word for word. */
 static void test_from_before_echo(void **state)
 {
@@ -543,6 +586,7 @@ int main(void)
         cmocka_unit_test_setup(test_verdict_form, set_up),
         cmocka_unit_test_setup(test_back_again, set_up),
         cmocka_unit_test_setup(test_echo_form, set_up),
+        cmocka_unit_test_setup(test_echo_failure_form, set_up),
         cmocka_unit_test_setup(test_from_before_echo, set_up),
         cmocka_unit_test_setup(test_hostile_texts, set_up),
         cmocka_unit_test_setup(test_texts_come_back, set_up),

@@ -166,6 +166,7 @@ static void test_every_text_of_tsql_is_known(void **state)
         tsql_quorum(),
         tsql_members("AG1"),
         tsql_local("AG1", "SSISDB"),
+        tsql_readers("AG1"),
         tsql_set_context(nonce),
         tsql_find_session(nonce, "agent"),
         tsql_use("SSISDB"),

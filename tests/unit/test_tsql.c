@@ -138,6 +138,11 @@ static void test_names_enter_quoted(void **state)
     assert_non_null(strstr(text, " AND ag.name = N'a''g'"));
     free(text);
 
+    text = tsql_readers("a'g");
+    assert_non_null(text);
+    assert_non_null(strstr(text, " AND ag.name = N'a''g'"));
+    free(text);
+
     text = tsql_members("a'g");
     assert_non_null(text);
     assert_non_null(strstr(text, " AND ag.name = N'a''g' ORDER BY "));
