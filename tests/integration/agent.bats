@@ -408,6 +408,28 @@ two_groups() {
     assert_output 1
 }
 
+@test "a group is taken from the configuration of a running agent, and added to it" {
+    cp "$BATS_FILE_TMPDIR/act.key" "$CHAIN/act.key"
+    two_groups
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 1 60
+    wait_log agent 'SQL1/Sales: not primary, or not writable: nothing to do' 1 60
+    replace "$CHAIN/both.yaml" <"$CHAIN/agent.yaml"
+    # Each entry begins with its name.
+    sed '/^ *group: h$/,$d' "$CHAIN/both.yaml" | sed '$d' | replace "$CHAIN/agent.yaml"
+    wait_log agent 'ready: 1 instances' 2 60
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 2 60
+    # Two entries of one group are refused, and change nothing.
+    sed 's/group: h$/group: g/' "$CHAIN/both.yaml" | replace "$CHAIN/agent.yaml"
+    wait_log agent 'agent.yaml:[0-9]+:12: the group g of SQL1 has two entries: name all its databases in one' 1 60
+    wait_log agent 'the configuration in use stays' 1 60
+    run count_log agent 'SQL1/Sales: '
+    assert_output 1
+    replace "$CHAIN/agent.yaml" <"$CHAIN/both.yaml"
+    wait_log agent 'ready: 1 instances' 3 60
+    wait_log agent 'SQL1/Sales: not primary, or not writable: nothing to do' 2 60
+    wait_log agent 'SQL1/SSISDB: the master key opens by itself' 3 60
+}
+
 @test "a wrong configuration is refused with line and column" {
     simulate
     printf 'polls: 1s\n' >"$CHAIN/agent.yaml"
