@@ -48,6 +48,31 @@ extension() {
     assert_equal "$(extension ca/certs/sql1-agent.pem keyUsage)" "Digital Signature"
 }
 
+@test "an instance of SQL Server: its names, and an RSA key that Windows takes for key exchange" {
+    escrow_certs sql-server --dns sql1.corp.example --dns ag.corp.example ca
+    run -0 openssl verify -CAfile ca/ca.pem -purpose sslserver -x509_strict \
+        ca/certs/sql1.corp.example.pem
+    run -0 openssl x509 -in ca/certs/sql1.corp.example.pem -noout -subject -text
+    assert_output --regexp 'Public-Key: \(3072 bit\)'
+    assert_line --index 0 "subject=CN = sql1.corp.example"
+    assert_equal "$(extension ca/certs/sql1.corp.example.pem keyUsage)" \
+        "Digital Signature, Key Encipherment"
+    assert_equal "$(extension ca/certs/sql1.corp.example.pem subjectAltName)" \
+        "DNS:sql1.corp.example, DNS:ag.corp.example"
+    assert_equal "$(stat -c %a ca/certs/sql1.corp.example.key)" 600
+    # As Windows imports it.
+    run -0 openssl pkcs12 -export -in ca/certs/sql1.corp.example.pem \
+        -inkey ca/certs/sql1.corp.example.key -passout pass:x -out sql1.pfx
+
+    run -1 escrow_certs sql-server --dns sql1.corp.example ca
+    assert_output --partial "exists already"
+    run -1 escrow_certs sql-server ca
+    assert_output --partial "--dns is needed"
+    run -1 escrow_certs sql-server --id "$ID" --dns sql2.corp.example ca
+    assert_output --partial "--id is not for it"
+    assert_not_exist ca/certs/sql2.corp.example.key
+}
+
 @test "a leaf is P-256, good for 397 days, and issues nothing" {
     escrow_certs agent --id "$ID" ca
     run -0 openssl x509 -in ca/certs/sql1-agent.pem -noout -text

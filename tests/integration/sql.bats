@@ -59,6 +59,18 @@ elapsed() {
     assert_line --partial 'ok: SQL1'
 }
 
+@test "the RSA certificate that escrow-certs makes for an instance is taken" {
+    local certs=$BATS_TEST_DIRNAME/../../certs/escrow-certs
+    "$certs" init-ca "$BATS_TEST_TMPDIR/sqlca"
+    "$certs" sql-server --dns sql1.test.invalid "$BATS_TEST_TMPDIR/sqlca"
+    cp "$BATS_TEST_TMPDIR/sqlca/certs/sql1.test.invalid.pem" "$BATS_FILE_TMPDIR/rsa.pem"
+    cp "$BATS_TEST_TMPDIR/sqlca/certs/sql1.test.invalid.key" "$BATS_FILE_TMPDIR/rsa.key"
+    simulate rsa
+    run client ca="$BATS_TEST_TMPDIR/sqlca/ca.pem" -- batch "$QUORUM" diagnose
+    assert_success
+    assert_line --partial 'ok: SQL1'
+}
+
 @test "the server's error numbers and texts come back" {
     simulate good '.switches.signbycert_failure = "15581"'
     sqlsim_ctl dmk drop-service-key
