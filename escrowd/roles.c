@@ -52,8 +52,6 @@ static enum escrow_err list_targets(const struct policy *policy, const char *ins
 
     if (err)
         return err;
-    if (count == 0)
-        log_warning("no group of the policy has the instance %s", instance);
     asked = calloc(count + 1, sizeof(*asked));
     if (!asked)
         return ESCROW_ERR_NO_MEMORY;

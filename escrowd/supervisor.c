@@ -285,15 +285,52 @@ static void free_probers(struct supervisor *supervisor)
         process_free(supervisor->probers[--supervisor->prober_count]);
 }
 
+/* Whether one of the first count groups has the instance. */
+static bool has_instance(const struct policy_group *groups, size_t count, const char *instance)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (policy_find_replica(&groups[i], instance))
+            return true;
+    }
+    return false;
+}
+
+/* Each instance of the policy that the configuration lacks is said once. */
+static void warn_of_missing(const struct escrowd_config *config, const struct policy_group *groups,
+                            size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < groups[i].replica_count; j++) {
+            const char *instance = groups[i].replicas[j].instance;
+
+            if (!escrowd_config_find(config, instance) && !has_instance(groups, i, instance))
+                log_warning("the configuration has no instance %s, which the policy names: it "
+                            "cannot be asked, and counts as a replica that is silent",
+                            instance);
+        }
+    }
+}
+
 enum escrow_err supervisor_new_probers(struct supervisor *supervisor)
 {
     const struct escrowd_config *config = supervisor->snapshot.config;
+    const struct policy_group *groups;
+    size_t count = policy_groups(supervisor->snapshot.policy, &groups);
 
     free_probers(supervisor);
+    warn_of_missing(config, groups, count);
     for (size_t i = 0; i < config->instance_count; i++) {
-        enum escrow_err err = new_process(supervisor, IPC_PEER_PROBER, config->instances[i].name,
-                                          &supervisor->probers[i]);
+        const char *name = config->instances[i].name;
+        enum escrow_err err;
 
+        if (!has_instance(groups, count, name)) {
+            log_warning("no group of the policy has the instance %s of the configuration: it is "
+                        "not asked",
+                        name);
+            continue;
+        }
+        err = new_process(supervisor, IPC_PEER_PROBER, name,
+                          &supervisor->probers[supervisor->prober_count]);
         if (err)
             return err;
         supervisor->prober_count++;
@@ -420,6 +457,11 @@ enum escrow_err supervisor_run(const char *config_path)
         err = set_up(&supervisor);
     if (err)
         return err;
+    log_info(
+        "escrowd " ESCROW_VERSION ": member %s, configuration %s, policy %s, listens on %s port "
+        "%u",
+        supervisor.snapshot.config->member, config_path, supervisor.snapshot.config->policy_file,
+        supervisor.snapshot.config->listen.address, supervisor.port);
     for (size_t i = 0; (process = process_at(&supervisor, i)) != NULL; i++)
         supervisor_start(&supervisor, process);
     if (event_base_dispatch(supervisor.base) < 0)

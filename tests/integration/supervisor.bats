@@ -227,6 +227,29 @@ policy_bytes() {
     wait_for 30 no_prober
 }
 
+@test "instances that the policy does not have are not asked, those that the configuration lacks are named" {
+    config_new
+    config_instance sql9
+    escrowd_start
+    grep -q 'no group of the policy has the instance sql9 of the configuration: it is not asked' "$LOG"
+    [ -z "$(role_pid prober)" ]
+    for name in sql1 sql2 sql3; do
+        [ "$(grep -c "the configuration has no instance $name, which the policy names" "$LOG")" = 1 ]
+    done
+    sed -i 's/name: sql9/name: sql1/' "$CONFIG"
+    kill -HUP "$ESCROWD_PID"
+    wait_for 10 grep -q 'prober sql1 is ready' "$LOG"
+    [ "$(grep -c 'the configuration has no instance sql1,' "$LOG")" = 1 ]
+    [ "$(grep -c 'the configuration has no instance sql2,' "$LOG")" = 2 ]
+}
+
+@test "the first line says what runs, with which files, and where" {
+    config_new
+    escrowd_start
+    run head -n 4 "$LOG"
+    [[ $output == *"escrowd: escrowd "[0-9]*": member a, configuration $CONFIG, policy $BATS_TEST_TMPDIR/rules/policy.yaml, listens on 127.0.0.1 port $PORT"* ]]
+}
+
 @test "SIGHUP: nothing starts anew for what is wrong or the same" {
     config_new
     escrowd_start
