@@ -27,6 +27,7 @@ static enum escrow_err open_policy(struct keeper *keeper, int policy_fd)
     for (size_t i = 0; i < report.count; i++)
         log_warning("%s", report.lines[i]);
     hex_encode(policy_digest(keeper->policy), POLICY_DIGEST_BYTES, keeper->rules);
+    log_info("policy %s is in force: rules %s", keeper->config->policy_file, keeper->rules);
     return ESCROW_OK;
 }
 

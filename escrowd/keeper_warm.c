@@ -166,10 +166,8 @@ static void say_if_done(struct warm *warm)
 {
     if (warm->loaded + warm->verified == 0 || warm_left(warm) > 0)
         return;
-    log_notice(
-        "ready for releases: the TPM has %zu objects loaded and the approvals of %zu act keys "
-        "verified",
-        warm->loaded, warm->verified);
+    log_notice("ready for releases: %zu objects and the approvals of %zu act keys were made ready",
+               warm->loaded, warm->verified);
     warm->loaded = warm->verified = 0;
 }
 
