@@ -63,6 +63,13 @@ static void print_counts(const json_t *status)
 
 /* ---- groups ---- */
 
+/* It answered once, and has not since. */
+static bool is_silent(const json_t *replica)
+{
+    return json_is_null(json_object_get(replica, "role")) &&
+           strcmp(text_of(replica, "outcome"), "answered") == 0;
+}
+
 /* "sql1 primary, sql2 secondary, sql3 login_refused". */
 static void name_replicas(const json_t *replicas, char *ret_text)
 {
@@ -75,6 +82,8 @@ static void name_replicas(const json_t *replicas, char *ret_text)
         const char *role = json_string_value(json_object_get(replica, "role"));
         const char *outcome = json_string_value(json_object_get(replica, "outcome"));
 
+        if (is_silent(replica))
+            role = "silent";
         if (!role)
             role = outcome ? outcome : "not asked yet";
         if (used < REPLICAS_MAX)
@@ -134,6 +143,10 @@ static void print_group_notes(const json_t *group)
         if (text_of(replica, "diagnosis")[0] && json_is_null(json_object_get(replica, "role")))
             ctl_print_line(CTL_OUTPUT_TABLE, "  %s: %s: %s", name, text_of(replica, "instance"),
                            text_of(replica, "diagnosis"));
+        if (is_silent(replica))
+            ctl_print_line(CTL_OUTPUT_TABLE, "  %s: %s: has not answered for %.1f s", name,
+                           text_of(replica, "instance"),
+                           json_number_value(json_object_get(replica, "ago_ms")) / 1000);
     }
     if (strcmp(text_of(group, "master_key"), "closed") == 0)
         ctl_print_line(

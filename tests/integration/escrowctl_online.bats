@@ -103,6 +103,15 @@ events() {
     refute_output --partial '--NUMBER'
 }
 
+@test "status: a replica that answers no more is silent, and for how long" {
+    chain_publish
+    sim hang SQL2 >/dev/null
+    wait_log escrowd 'watch: sql2 does not answer the question for its role' 1 60
+    run -0 ctl status
+    assert_line --regexp '^ssis +SSISDB +sql1 +1 .* sql1 primary, sql2 silent$'
+    assert_line --regexp '^  ssis: sql2: has not answered for [0-9]+[.][0-9] s$'
+}
+
 @test "refusals have a reason, a sentence and their exit code" {
     chain_publish
     run -6 ctl deposit --group nowhere --database SSISDB --password-fd 3 3<<<"$PASSWORD"
