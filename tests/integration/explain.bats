@@ -113,6 +113,41 @@ alter() {
     done
 }
 
+@test "the shipped examples, and the README, are of one escrow" {
+    cd "$BATS_TEST_DIRNAME/../.."
+    run -0 python3 - <<'PYTHON'
+import yaml
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return yaml.safe_load(file)
+group = read("policy/examples/three-replicas.yaml")["groups"][0]
+escrowd = read("escrowd/escrowd.yaml")
+agent = read("client/agent.yaml")
+admin = read("client/escrowctl.yaml")
+with open("README.md", encoding="utf-8") as file:
+    readme = file.read()
+instance = agent["instances"][0]
+logins = {known["name"]: known.get("agent_login", "escrow_agent") for known in escrowd["instances"]}
+assert sorted(logins) == sorted(replica["instance"] for replica in group["replicas"])
+assert instance["group"] == group["name"] and set(instance["databases"]) <= set(group["databases"])
+assert instance["availability_group"] == group["availability_group"]
+assert logins[instance["name"]] == instance["login"]
+assert f"--role agent --login {instance['login']} " in readme
+assert f"--role prober --login {escrowd['instances'][0]['login']} " in readme
+assert f"--instance {instance['name']} " in readme and f"--group {group['name']} " in readme
+identity = f"spiffe://corp.example/escrowd/{escrowd['member']}"
+assert f"server --id {identity} " in readme
+assert agent["escrowds"][0]["server_id"] == admin["escrowds"][0]["server_id"] == identity
+# The names that escrow-certs and enroll give in the README.
+for path, made in ((escrowd["tls"]["certificate_file"], f"escrowd-{escrowd['member']}.pem"),
+                   (instance["certificate_file"], f"agent-{instance['name']}.pem"),
+                   (instance["act_key_file"], f"{instance['name']}.act"),
+                   (admin["certificate_file"], "admin-alice.pem"),
+                   (admin["act_key_file"], "alice.act")):
+    assert path.endswith("/" + made) and made in readme, (path, made)
+PYTHON
+}
+
 # Cuts the manual page's examples into block.1 and so on; a line that goes on is one line again.
 cut_manual() {
     awk '/^```/ { inside = !inside; count += inside; next }

@@ -95,15 +95,15 @@ static void test_the_example(void **state)
 
     (void)state;
     assert_int_equal(escrowd_config_load(EXAMPLE, &config), ESCROW_OK);
-    assert_string_equal(config->member, "escrow1");
+    assert_string_equal(config->member, "e1");
     assert_int_equal(config->listen.port, 8443);
     assert_int_equal(config->tls.crl_stale, TLS_CRL_STALE_WARN);
     assert_int_equal(config->tpm.pcrs, 1u << 7 | 1u << 11);
     assert_int_equal(config->limits.request_ms, 10000);
-    assert_int_equal(config->instance_count, 2);
-    assert_null(escrowd_config_find(config, "SQL03"));
-    sql = escrowd_instance_sql(escrowd_config_find(config, "SQL02"));
-    assert_string_equal(sql.address, "sql02.example.net");
+    assert_int_equal(config->instance_count, 3);
+    assert_null(escrowd_config_find(config, "sql4"));
+    sql = escrowd_instance_sql(escrowd_config_find(config, "sql2"));
+    assert_string_equal(sql.address, "sql2.corp.example");
     assert_int_equal(sql.port, 1433);
     assert_string_equal(sql.login, "escrow_prober");
     assert_int_equal(sql.login_timeout_s, 2);
