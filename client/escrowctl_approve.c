@@ -4,6 +4,7 @@
 #include "client/escrowctl.h"
 #include "client/escrowctl_files.h"
 #include "libescrow/approval.h"
+#include "libescrow/encode.h"
 #include "libescrow/json.h"
 #include "libescrow/log.h"
 
@@ -37,6 +38,23 @@ static enum escrow_err approvals_init(struct approvals *approvals, const char *k
     return err ? err : ctl_read_statement(member_path, &approvals->member);
 }
 
+/* Which PCRs, and the SHA-256 of their values one after the other: what the TPM will compare. */
+static enum escrow_err add_pcrs(json_t *row, const struct tpm_pcrs *pcrs)
+{
+    CLEANUP(json_free_p) json_t *numbers = json_array();
+    char digest[2 * TPM_DIGEST_BYTES + 1];
+
+    for (unsigned i = 0; i < TPM_PCRS; i++) {
+        if (pcrs->selection >> i & 1 && json_array_append_new(numbers, json_integer(i)) < 0)
+            return ESCROW_ERR_NO_MEMORY;
+    }
+    hex_encode(pcrs->digest.bytes, TPM_DIGEST_BYTES, digest);
+    return json_object_set(row, "pcrs", numbers) == 0 &&
+                   json_object_set_new(row, "pcr_digest", json_string(digest)) == 0
+               ? ESCROW_OK
+               : ESCROW_ERR_NO_MEMORY;
+}
+
 static enum escrow_err add(struct approvals *approvals, struct approval *approval,
                            const char *group, const char *identity)
 {
@@ -57,20 +75,29 @@ static enum escrow_err add(struct approvals *approvals, struct approval *approva
                     approval->kind == TPM_APPROVAL_HOST ? "host" : "node", "member",
                     approvals->member.label, "group", group, "epoch", (json_int_t)approval->epoch,
                     "identity", identity);
+    if (approval->kind == TPM_APPROVAL_HOST && add_pcrs(row, &approval->pcrs)) {
+        json_decref(row);
+        return ESCROW_ERR_NO_MEMORY;
+    }
     if (json_array_append_new(approvals->documents, approval_to_json(approval)) < 0 ||
         json_array_append_new(approvals->rows, row) < 0)
         return ESCROW_ERR_NO_MEMORY;
     return ESCROW_OK;
 }
 
+#define PCR_COLUMNS 2
+
 static enum escrow_err finish(const struct ctl *ctl, const struct approvals *approvals,
-                              const char *out)
+                              const char *out, bool with_pcrs)
 {
     static const struct ctl_column columns[] = {{"KIND", "kind"},
                                                 {"MEMBER", "member"},
                                                 {"GROUP", "group"},
                                                 {"IDENTITY", "identity"},
-                                                {"EPOCH", "epoch"}};
+                                                {"EPOCH COUNTER", "epoch"},
+                                                /* of host approvals only */
+                                                {"PCRS", "pcrs"},
+                                                {"SHA-256 OF THEIR VALUES", "pcr_digest"}};
     CLEANUP(json_free_p) json_t *document = json_pack("{s:O}", "approvals", approvals->documents);
     CLEANUP(json_free_p)
     json_t *result = json_pack("{s:s, s:O}", "file", out, "approvals", approvals->rows);
@@ -84,7 +111,8 @@ static enum escrow_err finish(const struct ctl *ctl, const struct approvals *app
     }
     err = ctl_write_object(out, document);
     if (!err)
-        ctl_print_rows(ctl->output, result, approvals->rows, columns, ARRAY_LEN(columns));
+        ctl_print_rows(ctl->output, result, approvals->rows, columns,
+                       ARRAY_LEN(columns) - (with_pcrs ? 0 : PCR_COLUMNS));
     return err;
 }
 
@@ -108,7 +136,7 @@ static enum escrow_err run_host(struct ctl *ctl)
 
         err = add(&approvals, &approval, groups.items[i], NULL);
     }
-    return err ? err : finish(ctl, &approvals, out);
+    return err ? err : finish(ctl, &approvals, out, true);
 }
 
 static bool is_listed(const struct ctl_list *list, const char *text)
@@ -185,7 +213,7 @@ static enum escrow_err run_node(struct ctl *ctl)
         err = ctl_read_roster(roster_path, approvals.authority, &roster);
     if (!err)
         err = approve_keys(&approvals, roster, &identities, &groups);
-    return err ? err : finish(ctl, &approvals, out);
+    return err ? err : finish(ctl, &approvals, out, false);
 }
 
 const struct ctl_command ctl_authority_approve_host = {
@@ -193,7 +221,9 @@ const struct ctl_command ctl_authority_approve_host = {
     "--key FILE --member STATEMENT --group NAME... --out FILE\n"
     "\n"
     "Approves the PCR values and epoch in the member's statement (written by `escrowd init`) for\n"
-    "each group. Publish the resulting file. Compare the statement with the machine first.\n"
+    "each group, and prints which PCRs these are and the SHA-256 of their values: compare it with\n"
+    "the machine, where `tpm2_pcrread -o values sha256:7,11 && sha256sum values` makes it (with\n"
+    "its PCRs). Publish the resulting file.\n"
     "\n"
     "  escrowctl authority approve-host --key authority.key --member e1.json --group AG1 \\\n"
     "      --out e1-host.json\n"};

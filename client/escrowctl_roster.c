@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* roster new, add-member, add-key, remove-member, remove-key: on the policy authority's machine. */
+#include "client/escrowctl_roster.h"
+
 #include "client/enrollment.h"
 #include "client/escrowctl.h"
 #include "client/escrowctl_files.h"
@@ -14,6 +16,7 @@ struct edit {
     const char *path;
     EVP_PKEY *authority;
     json_t *payload;
+    size_t members_before, keys_before; /* what comes after them is new */
 };
 
 static void edit_deinit(struct edit *edit)
@@ -33,13 +36,26 @@ static enum escrow_err edit_init(struct edit *edit, const char *key, const char 
     if (err)
         return err;
     edit->payload = roster_payload(roster);
+    edit->members_before = json_array_size(json_object_get(edit->payload, "members"));
+    edit->keys_before = json_array_size(json_object_get(edit->payload, "keys"));
     return edit->payload ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
+}
+
+/* What was taken in: the Names are there to be compared. */
+static void print_new(const json_t *members, const json_t *keys)
+{
+    if (json_array_size(members) > 0)
+        ctl_print_roster_members(members);
+    if (json_array_size(keys) > 0)
+        ctl_print_roster_keys(keys);
 }
 
 static enum escrow_err write_roster(const struct ctl *ctl, const struct edit *edit)
 {
     CLEANUP(roster_free_p) struct roster *roster = NULL;
     CLEANUP(json_free_p) json_t *result = NULL;
+    CLEANUP(json_free_p) json_t *new_members = NULL;
+    CLEANUP(json_free_p) json_t *new_keys = NULL;
     const struct roster_member *members;
     const struct roster_key *keys;
     enum escrow_err err = roster_sign(edit->payload, edit->authority, &roster);
@@ -52,9 +68,17 @@ static enum escrow_err write_roster(const struct ctl *ctl, const struct edit *ed
                        (json_int_t)roster_version(roster), "members",
                        (json_int_t)roster_members(roster, &members), "keys",
                        (json_int_t)roster_keys(roster, &keys));
-    if (!result)
+    new_members = ctl_roster_members(roster, edit->members_before);
+    new_keys = ctl_roster_keys(roster, edit->keys_before);
+    if (!result || !new_members || !new_keys)
+        return ESCROW_ERR_NO_MEMORY;
+    if (ctl->output == CTL_OUTPUT_JSON &&
+        (json_object_set(result, "new_members", new_members) < 0 ||
+         json_object_set(result, "new_keys", new_keys) < 0))
         return ESCROW_ERR_NO_MEMORY;
     ctl_print_object(ctl->output, result);
+    if (ctl->output == CTL_OUTPUT_TABLE)
+        print_new(new_members, new_keys);
     return ESCROW_OK;
 }
 
@@ -210,7 +234,8 @@ const struct ctl_command ctl_roster_add_member = {
     "--key FILE --roster FILE STATEMENT...\n"
     "\n"
     "A statement is what `escrowd init` wrote on the member. Fetch it by a way that you trust:\n"
-    "whoever swaps it gets every secret that is deposited later.\n"
+    "whoever swaps it gets every secret that is deposited later. Compare the Name of its storage\n"
+    "key, which is printed, with the one that `escrowd init` said.\n"
     "\n"
     "  escrowctl roster add-member --key authority.key --roster roster.jws e1.json e2.json\n"};
 
@@ -219,7 +244,7 @@ const struct ctl_command ctl_roster_add_key = {
     "--key FILE --roster FILE REQUEST...\n"
     "\n"
     "A request is what `escrowctl enroll` wrote. That it is signed proves possession of the key,\n"
-    "not the identity: compare the key Name with its owner.\n"
+    "not the identity: compare the Name of the key, which is printed, with its owner.\n"
     "\n"
     "  escrowctl roster add-key --key authority.key --roster roster.jws sql1.enroll\n"};
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "client/escrowctl.h"
 #include "client/escrowctl_files.h"
+#include "client/escrowctl_roster.h"
 #include "libescrow/json.h"
 
 static json_t *member_row(const struct roster_member *member)
@@ -30,36 +31,61 @@ static json_t *key_row(const struct roster_key *key)
                      json_tpm_name(&key->name));
 }
 
+json_t *ctl_roster_members(const struct roster *roster, size_t first)
+{
+    CLEANUP(json_free_p) json_t *rows = json_array();
+    const struct roster_member *members;
+    size_t count = roster_members(roster, &members);
+
+    for (size_t i = first; i < count; i++) {
+        if (json_array_append_new(rows, member_row(&members[i])) < 0)
+            return NULL;
+    }
+    return TAKE(rows);
+}
+
+json_t *ctl_roster_keys(const struct roster *roster, size_t first)
+{
+    CLEANUP(json_free_p) json_t *rows = json_array();
+    const struct roster_key *keys;
+    size_t count = roster_keys(roster, &keys);
+
+    for (size_t i = first; i < count; i++) {
+        if (json_array_append_new(rows, key_row(&keys[i])) < 0)
+            return NULL;
+    }
+    return TAKE(rows);
+}
+
+void ctl_print_roster_members(const json_t *rows)
+{
+    static const struct ctl_column columns[] = {
+        {"MEMBER", "label"}, {"EK", "ek"}, {"STORAGE KEY", "storage"}};
+
+    ctl_print_rows(CTL_OUTPUT_TABLE, rows, rows, columns, ARRAY_LEN(columns));
+}
+
+void ctl_print_roster_keys(const json_t *rows)
+{
+    static const struct ctl_column columns[] = {{"ROLE", "role"},
+                                                {"IDENTITY", "identity"},
+                                                {"GROUPS", "groups"},
+                                                {"INSTANCES", "instances"},
+                                                {"ACT KEY", "key"}};
+
+    ctl_print_rows(CTL_OUTPUT_TABLE, rows, rows, columns, ARRAY_LEN(columns));
+}
+
 static json_t *describe(const struct roster *roster)
 {
-    CLEANUP(json_free_p) json_t *members = json_array();
-    CLEANUP(json_free_p) json_t *keys = json_array();
-    const struct roster_member *member;
-    const struct roster_key *key;
-    size_t member_count = roster_members(roster, &member), key_count = roster_keys(roster, &key);
-
-    for (size_t i = 0; i < member_count; i++) {
-        if (json_array_append_new(members, member_row(&member[i])) < 0)
-            return NULL;
-    }
-    for (size_t i = 0; i < key_count; i++) {
-        if (json_array_append_new(keys, key_row(&key[i])) < 0)
-            return NULL;
-    }
-    return json_pack("{s:I, s:o, s:o, s:O, s:O}", "version", (json_int_t)roster_version(roster),
+    return json_pack("{s:I, s:o, s:o, s:o, s:o}", "version", (json_int_t)roster_version(roster),
                      "authority", json_tpm_name(roster_authority(roster)), "recovery",
-                     json_tpm_name(roster_recovery_name(roster)), "members", members, "keys", keys);
+                     json_tpm_name(roster_recovery_name(roster)), "members",
+                     ctl_roster_members(roster, 0), "keys", ctl_roster_keys(roster, 0));
 }
 
 static enum escrow_err run(struct ctl *ctl)
 {
-    static const struct ctl_column member_columns[] = {
-        {"MEMBER", "label"}, {"EK", "ek"}, {"STORAGE KEY", "storage"}};
-    static const struct ctl_column key_columns[] = {{"ROLE", "role"},
-                                                    {"IDENTITY", "identity"},
-                                                    {"GROUPS", "groups"},
-                                                    {"INSTANCES", "instances"},
-                                                    {"ACT KEY", "key"}};
     CLEANUP(key_free_p) EVP_PKEY *authority = NULL;
     CLEANUP(roster_free_p) struct roster *roster = NULL;
     CLEANUP(json_free_p) json_t *result = NULL;
@@ -81,11 +107,9 @@ static enum escrow_err run(struct ctl *ctl)
     if (ctl->output == CTL_OUTPUT_JSON)
         return ESCROW_OK;
     ctl_print_line(ctl->output, " ");
-    ctl_print_rows(ctl->output, result, json_object_get(result, "members"), member_columns,
-                   ARRAY_LEN(member_columns));
+    ctl_print_roster_members(json_object_get(result, "members"));
     ctl_print_line(ctl->output, " ");
-    ctl_print_rows(ctl->output, result, json_object_get(result, "keys"), key_columns,
-                   ARRAY_LEN(key_columns));
+    ctl_print_roster_keys(json_object_get(result, "keys"));
     return ESCROW_OK;
 }
 

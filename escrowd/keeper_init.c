@@ -8,6 +8,7 @@
 #include "escrowd/keeper.h"
 #include "escrowd/keeper_member.h"
 #include "escrowd/tpm_provision.h"
+#include "libescrow/encode.h"
 #include "libescrow/file.h"
 #include "libescrow/log.h"
 
@@ -163,6 +164,17 @@ static enum escrow_err write_statement(const struct escrowd_config *config, stru
     return err;
 }
 
+/* What the policy authority compares with the statement that it was brought. */
+static void say_member(const struct escrowd_config *config, const struct tpm_names *names)
+{
+    char storage[TPM_NAME_HEX + 1];
+
+    hex_encode(names->storage.bytes, sizeof(names->storage.bytes), storage);
+    log_notice("init: %s/%s is this member's statement for the roster; the Name of its storage key "
+               "is %s",
+               config->state_folder, MEMBER_STATEMENT, storage);
+}
+
 static enum escrow_err provision(const struct escrowd_config *config, struct tpm *tpm,
                                  const struct tpm_auths *auths)
 {
@@ -178,7 +190,10 @@ static enum escrow_err provision(const struct escrowd_config *config, struct tpm
         return err;
     }
     tpm_attach(tpm, &names, auths->storage);
-    return write_statement(config, tpm, &answer);
+    err = write_statement(config, tpm, &answer);
+    if (!err)
+        say_member(config, &names);
+    return err;
 }
 
 enum escrow_err keeper_init(const struct escrowd_config *config)
@@ -197,8 +212,6 @@ enum escrow_err keeper_init(const struct escrowd_config *config)
         err = provision(config, tpm, &auths);
     if (err)
         return err;
-    log_notice("init: %s/%s is this member's statement for the roster", config->state_folder,
-               MEMBER_STATEMENT);
     log_warning("init: the TPM's endorsement key was not checked: enroll this member only if you "
                 "trust this machine (\"ek\": \"none\")");
     return ESCROW_OK;

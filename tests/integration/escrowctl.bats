@@ -120,6 +120,23 @@ setup() {
     assert_output --partial "twice"
 }
 
+@test "who is taken into a roster is printed with the Name of the key, to be compared" {
+    statement e1
+    enroll_admin
+    run -0 edit add-member e1.json
+    assert_line --regexp '^e1 +none +000b[0-9a-f]{64}$'
+    assert_equal "$(grep -c 000b <<<"$output")" 1
+    run -0 edit add-key admin.enroll
+    assert_line --regexp "^admin +$ADMIN +[*] +- +$(show '.keys[0].key')$"
+    refute_line --regexp '^e1 '
+    enroll_agent
+    run -0 --separate-stderr edit add-key agent.enroll --output json
+    jq -e --arg agent "$AGENT" '.keys == 2 and .new_members == []
+        and (.new_keys | map(.identity) == [$agent])' <<<"$output"
+    run -0 edit remove-key "$ADMIN"
+    refute_output --partial 000b
+}
+
 @test "a request that its own key did not sign is refused" {
     enroll_agent
     enroll_admin
@@ -178,6 +195,10 @@ setup() {
         "host AG1 3 host AG2 3"
     assert_equal "$(jq -r '.approvals[0].counter' host.json)" "$(jq -r .counter e1.json)"
     assert_equal "$(jq -cS '.approvals[0].pcrs' host.json)" "$(jq -cS .pcrs e1.json)"
+    run -0 escrowctl authority approve-host --key a/authority.key --member e1.json --group AG1 \
+        --out host.json
+    # The statement's digest is 32 bytes of 01.
+    assert_line --regexp '^host +e1 +AG1 +- +3 +7 +(01){32}$'
 
     escrowctl authority approve-node --key a/authority.key --member e2.json --roster roster.jws \
         --out node.json

@@ -64,6 +64,28 @@ check_chain() {
     [ ! -e "$BATS_TEST_TMPDIR/state/member.json" ]
 }
 
+@test "what the authority is shown of a member is what init and the TPM's owner see there" {
+    local storage folder=$BATS_TEST_TMPDIR/authority
+    escrowctl() {
+        "$BUILD/client/escrowctl" "$@"
+    }
+    run init
+    [ "$status" -eq 0 ]
+    storage=$(sed -n 's/.*the Name of its storage key is \(000b[0-9a-f]*\)$/\1/p' <<<"$output")
+    [ -n "$storage" ]
+    escrowctl authority init "$folder"
+    cd "$folder"
+    escrowctl roster new --key authority.key --recovery recovery.pub --roster roster
+    run escrowctl roster add-member --key authority.key --roster roster ../state/member.json
+    [ "$status" -eq 0 ]
+    [[ $output == *"$storage" ]]
+    run escrowctl authority approve-host --key authority.key --member ../state/member.json \
+        --group ssis --out host
+    [ "$status" -eq 0 ]
+    TPM2TOOLS_TCTI=swtpm:path=$BATS_TEST_TMPDIR/swtpm.sock tpm2_pcrread -Q -o values sha256:7
+    [[ $output == *"  7     $(sha256sum <values | cut -d ' ' -f 1)" ]]
+}
+
 @test "without init it says what to do" {
     LOG=$BATS_TEST_TMPDIR/escrowd.log
     "$ESCROWD" --config "$CONFIG" 2>"$LOG" 3>&- &
