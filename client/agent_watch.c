@@ -121,7 +121,8 @@ static void say_success(const struct agent_watch *watch, const struct worker_res
     if (result->is_behind)
         log_warning("%s/%s: database_behind_escrow: an older password than the active one opened "
                     "it, so an older state of the database is here (a restored backup, or a "
-                    "forced failover); order a rotation: escrowctl rotate",
+                    "forced failover); give the master key a new one, and deposit that: "
+                    "escrowctl(1), CHANGING A PASSWORD",
                     watch->instance->name, watch->database);
     if (!result->is_receipted)
         log_warning("%s/%s: no escrowd took the receipt: the grant stays unsettled there and "

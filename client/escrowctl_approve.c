@@ -225,7 +225,7 @@ const struct ctl_command ctl_authority_approve_host = {
     "the machine, where `tpm2_pcrread -o values sha256:7,11 && sha256sum values` makes it (with\n"
     "its PCRs). Publish the resulting file.\n"
     "\n"
-    "  escrowctl authority approve-host --key authority.key --member e1.json --group AG1 \\\n"
+    "  escrowctl authority approve-host --key authority.key --member e1.json --group ssis \\\n"
     "      --out e1-host.json\n"};
 
 const struct ctl_command ctl_authority_approve_node = {

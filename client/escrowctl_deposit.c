@@ -263,5 +263,5 @@ const struct ctl_command ctl_deposit = {
     "configuration gets it and says that it is durable. Active: the password opens the master key\n"
     "now. Pending: it will be added to it.\n"
     "\n"
-    "  escrowctl deposit --group AG1 --database SSISDB\n"
-    "  escrowctl deposit --group AG1 --database SSISDB --password-fd 3 3<password\n"};
+    "  escrowctl deposit --group ssis --database SSISDB\n"
+    "  escrowctl deposit --group ssis --database SSISDB --password-fd 3 3<password\n"};

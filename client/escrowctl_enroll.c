@@ -122,5 +122,5 @@ const struct ctl_command ctl_enroll = {
     "Hand the request to the policy authority, and the key Name by another way. --group '*' is\n"
     "all groups; --instance names the SQL Server instances that an agent acts for.\n"
     "\n"
-    "  escrowctl enroll --identity spiffe://corp.example/sql1/agent --role agent --group AG1 \\\n"
-    "      --instance SQL1 --act-key sql1.act.key --out sql1.enroll\n"};
+    "  escrowctl enroll --identity spiffe://corp.example/agent/sql1 --role agent --group ssis \\\n"
+    "      --instance sql1 --act-key sql1.act --out sql1.enroll\n"};

@@ -261,4 +261,4 @@ const struct ctl_command ctl_roster_remove_key = {
     "--key FILE --roster FILE IDENTITY\n"
     "\n"
     "  escrowctl roster remove-key --key authority.key --roster roster.jws \\\n"
-    "      spiffe://corp.example/sql1/agent\n"};
+    "      spiffe://corp.example/agent/sql1\n"};

@@ -120,4 +120,4 @@ const struct ctl_command ctl_sql_grants = {
     "  --sid 0x...        the SID that a SQL login has on the other replicas; random otherwise\n"
     "  --catalog-startup  the agent also runs catalog.startup of the SSIS catalog\n"
     "\n"
-    "  escrowctl sql-grants --role agent --login escrow-agent --database SSISDB >agent.sql\n"};
+    "  escrowctl sql-grants --role agent --login escrow_agent --database SSISDB >agent.sql\n"};
