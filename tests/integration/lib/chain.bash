@@ -231,6 +231,8 @@ chain_sqlsim() {
                 .groups += [.group + {$name, databases: [.database + {$name}]}] | grant($name))
             | .groups[] += {primary: $instances[0].name, replicas: ($instances | map(.name))}
             | del(.group, .database) end')
+    # Not left to the process that begins: what an earlier sqlsim said would be taken for its word.
+    : >"$CHAIN/log/sqlsim"
     "$BUILD/tests/sqlsim/sqlsim" ${CHAIN_PCAP:+--pcap "$CHAIN_PCAP"} - \
         < <(printf '%s' "$config") >"$CHAIN/log/sqlsim" 2>&1 3>&- &
     CHAIN_PIDS["sqlsim"]=$!
