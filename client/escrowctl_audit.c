@@ -7,9 +7,11 @@
 
 #include "client/escrowctl_peer.h"
 #include "libescrow/encode.h"
+#include "libescrow/json.h"
 #include "libescrow/log.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -121,14 +123,68 @@ enum escrow_err ctl_audit_read(struct ctl *ctl, struct ctl_audit *audit)
 static const struct ctl_column columns[] = {
     {"SEQUENCE", "sequence"}, {"TIME", "time"},       {"EVENT", "event"}, {"GROUP", "group"},
     {"DATABASE", "database"}, {"REPLICA", "replica"}, {"EPOCH", "epoch"}, {"DECISION", "decision"},
-    {"REASON", "reason"},     {"ACTOR", "actor"},
+    {"REASON", "reason"},     {"ABOUT", "about"},     {"ACTOR", "actor"},
 };
-static const int widths[ARRAY_LEN(columns)] = {8, 24, 8, 8, 8, 8, 5, 14, 20, 0};
+static const int widths[ARRAY_LEN(columns)] = {8, 24, 8, 8, 8, 8, 5, 14, 20, 16, 0};
 
 struct view {
     enum ctl_output output;
     bool has_titles;
 };
+
+#define ABOUT_MAX 160
+
+/* Adds one thing to the text, after a comma. */
+__attribute__((format(printf, 2, 3))) static void add_about(char text[static ABOUT_MAX],
+                                                            const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+
+    if (used > 0 && used + 3 < ABOUT_MAX) {
+        memcpy(text + used, ", ", 3);
+        used += 2;
+    }
+    va_start(arguments, format);
+    vsnprintf(text + used, ABOUT_MAX - used, format, arguments);
+    va_end(arguments);
+}
+
+/* What the other columns have no place for: what came of it, how often, and of which record. */
+static void write_about(const json_t *record, char ret_text[static ABOUT_MAX])
+{
+    const json_t *detail = json_object_get(record, "detail");
+    const char *outcome = json_string_value(json_object_get(detail, "outcome"));
+    json_int_t grant = json_integer_value(json_object_get(record, "grant"));
+    json_int_t count = json_integer_value(json_object_get(detail, "count"));
+    json_int_t request = json_integer_value(json_object_get(detail, "request"));
+    json_int_t like = json_integer_value(json_object_get(detail, "record"));
+
+    ret_text[0] = '\0';
+    if (outcome)
+        add_about(ret_text, "%.32s", outcome);
+    if (grant > 0)
+        add_about(ret_text, "grant %" JSON_INTEGER_FORMAT, grant);
+    if (count > 0)
+        add_about(ret_text, "%" JSON_INTEGER_FORMAT " times", count);
+    if (request > 0)
+        add_about(ret_text, "request %" JSON_INTEGER_FORMAT, request);
+    if (like > 0)
+        add_about(ret_text, "like record %" JSON_INTEGER_FORMAT, like);
+}
+
+/* The record with what it is about. */
+static enum escrow_err print_record(const json_t *record)
+{
+    CLEANUP(json_free_p) json_t *row = json_copy((json_t *)(uintptr_t)record);
+    char about[ABOUT_MAX];
+
+    write_about(record, about);
+    if (json_object_set_new(row, "about", about[0] ? json_string(about) : json_null()) < 0)
+        return ESCROW_ERR_NO_MEMORY;
+    ctl_print_row(row, columns, widths, ARRAY_LEN(columns));
+    return ESCROW_OK;
+}
 
 static enum escrow_err show_line(const struct audit_line *line, void *argument)
 {
@@ -141,8 +197,7 @@ static enum escrow_err show_line(const struct audit_line *line, void *argument)
     if (!view->has_titles)
         ctl_print_titles(columns, widths, ARRAY_LEN(columns));
     view->has_titles = true;
-    ctl_print_row(line->record->document, columns, widths, ARRAY_LEN(columns));
-    return ESCROW_OK;
+    return print_record(line->record->document);
 }
 
 /* What an auditor writes down: a later reading must have this record, with this hash. */

@@ -37,14 +37,42 @@ static enum escrow_err keep(const struct audit_line *line, void *argument)
     return decision->record ? ESCROW_OK : ESCROW_ERR_NO_MEMORY;
 }
 
+/* Of a record that is no decision, the decision that it belongs to; 0: there is none. */
+static json_int_t decision_of(const json_t *record)
+{
+    const json_t *detail = json_object_get(record, "detail");
+    const json_int_t numbers[] = {json_integer_value(json_object_get(record, "grant")),
+                                  json_integer_value(json_object_get(detail, "request")),
+                                  json_integer_value(json_object_get(detail, "record"))};
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        if (numbers[i] > 0)
+            return numbers[i];
+    }
+    return 0;
+}
+
+static void say_no_decision(uint64_t sequence, const json_t *record)
+{
+    const char *event = json_string_value(json_object_get(record, "event"));
+    json_int_t decision = decision_of(record);
+
+    if (decision > 0)
+        log_error("record %" PRIu64
+                  " is no decision but %s; it belongs to record %" JSON_INTEGER_FORMAT
+                  ": escrowctl audit explain %" JSON_INTEGER_FORMAT,
+                  sequence, event, decision, decision);
+    else
+        log_error("record %" PRIu64 " is no decision but %s", sequence, event);
+}
+
 static enum escrow_err decide_again(uint64_t sequence, struct decision *decision)
 {
     const json_t *facts = json_object_get(decision->record, "facts");
 
     decision->recorded = json_object_get(facts, "verdict");
     if (!decision->recorded) {
-        log_error("record %" PRIu64 " is no decision but %s", sequence,
-                  json_string_value(json_object_get(decision->record, "event")));
+        say_no_decision(sequence, decision->record);
         return ESCROW_ERR_NOT_FOUND;
     }
     decision->facts = json_object_get(facts, "evidence");
@@ -68,6 +96,14 @@ static const char *text_of(const json_t *object, const char *name)
     return text ? text : "-";
 }
 
+/* Only where admins have approved; who they are stands in records of their own. */
+static void print_approval(const struct policy_request *request)
+{
+    if (request->approval.count > 0)
+        printf("approved by %u admins: the records approve before this one name them\n",
+               (unsigned)request->approval.count);
+}
+
 static void print_decision(const struct decision *decision)
 {
     const json_t *record = decision->record;
@@ -77,6 +113,10 @@ static void print_decision(const struct decision *decision)
         json_integer_value(json_object_get(record, "sequence")), text_of(record, "time"),
         text_of(record, "purpose"), text_of(record, "database"), text_of(record, "group"),
         text_of(record, "replica"), text_of(record, "decision"), text_of(record, "reason"));
+    puts(reason_text(reason_from_code(text_of(record, "reason"))));
+    ctl_print_line(CTL_OUTPUT_TABLE, "asked by %s, rules %s", text_of(record, "actor"),
+                   text_of(record, "rules"));
+    print_approval(&decision->evidence->request);
     ctl_print_ledger(&decision->evidence->ledger);
     putchar('\n');
     ctl_print_replicas(&decision->evidence->facts, decision->facts);

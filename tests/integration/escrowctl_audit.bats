@@ -41,7 +41,7 @@ show() {
 @test "a table of who did what" {
     serve
     run -0 ctl audit show
-    assert_line --index 0 --regexp '^SEQUENCE +TIME +EVENT +GROUP +DATABASE +REPLICA +EPOCH +DECISION +REASON +ACTOR$'
+    assert_line --index 0 --regexp '^SEQUENCE +TIME +EVENT +GROUP +DATABASE +REPLICA +EPOCH +DECISION +REASON +ABOUT +ACTOR$'
     assert_line --regexp '^[0-9]+ +20[0-9T:.-]+Z  publish .* spiffe://test/admin$'
     assert_line --regexp '^[0-9]+ +20[0-9T:.-]+Z  deposit +ssis +SSISDB .* spiffe://test/admin$'
     assert_line --regexp '^[0-9]+ +20[0-9T:.-]+Z  start '

@@ -41,9 +41,11 @@ alter() {
 @test "a release, rule by rule, and the same again" {
     run -0 --separate-stderr explain "$GRANT"
     assert_line --index 0 --regexp "^record $GRANT, 20[0-9T:.-]+Z: promote SSISDB of ssis for sql2: allow \(promotion\)$"
-    assert_line --index 1 --regexp '^ledger: sql[12] was the primary of epoch [12]; nothing was granted in it; releases of the database in the hour before: 0$'
-    assert_line --regexp '^sql2 +answered +PRIMARY +SQL2 +[0-9]+ '
-    assert_line --regexp '^sql3 +answered +SECONDARY +SQL2 +[0-9]+ '
+    assert_line --index 1 'The replica has just become primary.'
+    assert_line --index 2 "asked by spiffe://test/agent/sql2, rules $(sha256sum <"$CHAIN/policy.yaml" | cut -d ' ' -f 1)"
+    assert_line --index 3 --regexp '^ledger: sql[12] was the primary of epoch [12]; nothing was granted in it; releases of the database in the hour before: 0$'
+    assert_line --regexp '^sql2 +answered +PRIMARY +SQL2 +[0-9]+ .* SQL2$'
+    assert_line --regexp '^sql3 +answered +SECONDARY +SQL2 +[0-9]+ .* SQL3$'
     for rule in candidate session rival witnesses promotion brake; do
         assert_line --regexp "^$rule +passed +-$"
     done
@@ -79,7 +81,12 @@ alter() {
 
 @test "a record that is no decision, and one that is not there" {
     run -6 explain 1
-    assert_output --partial "record 1 is no decision but"
+    assert_output "escrowctl: record 1 is no decision but start"
+    run -6 explain $((GRANT + 1))
+    assert_output "escrowctl: record $((GRANT + 1)) is no decision but receipt; it belongs to record $GRANT: escrowctl audit explain $GRANT"
+    run -0 --separate-stderr ctl_offline audit show --folder audit --from $((GRANT + 1))
+    assert_line --regexp "^$((GRANT + 1)) .* receipt .* opened, grant $GRANT +spiffe://test/agent/sql2$"
+    assert_line --regexp "^$((GRANT + 2)) .* settle .* grant_proved +grant $GRANT +-$"
     run -6 explain 100000
     assert_output --partial "no record 100000"
     run -2 explain nothing
