@@ -103,8 +103,7 @@ static void on_state(const struct prober_answer *answer, void *argument)
     struct round *round = asked->round;
     struct policy_replica_facts *known = &round->facts.replicas[asked->replica];
 
-    if (known->status != POLICY_PENDING)
-        return;
+    /* One that was given up counts, too, if it comes before the decision: it may be a rival's. */
     known->status = answer->state ? POLICY_ANSWERED : POLICY_SILENT;
     known->answered_ms = clock_boot_ms() - round->started_ms;
     if (answer->state)

@@ -41,5 +41,5 @@ CLEANUP_FUNCTION(round_free_p, struct round, round_free)
 
 /* The facts as they are now, elapsed_ms included; histories are the caller's to fill. */
 struct policy_facts *round_facts(struct round *round);
-/* What has not been answered never will be. */
+/* What has not been answered is not waited for any more; a state that comes all the same counts. */
 void round_give_up(struct round *round);

@@ -17,6 +17,8 @@
 
 /* What the keeper makes of what the replicas say. */
 
+#define ASK_MS 1500 /* then the keeper waits for nobody but rivals */
+
 static int64_t now_ms(void)
 {
     struct timespec now;
@@ -249,6 +251,69 @@ static void test_long_wait_for_rivals(void **state)
     started_ms = now_ms();
     assert_int_equal(grant(fx, FX_AGENT_B, &epoch), REASON_PROMOTION);
     assert_in_range(now_ms() - started_ms, 3900, 9900);
+}
+
+/* A release's question that is not answered before the keeper has given it up. */
+struct late {
+    uint64_t id; /* 0: none has come */
+    int64_t came_ms;
+};
+
+static bool answer_late(struct fx_replica *replica, const struct ipc_message *question,
+                        void *argument)
+{
+    struct late *late = argument;
+
+    (void)replica;
+    if (question->type != IPC_PROBE_ASK_STATE)
+        return false;
+    *late = (struct late){question->id, now_ms()};
+    return true;
+}
+
+static bool is_given_up(struct keeper_fixture *fx)
+{
+    const struct late *late = fx->replicas[0].argument;
+
+    return late->id && now_ms() - late->came_ms > ASK_MS + 200;
+}
+
+static void say_late(const struct fx_replica *replica)
+{
+    const struct late *late = replica->argument;
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+
+    ipc_put_probe_state(&writer, &replica->state);
+    assert_int_equal(ipc_send(replica->fd, IPC_PROBE_STATE, late->id, &writer, FX_DEADLINE_MS),
+                     ESCROW_OK);
+}
+
+/* As long as a policy waits for rivals, the word of one counts, however late it is. */
+static void test_rival_that_is_late(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
+    CLEANUP(answer_free_p) struct answer *challenge = NULL;
+    CLEANUP(act_free_p) struct act *act = NULL;
+    CLEANUP(cleanup_free) char *body = NULL;
+    struct late late = {0};
+    uint64_t id;
+
+    fx_run_with(fx, "    rival_wait: 10s\n");
+    note_asked(fx);
+    fx_until(fx, are_all_asked);
+    fx_set_primary(fx, 1);
+    fx->replicas[0].state.role = 1;
+    fx->replicas[0].argument = &late;
+    fx->replicas[0].lie = answer_late;
+    challenge = fx_challenge(fx, FX_AGENT_B, ACT_RELEASE, PURPOSE_PROMOTE);
+    act = fx_release_act(fx, FX_AGENT_B, challenge, recipient);
+    body = fx_sign(fx, FX_AGENT_B, challenge, act);
+    id = fx_send(fx, ROUTE_RELEASE, fx->actors[FX_AGENT_B].identity, body);
+    fx_until(fx, is_given_up);
+    say_late(&fx->replicas[0]);
+    assert_int_equal(fx_wait(fx, id)->status, 202);
+    assert_int_equal(fx_count(fx, "release", "rival_primary"), 1);
 }
 
 static void test_dead_old_primary(void **state)
@@ -598,6 +663,7 @@ int main(void)
         READY(test_promotion_beside_a_replica_that_fails),
         READY(test_hung_old_primary),
         READY(test_long_wait_for_rivals),
+        READY(test_rival_that_is_late),
         READY(test_dead_old_primary),
         READY(test_nobody_answers),
         READY(test_rival),
