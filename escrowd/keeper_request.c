@@ -151,6 +151,9 @@ void request_advance(struct request *request, enum request_event event)
             finish(request);
         break;
     case REQUEST_QUEUED:
+        /* Who was not waited for may answer now: that is no turn. */
+        if (event == REQUEST_FACTS)
+            break;
         /* Its turn, or the end of its waiting: the step sees which. */
         keeper_tpm_leave(request);
         handlers[request->route].turn(request);

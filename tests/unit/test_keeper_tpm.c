@@ -325,6 +325,49 @@ static void test_key_revoked(void **state)
     end_releases(asked, AT_WORK + 1);
 }
 
+/* The question of a release that node-a has not answered. */
+static uint64_t held; /* 0: none */
+
+static bool hold_states(struct fx_replica *replica, const struct ipc_message *question,
+                        void *argument)
+{
+    (void)replica;
+    (void)argument;
+    if (question->type != IPC_PROBE_ASK_STATE || held)
+        return false;
+    held = question->id;
+    return true;
+}
+
+/* Who was not waited for answers when the decision is made: nobody has his turn at the TPM for
+ * that. */
+static void test_late_answer_is_no_turn(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(ipc_writer_deinit) struct ipc_writer writer = {0};
+    struct asked asked[AT_WORK + 1];
+    uint64_t commands;
+
+    warm_up(fx);
+    commands = fx_tpm_commands(fx);
+    stop_tpm(fx);
+    ask_releases(fx, asked, AT_WORK);
+    held = 0;
+    fx->replicas[0].lie = hold_states;
+    ask_releases(fx, &asked[AT_WORK], 1);
+    assert_int_not_equal(held, 0);
+    ipc_put_probe_state(&writer, &fx->replicas[0].state);
+    assert_int_equal(ipc_send(fx->replicas[0].fd, IPC_PROBE_STATE, held, &writer, 1000), ESCROW_OK);
+    fx_ping(fx);
+    fx_ping(fx);
+    publish_next(fx, false);
+    resume_tpm(fx);
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+        assert_refused(fx, &asked[i], REASON_KEY_UNKNOWN);
+    assert_released_since(fx, commands, AT_WORK);
+    end_releases(asked, ARRAY_LEN(asked));
+}
+
 /* Another roster, which the key is in too: decided again, by that. */
 static void test_roster_changed(void **state)
 {
@@ -608,6 +651,7 @@ int main(void)
         TEST(test_facts_grow_old),
         TEST(test_facts_grow_old_and_wrong),
         TEST(test_key_revoked),
+        TEST(test_late_answer_is_no_turn),
         TEST(test_roster_changed),
         TEST(test_client_gone),
         TEST(test_front_gone),
