@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The echo of what a candidate committed: whom the keeper asks, how often, and until when. */
+#include "libescrow/ipc_probe.h"
 #include "libescrow/json.h"
 #include "tests/unit/keeper_fixture.h"
 
@@ -248,6 +249,43 @@ static void test_the_challenge_tells(void **state)
     assert_false(deposit->challenge.wants_echo);
 }
 
+/* Nobody has committed anything where nothing is released. */
+static void test_rebaseline_asks_for_none(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(act_free_p) struct act *act = act_new(ACT_REBASELINE);
+    CLEANUP(answer_free_p) struct answer *noted = NULL;
+
+    act->purpose = PURPOSE_REBASELINE;
+    snprintf(act->rebaseline.replica, sizeof(act->rebaseline.replica), "node-a");
+    noted = fx_act(fx, FX_ADMIN, ROUTE_REBASELINE, act);
+    assert_non_null(noted);
+    for (int i = 0; i < FX_REPLICAS; i++)
+        assert_int_equal(fx->replicas[i].echo_asked, 0);
+}
+
+static bool hide_session(struct fx_replica *replica, const struct ipc_message *question,
+                         void *argument)
+{
+    (void)replica;
+    (void)argument;
+    return question->type == IPC_PROBE_ASK_SESSION;
+}
+
+/* What was found stays found when the rest is given up. */
+static void test_session_is_not_told(void **state)
+{
+    struct keeper_fixture *fx = *state;
+
+    fx_set_primary(fx, 1);
+    fx->replicas[1].lie = hide_session;
+    fx->replicas[2].echo_after = 2;
+    assert_int_equal(release(fx, FX_AGENT_B), REASON_SESSION_NOT_FOUND);
+    assert_int_equal(fx->reply.status, 403);
+    assert_recorded(fx, 0, "missing");
+    assert_recorded(fx, 2, "found");
+}
+
 static void test_group_without_the_rule(void **state)
 {
     struct keeper_fixture *fx = *state;
@@ -276,6 +314,8 @@ int main(void)
         ECHO(test_another_server_has_it_first),
         ECHO(test_nonce_of_the_request_is_looked_for),
         ECHO(test_the_challenge_tells),
+        ECHO(test_rebaseline_asks_for_none),
+        ECHO(test_session_is_not_told),
         cmocka_unit_test_setup_teardown(test_group_without_the_rule, fx_setup_ready, fx_teardown),
     };
 

@@ -249,6 +249,34 @@ static void test_a_release_finds_it_first(void **state)
         print_message("# the machine was too busy: the watch came first\n");
 }
 
+static bool are_both_held(struct keeper_fixture *fx)
+{
+    (void)fx;
+    return held[A].state && held[C].state;
+}
+
+/* Rivals are waited for from when the witnesses suffice, however long that took. */
+static void test_rivals_have_their_time(void **state)
+{
+    struct keeper_fixture *fx = *state;
+    CLEANUP(prepared_deinit) struct prepared release = prepare(fx);
+    int64_t asked_ms, told_ms;
+
+    fx_set_primary(fx, B);
+    held[A].holds_state = held[C].holds_state = true;
+    send_release(fx, &release);
+    fx_until(fx, are_both_held);
+    asked_ms = clock_boot_ms();
+    while (clock_boot_ms() - asked_ms <= RIVAL_WAIT_MS)
+        fx_serve(fx, 20);
+    told_ms = clock_boot_ms();
+    tell_release(fx, C);
+    if (fx_wait(fx, release.id)->status == 200)
+        assert_true(clock_boot_ms() - told_ms >= RIVAL_WAIT_MS);
+    else
+        print_message("# the machine was too busy: C was given up\n");
+}
+
 /* ---- rounds of the watch ---- */
 
 static unsigned rounds_awaited;
@@ -378,6 +406,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_the_watch_finds_it_first, set_up_patient, fx_teardown),
         cmocka_unit_test_setup_teardown(test_a_release_finds_it_first, set_up, fx_teardown),
+        cmocka_unit_test_setup_teardown(test_rivals_have_their_time, set_up, fx_teardown),
         cmocka_unit_test_setup_teardown(test_a_late_rival_is_heard, set_up, fx_teardown),
         cmocka_unit_test_setup_teardown(test_first_word_counts, set_up, fx_teardown),
         cmocka_unit_test_setup_teardown(test_answer_of_a_round_before, set_up, fx_teardown),
