@@ -185,7 +185,8 @@ enum escrow_err store_close_requests(struct store *store, const struct act_subje
 
 /*
  * A release that would itself have begun the epoch that has begun now is still the same for the
- * replica that was promoted (policy_decide), not for another, and not after a rebaseline.
+ * replica that was promoted (policy_decide), not for another, nor, but by an order, after a
+ * rebaseline.
  */
 enum escrow_err store_close_old_requests(struct store *store, const char *group,
                                          const struct store_group *now)
@@ -195,12 +196,12 @@ enum escrow_err store_close_old_requests(struct store *store, const char *group,
     query_open(&query, store,
                "UPDATE requests SET is_open = 0, act = NULL"
                " WHERE is_open = 1 AND group_name = ? AND (epoch < ?"
-               " OR (epoch = ? AND purpose = ? AND (replica <> ? OR ? = ?)))");
+               " OR (epoch = ? AND (replica <> ? OR (purpose = ? AND ? = ?))))");
     query_put_text(&query, group);
     query_put_number(&query, now->epoch);
     query_put_number(&query, now->epoch);
-    query_put_number(&query, PURPOSE_PROMOTE);
     query_put_text(&query, now->replica);
+    query_put_number(&query, PURPOSE_PROMOTE);
     query_put_number(&query, now->origin);
     query_put_number(&query, POLICY_ORIGIN_BASELINE);
     return query_run(&query);

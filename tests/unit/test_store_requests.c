@@ -381,7 +381,8 @@ static void test_a_new_epoch_closes_those_before_it(void **state)
         {6, "AG1", "sql2", PURPOSE_PROMOTE, false, false}, /* another was promoted */
         {5, "AG1", "sql3", PURPOSE_PROMOTE, false, false},
         {5, "AG1", "sql1", PURPOSE_DRILL, false, false},
-        {6, "AG1", "sql2", PURPOSE_DRILL, true, true},
+        {6, "AG1", "sql2", PURPOSE_DRILL, false, false},
+        {6, "AG1", "sql1", PURPOSE_ROTATE, true, true}, /* which begins none of its own */
         {7, "AG1", "sql4", PURPOSE_PROMOTE, true, true},
         {5, "AG2", "sql1", PURPOSE_PROMOTE, true, true},
     };
