@@ -87,7 +87,8 @@ filled() {
     post agent1 /v1/publish "@$BATS_TEST_TMPDIR/large" --expect100-timeout 20
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
     filled $((192 * 1024 + 1)) "$BATS_TEST_TMPDIR/large"
-    post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large"
+    post agent1 /v1/deposit "@$BATS_TEST_TMPDIR/large" --header 'Expect: 100-continue' \
+        --expect100-timeout 20
     [ "$HTTP $(jq -r .code <<<"$BODY")" = "413 too_large" ]
     post agent1 /v1/release '{"test": "largest"}'
     [ "$HTTP" = 200 ]
