@@ -31,9 +31,9 @@
  * ESCROW_TEST_SEED repeats a sample; ESCROW_FAULT=PLACE:CLASS:AT:SPAN:VARIANT runs one order.
  */
 
-#define REQUEST_MS 400
-#define WAIT_MS 8000 /* far more than all deadlines of a connection together */
-#define SHORT_MS 800
+#define REQUEST_MS 1500
+#define WAIT_MS 20000 /* far more than all deadlines of a connection together */
+#define SHORT_MS 2000
 #define VARIANTS 6
 #define FOR_LONG 1000000
 #define SAMPLE 10

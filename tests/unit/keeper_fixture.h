@@ -18,7 +18,7 @@
 #define FX_DATABASE "SSISDB"
 #define FX_REPLICAS 3
 #define FX_PASSWORD "correct horse battery staple"
-#define FX_DEADLINE_MS 20000
+#define FX_DEADLINE_MS 60000
 #define FX_SLOW_MS 1000
 
 /* Who acts: an identity and its act key. */

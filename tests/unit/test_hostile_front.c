@@ -6,6 +6,7 @@
 #include "escrowd/clock.h"
 #include "escrowd/keeper_request.h"
 #include "tests/unit/keeper_fixture.h"
+#include "tests/unit/wall_clock.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -427,7 +428,8 @@ static const char *neighbour_of(const char *identity)
     return text;
 }
 
-/* Opens releases that wait for a rival until no more are taken; how many were open then. */
+/* Opens releases that wait for a rival until no more are taken; how many were open then. None of
+ * them is at its end, however slow the machine is: the clock stands still. */
 static unsigned fill(struct keeper_fixture *fx, size_t body_len)
 {
     CLEANUP(key_free_p) EVP_PKEY *recipient = key_generate();
@@ -440,6 +442,7 @@ static unsigned fill(struct keeper_fixture *fx, size_t body_len)
 
     answered = 0;
     fx->on_reply = count_pending;
+    boot_clock_hold();
     while (answered == 0 && (body = release_body(fx, recipient)) != NULL) {
         request.body_len = (size_t)snprintf(padded, IPC_BODY_MAX, "%-*s", (int)body_len, body);
         free(TAKE(body));
@@ -452,6 +455,7 @@ static unsigned fill(struct keeper_fixture *fx, size_t body_len)
 
         assert_int_equal(ipc_try_send(fx->front_fd, &gone, NULL, -1), ESCROW_OK);
     }
+    boot_clock_go_on();
     fx->on_reply = NULL;
     return sent - answered;
 }
@@ -492,35 +496,44 @@ static pid_t flood(const struct keeper_fixture *fx)
     return pid;
 }
 
-static int64_t order_under_flood(struct keeper_fixture *fx)
+/* How long it takes an order to come back. */
+static int64_t order(struct keeper_fixture *fx, bool is_flooded)
 {
     CLEANUP(act_free_p) struct act *act = act_new(ACT_ORDER);
     CLEANUP(answer_free_p)
     struct answer *challenge = fx_challenge(fx, FX_ADMIN, ACT_ORDER, PURPOSE_DRILL);
     CLEANUP(cleanup_free) char *body = NULL;
-    pid_t pid = flood(fx);
-    int64_t started_ms;
+    pid_t pid = is_flooded ? flood(fx) : 0;
+    int64_t took_ms;
 
     act->purpose = PURPOSE_DRILL;
     act->order.expires_in_s = 60;
     body = fx_sign(fx, FX_ADMIN, challenge, act);
-    started_ms = clock_boot_ms();
+    took_ms = -clock_boot_ms();
     fx_ask(fx, ROUTE_ORDER, fx->actors[FX_ADMIN].identity, body);
+    took_ms += clock_boot_ms();
     assert_int_equal(fx->reply.status, 200);
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    return clock_boot_ms() - started_ms;
+    if (is_flooded) {
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    return took_ms;
 }
 
 /* Front always has one more message; what is on its way to the log gets there all the same. */
 static void test_commit_under_a_flood(void **state)
 {
-    int64_t took_ms = 0;
+    int64_t calm_ms = 0, took_ms = 0;
 
-    for (int i = 0; i < 8; i++)
-        took_ms += order_under_flood(*state);
-    /* Not only when something else happens to commit, once a second. */
-    assert_in_range(took_ms, 0, 1500);
+    for (int i = 0; i < 8; i++) {
+        calm_ms += order(*state, false);
+        took_ms += order(*state, true);
+    }
+    /* Not only when something else happens to commit, once a second; a busy machine needs longer.
+     */
+    print_message("# 8 orders in %lld ms, under a flood in %lld ms\n", (long long)calm_ms,
+                  (long long)took_ms);
+    assert_in_range(took_ms, 0, 1500 + 4 * calm_ms);
 }
 
 /* It runs, but closed its channel: only the keeper knows, and has it replaced, after 15 s. */
@@ -564,5 +577,6 @@ int main(void)
         READY(test_front_without_a_channel),
     };
 
+    wall_clock_share();
     return cmocka_run_group_tests(tests, fx_setup_ready, fx_teardown);
 }

@@ -102,9 +102,15 @@ static void stop_tpm(const struct keeper_fixture *fx)
     assert_int_equal(kill(fx->swtpm.pid, SIGSTOP), 0);
 }
 
-static void resume_tpm(const struct keeper_fixture *fx)
+/* The clock stands still on: nothing grows old while the TPM works, however slow it is. */
+static void wake_tpm(const struct keeper_fixture *fx)
 {
     assert_int_equal(kill(fx->swtpm.pid, SIGCONT), 0);
+}
+
+static void resume_tpm(const struct keeper_fixture *fx)
+{
+    wake_tpm(fx);
     boot_clock_go_on();
 }
 
@@ -215,7 +221,7 @@ static void test_the_loop_goes_on(void **state)
     fx_ping(fx);
     assert_false(fx_lacks(fx, REASON_TPM_UNAVAILABLE));
     assert_false(is_answered(asked[0].id));
-    resume_tpm(fx);
+    wake_tpm(fx);
     assert_granted(fx, &asked[0]);
     end_releases(asked, 1);
 }
@@ -230,7 +236,7 @@ static void test_many_wait(void **state)
     commands = fx_tpm_commands(fx);
     stop_tpm(fx);
     ask_releases(fx, asked, ARRAY_LEN(asked));
-    resume_tpm(fx);
+    wake_tpm(fx);
     for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
         assert_granted(fx, &asked[i]);
         /* One after the other, in the order in which they came. */
@@ -253,7 +259,7 @@ static void test_facts_grow_old(void **state)
     ask_releases(fx, asked, 3);
     boot_clock_pass(FACTS_MAX_MS + 100);
     questions = fx->replicas[1].asked;
-    resume_tpm(fx);
+    wake_tpm(fx);
     assert_granted(fx, &asked[0]);
     /* The second had been given to the thread, the third had not: neither comes through on what
      * the replicas said before. */
@@ -286,7 +292,7 @@ static void test_facts_grow_old_and_wrong(void **state)
     fx->replicas[2].lie = hide_from_the_watch;
     fx_set_primary(fx, 2);
     boot_clock_pass(FACTS_MAX_MS + 100);
-    resume_tpm(fx);
+    wake_tpm(fx);
     assert_granted(fx, &asked[0]);
     assert_refused(fx, &asked[1], REASON_CANDIDATE_NOT_PRIMARY);
     assert_refused(fx, &asked[2], REASON_CANDIDATE_NOT_PRIMARY);
@@ -316,7 +322,7 @@ static void test_key_revoked(void **state)
     stop_tpm(fx);
     ask_releases(fx, asked, AT_WORK + 1);
     publish_next(fx, false);
-    resume_tpm(fx);
+    wake_tpm(fx);
     for (size_t i = 0; i < ARRAY_LEN(asked); i++)
         assert_refused(fx, &asked[i], REASON_KEY_UNKNOWN);
     assert_released_since(fx, commands, AT_WORK);
@@ -378,7 +384,7 @@ static void test_roster_changed(void **state)
     stop_tpm(fx);
     ask_releases(fx, asked, AT_WORK + 1);
     publish_next(fx, true);
-    resume_tpm(fx);
+    wake_tpm(fx);
     for (size_t i = 0; i < ARRAY_LEN(asked); i++)
         assert_granted(fx, &asked[i]);
     fx_wait_count(fx, "unfinished", "roster_changed", AT_WORK + 1);
@@ -401,7 +407,7 @@ static void test_client_gone(void **state)
     assert_int_equal(ipc_send(fx->front_fd, IPC_GONE, asked[AT_WORK].id, NULL, 1000), ESCROW_OK);
     /* Who waits goes at once, who is in the TPM's hands when that is done. */
     fx_wait_count(fx, "unfinished", NULL, 1);
-    resume_tpm(fx);
+    wake_tpm(fx);
     assert_granted(fx, &asked[1]);
     fx_wait_count(fx, "unfinished", "role_down", 2);
     assert_false(is_answered(asked[0].id));
@@ -419,7 +425,7 @@ static void test_front_gone(void **state)
     stop_tpm(fx);
     ask_releases(fx, asked, AT_WORK + 1);
     fx_attach_front(fx);
-    resume_tpm(fx);
+    wake_tpm(fx);
     ask_releases(fx, &next, 1);
     assert_granted(fx, &next);
     fx_wait_count(fx, "unfinished", "role_down", AT_WORK + 1);
@@ -485,7 +491,7 @@ static void test_flood_of_another_identity(void **state)
     /* The first may be answered before what came with it is read, the second is not. */
     fx_ping(fx);
     fx_ping(fx);
-    resume_tpm(fx);
+    wake_tpm(fx);
     for (size_t i = 0; i < ARRAY_LEN(asked); i++)
         assert_granted(fx, &asked[i]);
     assert_int_equal(await_reply(fx, deposit)->status, 200);
@@ -505,7 +511,7 @@ static void test_deposits_of_one_version(void **state)
     stop_tpm(fx);
     for (size_t i = 0; i < ARRAY_LEN(deposits); i++)
         deposits[i] = send_deposit(fx);
-    resume_tpm(fx);
+    wake_tpm(fx);
     assert_int_equal(await_reply(fx, deposits[0])->status, 200);
     for (size_t i = 1; i < ARRAY_LEN(deposits); i++)
         assert_int_equal(await_reply(fx, deposits[i])->reason, REASON_VERSION_MISMATCH);
@@ -528,7 +534,7 @@ static void test_waited_too_long(void **state)
     fx_ping(fx);
     fx_ping(fx);
     boot_clock_pass(WAITED_MS);
-    resume_tpm(fx);
+    wake_tpm(fx);
     assert_refused(fx, &asked[AT_WORK], REASON_DEADLINE);
     assert_int_equal(await_reply(fx, deposit)->reason, REASON_DEADLINE);
     /* The TPM's thread had this one: its facts are too old, and there is no time to ask again. */
@@ -574,10 +580,11 @@ static void test_policy_changed(void **state)
     ask_releases(fx, asked, AT_WORK + 1);
     tell_to_stop(fx);
     assert_refused(fx, &asked[AT_WORK], REASON_SHUTTING_DOWN);
-    resume_tpm(fx);
+    wake_tpm(fx);
     for (size_t i = 0; i < AT_WORK; i++)
         assert_granted(fx, &asked[i]);
     assert_ended_well(fx);
+    boot_clock_go_on();
     fx_run_with(fx, "    brake: 1\n");
     fx_wait_primary(fx, "node-b");
     fx_wait_count(fx, "unfinished", "shutting_down", 1);
