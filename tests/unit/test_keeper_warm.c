@@ -175,7 +175,7 @@ static void test_first_release_after_a_start(void **state)
     assert_release_takes(fx, FX_AGENT_B, RELEASE_COMMANDS);
     fx_set_primary(fx, 0);
     assert_release_takes(fx, FX_AGENT_A, RELEASE_COMMANDS);
-    assert_int_equal(count_log("1 objects loaded and the approvals of 2 act keys"), 1);
+    assert_int_equal(count_log("1 objects and the approvals of 2 act keys were made ready"), 1);
 }
 
 static void test_nothing_is_left_to_do(void **state)
