@@ -3,6 +3,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+#define CONTEXT_MAX 128 /* bytes of libyaml's "while ...", with NUL */
 
 void config_refuse(struct config_loader *loader, yaml_mark_t mark, const char *format, ...)
 {
@@ -33,8 +36,35 @@ static yaml_mark_t mark_of_offset(const struct config_loader *loader, size_t off
     return mark;
 }
 
+/* What libyaml calls the mistakes that people make, and what to write instead. */
+static const char *expected_for(const char *problem)
+{
+    static const struct {
+        const char *problem, *expected;
+    } mistakes[] = {
+        {"mapping values are not allowed", "one key in a line, indented as those beside it"},
+        {"tab character", "spaces: YAML is not indented by tabs"},
+        {"cannot start any token", "spaces in place of tabs, and quotes around such a value"},
+        {"did not find expected '-'", "the items of a list under each other, and nothing else"},
+        {"did not find expected key", "the keys of a mapping under each other, and nothing else"},
+        {"could not find expected ':'", "a colon and a blank after each key"},
+        {"unknown escape character", "no backslash between double quotes: use ' or none"},
+        {"end of stream", "the quote or bracket to be closed"},
+        {"UTF-8", "a file in UTF-8"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
+        if (strstr(problem, mistakes[i].problem))
+            return mistakes[i].expected;
+    }
+    return "one well-formed document";
+}
+
 static void refuse_syntax(struct config_loader *loader, const yaml_parser_t *parser)
 {
+    const char *problem = parser->problem ? parser->problem : "unknown problem";
+    char context[CONTEXT_MAX] = "";
+
     bool is_reader = parser->error == YAML_READER_ERROR;
     yaml_mark_t mark =
         is_reader ? mark_of_offset(loader, parser->problem_offset) : parser->problem_mark;
@@ -43,9 +73,14 @@ static void refuse_syntax(struct config_loader *loader, const yaml_parser_t *par
         loader->err = ESCROW_ERR_NO_MEMORY;
         return;
     }
-    config_refuse(loader, mark, "found malformed YAML (%s%s%s), expected one well-formed document",
-                  parser->context ? parser->context : "", parser->context ? ": " : "",
-                  parser->problem ? parser->problem : "unknown problem");
+    /* Where it began is mostly where it is to be mended. */
+    if (parser->context && parser->context_mark.line != mark.line)
+        snprintf(context, sizeof(context), "%s from line %zu on: ", parser->context,
+                 parser->context_mark.line + 1);
+    else if (parser->context)
+        snprintf(context, sizeof(context), "%s: ", parser->context);
+    config_refuse(loader, mark, "found malformed YAML (%s%s), expected %s", context, problem,
+                  expected_for(problem));
 }
 
 static bool start_parser(struct config_loader *loader, yaml_parser_t *ret_parser)

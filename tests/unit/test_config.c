@@ -229,9 +229,21 @@ static const struct {
     {"", "f.yaml:1:1: found an empty document, expected a mapping"},
     {"# only this\n", "f.yaml:1:1: found an empty document, expected a mapping"},
     {"- label: x\n", "f.yaml:1:1: found a list of 1, expected a mapping"},
-    {"label: x\n  count: 1\n", "f.yaml:2:8: found malformed YAML ("},
+    {"label: x\n  count: 1\n",
+     "f.yaml:2:8: found malformed YAML (mapping values are not allowed in this context), expected "
+     "one key in a line, indented as those beside it"},
     {"label: [x\n", "f.yaml:2:1: found malformed YAML ("},
-    {"label: x\ncount: \xff\n", "f.yaml:2:8: found malformed YAML (invalid leading UTF-8 octet)"},
+    {"label: \"x\ncount: 1\n",
+     "f.yaml:3:1: found malformed YAML (while scanning a quoted scalar from line 1 on: found "
+     "unexpected end of stream), expected the quote or bracket to be closed"},
+    {"label: x\n\tcount: 1\n",
+     "f.yaml:2:1: found malformed YAML (while scanning a plain scalar from line 1 on: found a tab "
+     "character that violates indentation), expected spaces: YAML is not indented by tabs"},
+    {"label: \"H\\S\"\n",
+     "f.yaml:1:10: found malformed YAML (while parsing a quoted scalar: found unknown escape "
+     "character), expected no backslash between double quotes: use ' or none"},
+    {"label: x\ncount: \xff\n",
+     "f.yaml:2:8: found malformed YAML (invalid leading UTF-8 octet), expected a file in UTF-8"},
     {"label: [[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]\n",
      "f.yaml:1:23: found more than 16 levels, expected fewer"},
 };
