@@ -111,6 +111,9 @@ static const struct row {
      .next = NEXT_STATUS},
     {.on = AUDIT_ALERT, .reason = REASON_CA_EXPIRING, .event = "certificate", .next = NEXT_STATUS},
     {.on = AUDIT_ALERT, .reason = REASON_CRL_STALE, .event = "certificate", .next = NEXT_STATUS},
+    /* What the record says of these, status says of now, with what to do about it. */
+    {.on = AUDIT_ALERT, .reason = REASON_MASTER_KEY_CLOSED, .next = NEXT_STATUS},
+    {.on = AUDIT_ALERT, .reason = REASON_MEMBERSHIP_DIFFERS, .next = NEXT_STATUS},
     {.on = AUDIT_ALERT, .next = NEXT_SHOW, .next_of = NEXT_OF_RECORD},
     {.on = AUDIT_LOG_TORN,
      .event = "log_trouble",

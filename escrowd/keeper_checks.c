@@ -53,7 +53,7 @@ static void check_roster(const struct keeper *keeper, struct check *check)
     const struct roster *roster = ledger_roster(keeper->ledger);
 
     if (!roster)
-        check_set(check, CHECK_FAIL, REASON_NO_ROSTER, "publish one");
+        check_set(check, CHECK_FAIL, REASON_NO_ROSTER, "by escrowctl publish");
     else if (!own_member(keeper))
         check_set(check, CHECK_FAIL, REASON_MEMBER_UNKNOWN, "version %llu",
                   (unsigned long long)roster_version(roster));
@@ -93,7 +93,7 @@ void keeper_checks(const struct keeper *keeper, struct check ret_checks[static C
         check_set(&ret_checks[CHECK_TPM], CHECK_OK, REASON_NONE, "answers");
     else
         check_set(&ret_checks[CHECK_TPM], CHECK_FAIL, REASON_TPM_UNAVAILABLE,
-                  "it does not answer, or is another member's");
+                  "it may also be another member's");
     check_set(&ret_checks[CHECK_POLICY], CHECK_OK, REASON_NONE, "%s", keeper->rules);
 }
 

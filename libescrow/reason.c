@@ -112,8 +112,8 @@ static const struct {
     [REASON_CANDIDATE_NOT_WRITABLE] = {"candidate_not_writable", 403,
                                        "The database on the replica is not READ_WRITE."},
     [REASON_CANDIDATE_NAME_MISMATCH] = {"candidate_name_mismatch", 403,
-                                        "The instance does not have the server name of the "
-                                        "policy."},
+                                        "The instance does not bear the name that the policy gives "
+                                        "it (server_name)."},
     [REASON_CANDIDATE_FORWARDER] = {"candidate_forwarder", 403,
                                     "The replica is the forwarder of a distributed availability "
                                     "group."},
@@ -123,7 +123,8 @@ static const struct {
                                       "The availability group does not have the cluster type of "
                                       "the policy."},
     [REASON_SESSION_NOT_FOUND] = {"session_not_found", 403,
-                                  "The agent has no session with this nonce on the replica."},
+                                  "The agent has no session with this nonce on the replica, under "
+                                  "the login that escrowd looks for (agent_login)."},
     [REASON_WITNESSES_MISSING] = {"witnesses_missing", 403,
                                   "Too few replicas name this one as the primary."},
     [REASON_SEQUENCE_NOT_MAXIMUM] = {"sequence_not_maximum", 403,

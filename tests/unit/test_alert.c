@@ -69,9 +69,9 @@ static const struct {
     {AUDIT_SETTLE, REASON_RECEIPT_MISSING, NULL, NULL, NULL, "grant_unsettled",
      "escrowctl audit show --from 55"},
     {AUDIT_ALERT, REASON_MASTER_KEY_CLOSED, NULL, NULL, NULL, "master_key_closed",
-     "escrowctl audit show --from 77"},
+     "escrowctl status"},
     {AUDIT_ALERT, REASON_MEMBERSHIP_DIFFERS, NULL, NULL, NULL, "membership_differs",
-     "escrowctl audit show --from 77"},
+     "escrowctl status"},
     /* any other is one too, by the code of its reason */
     {AUDIT_ALERT, REASON_OVERLOADED, NULL, NULL, NULL, "overloaded",
      "escrowctl audit show --from 77"},
@@ -226,7 +226,8 @@ static void test_document(void **state)
               "\"purpose\":\"promote\","
               "\"reason\":\"session_not_found\",\"record\":77,\"replica\":\"node-a\","
               "\"text\":\"A release was refused. The agent has no session with this nonce on the "
-              "replica.\",\"time\":\"2026-01-01T00:00:00.123Z\",\"v\":1}");
+              "replica, under the login that escrowd looks for "
+              "(agent_login).\",\"time\":\"2026-01-01T00:00:00.123Z\",\"v\":1}");
 }
 
 static void test_nothing_is_null(void **state)
