@@ -148,6 +148,11 @@ static void show(const struct ctl_peer *peer, uint64_t number, const json_t *sai
             peer->escrowd->address);
     if (note[0])
         fprintf(stderr, "  but        %s\n", note);
+    fprintf(stderr,
+            "  look at    escrowctl policy explain --group %s --replica %s\n"
+            "             escrowctl(1), WHY ADMINS ARE ASKED: %s\n",
+            act->subject.group, act->release.replica,
+            reason_code(reason_from_code(text_of(said, "reason"))));
 }
 
 static bool is_confirmed(bool is_yes)
@@ -161,7 +166,10 @@ static bool is_confirmed(bool is_yes)
         return false;
     }
     fputs("Approve this release? [yes/no] ", stderr);
-    return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
+    if (fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0)
+        return true;
+    log_notice("the answer is not 'yes': nothing was approved");
+    return false;
 }
 
 static enum escrow_err send_approval(struct ctl_peer *peer, uint64_t number,
@@ -194,6 +202,13 @@ static enum escrow_err send_approval(struct ctl_peer *peer, uint64_t number,
 static void say_what_is_missing(enum ctl_output output, const struct ctl_peer *peer,
                                 uint64_t number, const json_t *now)
 {
+    if (strcmp(text_of(now, "state"), "approved") == 0)
+        ctl_print_line(
+            output,
+            "enough admins have approved: the agent asks again by itself, and everything "
+            "is decided anew; what came of it: escrowctl audit show --from %llu "
+            "--escrowd %s",
+            (unsigned long long)number, peer->escrowd->server_id);
     if (strcmp(text_of(now, "state"), "pending") != 0)
         return;
     ctl_print_line(

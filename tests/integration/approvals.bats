@@ -86,6 +86,8 @@ as_printed() {
     # The second admin at one of them: that one lets go, and it alone.
     run -0 as_printed boss "${command_1[@]}"
     refute_line --partial 'admins have approved here'
+    assert_line --regexp "^enough admins have approved: .*: escrowctl audit show --from [0-9]+ --escrowd $E1\$"
+    assert_line --regexp '^  look at +escrowctl policy explain --group ssis --replica sql2$'
     sim wait opens SQL2 --timeout 60000
     wait_log agent-sql2 "$OPENED" 1 60
     run -0 records audit release
