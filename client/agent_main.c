@@ -68,7 +68,7 @@ static enum escrow_err parse(int argc, char **argv, struct arguments *ret_argume
         .command = "run", .socket = DEFAULT_SOCKET, .role = {.config_path = DEFAULT_CONFIG}};
     int option;
 
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == OPTION_CONFIG)
             arguments.role.config_path = optarg;
         else if (option == OPTION_SOCKET)
@@ -142,7 +142,11 @@ int main(int argc, char **argv)
     enum escrow_err err = parse(argc, argv, &arguments);
 
     if (!err) {
-        log_init(arguments.role.role ? arguments.role.role : "escrow-agent", LOG_LEVEL_INFO);
+        /* A person, or a script, runs notify: journald's priorities are for the service. */
+        if (strcmp(arguments.command, "notify") == 0)
+            log_init_plain("escrow-agent", LOG_LEVEL_INFO);
+        else
+            log_init(arguments.role.role ? arguments.role.role : "escrow-agent", LOG_LEVEL_INFO);
         err = dispatch(&arguments);
     }
     return escrow_err_exit_code(err);

@@ -56,6 +56,23 @@ static void print_usage(FILE *stream)
           stream);
 }
 
+/* The commands of two words that begin with this one; false if there is none. */
+static bool print_family(FILE *stream, const char *word)
+{
+    bool has_any = false;
+
+    for (const struct ctl_command *const *command = commands; *command; command++) {
+        size_t len = strlen(word);
+
+        if (strncmp((*command)->name, word, len) != 0 || (*command)->name[len] != ' ')
+            continue;
+        fprintf(stream, "%s  %-24s %s\n", has_any ? "" : "there are:\n", (*command)->name,
+                (*command)->summary);
+        has_any = true;
+    }
+    return has_any;
+}
+
 /* Of a one-word name its whole, of a two-word name both words. 0: it is not this command. */
 static int words_of(const struct ctl_command *command, int argc, char **argv)
 {
@@ -108,7 +125,8 @@ static enum escrow_err take_common(struct ctl *ctl, struct common *common)
         const char *word = ctl->argv[i];
         bool is_config = strcmp(word, "--config") == 0;
 
-        if (strcmp(word, "--help") == 0) {
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
+            (strcmp(word, "help") == 0 && kept == 0)) {
             common->is_help = true;
         } else if (strcmp(word, "--version") == 0 && kept == 0) {
             common->is_version = true;
@@ -254,7 +272,8 @@ static enum escrow_err run(struct ctl *ctl)
         if (ctl->argc > 0)
             log_error("there is no command '%s%s%s'", ctl->argv[0], ctl->argc > 1 ? " " : "",
                       ctl->argc > 1 ? ctl->argv[1] : "");
-        print_usage(common.is_help ? stdout : stderr);
+        if (ctl->argc == 0 || !print_family(stderr, ctl->argv[0]))
+            print_usage(common.is_help ? stdout : stderr);
         return common.is_help ? ESCROW_OK : ESCROW_ERR_USAGE;
     }
     ctl->argc -= words;

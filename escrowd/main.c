@@ -103,7 +103,7 @@ static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *r
     int option;
 
     *ret_status = 0;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'c')
             arguments.config = optarg;
         else if (option == 'r')
@@ -118,6 +118,8 @@ static bool parse(int argc, char **argv, struct arguments *ret_arguments, int *r
     }
     if (optind < argc) {
         arguments.command = argv[optind];
+        if (!find_command(arguments.command))
+            fprintf(stderr, "escrowd: there is no command '%s'\n", arguments.command);
         if (optind + 1 < argc || !find_command(arguments.command))
             return usage_error(ret_status);
     }
@@ -134,7 +136,11 @@ int main(int argc, char **argv)
 
     if (!parse(argc, argv, &arguments, &status))
         return status;
-    log_init(arguments.role ? arguments.role : "escrowd", LOG_LEVEL_INFO);
+    /* A person runs init and test-alert: journald's priorities are for the service. */
+    if (arguments.role || strcmp(arguments.command, "run") == 0)
+        log_init(arguments.role ? arguments.role : "escrowd", LOG_LEVEL_INFO);
+    else
+        log_init_plain("escrowd", LOG_LEVEL_INFO);
     signal(SIGPIPE, SIG_IGN);
     if (!realpath(arguments.config, config)) {
         log_error("%s: %s", arguments.config, strerror(errno));

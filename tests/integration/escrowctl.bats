@@ -239,6 +239,34 @@ setup() {
     run -2 escrowctl deposit --group AG1 --database SSISDB --state retired --password-fd 0
 }
 
+@test "help is what one types first, and of a family of commands its members are shown" {
+    run -0 escrowctl --help
+    local whole=$output
+    for words in -h help; do
+        run -0 escrowctl $words
+        assert_output "$whole"
+        run -0 escrowctl $words deposit
+        assert_line --index 0 --partial "usage: escrowctl deposit"
+    done
+    run -2 escrowctl audit
+    assert_line --index 0 "escrowctl: there is no command 'audit'"
+    assert_line --index 1 "there are:"
+    assert_line --index 2 --partial "  audit show"
+    assert_line --index 3 --partial "  audit explain"
+    assert_equal "${#lines[@]}" 4
+    for program in escrowd/escrowd client/escrow-agent; do
+        run -0 "$BUILD/$program" -h
+        assert_output "$("$BUILD/$program" --help)"
+    done
+    run -2 "$BUILD/escrowd/escrowd" serve
+    assert_line --index 0 "escrowd: there is no command 'serve'"
+    # What a person runs has no priorities for journald.
+    run -8 "$BUILD/client/escrow-agent" notify --socket "$PWD/nobody"
+    assert_line --index 0 --partial "escrow-agent: no agent listens at"
+    run -3 "$BUILD/escrowd/escrowd" init --config "$PWD/nothing.yaml"
+    assert_output "escrowd: $PWD/nothing.yaml: No such file or directory"
+}
+
 @test "every command has a summary, and its help an example" {
     run -0 escrowctl --help
     escrowctl --help | sed -n 's/^  \([a-z][a-z -]*[a-z]\)  .*/\1/p' >commands
