@@ -56,14 +56,14 @@ static json_t *replica_row(const struct policy_replica_facts *known, const json_
     const json_t *history = json_object_get(written, "history");
     const json_t *outcome = json_object_get(state, "outcome");
 
-    return json_pack(
-        "{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?, s:O?, s:o}", "replica", known->instance,
-        "status", outcome ? outcome : json_object_get(written, "status"), "role", role_word(known),
-        "names", json_object_get(state, "primary_replica"), "answered_ms",
-        json_object_get(written, "answered_ms"), "primary_ago_ms",
-        json_object_get(history, "primary_ago_ms"), "silent_for_ms",
-        json_object_get(history, "silent_for_ms"), "server", json_object_get(state, "server_name"),
-        "echo", echo_cell(known, written));
+    return json_pack("{s:s, s:O, s:s?, s:O?, s:O?, s:O?, s:O?, s:O?, s:o}", "replica",
+                     known->instance, "status",
+                     outcome ? outcome : json_object_get(written, "status"), "role",
+                     role_word(known), "names", json_object_get(state, "primary_replica"),
+                     "answered_ms", json_object_get(written, "answered_ms"), "primary_ago_ms",
+                     json_object_get(history, "primary_ago_ms"), "silent_for_ms",
+                     json_object_get(history, "silent_for_ms"), "server",
+                     json_object_get(state, "server_name"), "echo", echo_cell(known, written));
 }
 
 void ctl_print_replicas(const struct policy_facts *facts, const json_t *evidence)

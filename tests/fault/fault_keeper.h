@@ -49,8 +49,8 @@ void fault_world_close(struct fault_world *world);
 struct inject_report fault_try(struct fault_world *world, fault_work work,
                                const struct inject_order *order);
 /*
- * Ends the keeper and starts it under the order, for FX_SLOW_MS at most; then, with nothing failing,
- * it must become ready, by itself if it still runs.
+ * Ends the keeper and starts it under the order, for FX_SLOW_MS at most; then, with nothing
+ * failing, it must become ready, by itself if it still runs.
  */
 struct inject_report fault_try_start(struct fault_world *world, const struct inject_order *order);
 /* Everything that was promised so far is in the log, and the keeper holds it. */

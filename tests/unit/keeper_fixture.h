@@ -84,10 +84,10 @@ struct fx_options {
     const struct keeper_fixture *sibling; /* a member of the same escrow; NULL: of its own */
     const char *limits;                   /* more lines of the group's policy (a pair's dead_for) */
     void (*in_keeper)(void);              /* called in the keeper's process before it begins */
-    void (*on_slow)(void);                /* called where it takes FX_SLOW_MS to be ready; or NULL */
-    int front_ms;                         /* front's own deadline; 0: none but that of the test */
-    bool may_lose;  /* channels may close: what the supervisor does then is done */
-    bool only_ends; /* and with may_lose: they never close but because the keeper ends */
+    void (*on_slow)(void); /* called where it takes FX_SLOW_MS to be ready; or NULL */
+    int front_ms;          /* front's own deadline; 0: none but that of the test */
+    bool may_lose;         /* channels may close: what the supervisor does then is done */
+    bool only_ends;        /* and with may_lose: they never close but because the keeper ends */
 };
 
 struct keeper_fixture {
