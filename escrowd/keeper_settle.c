@@ -126,19 +126,26 @@ static bool is_past(const struct proof *proof)
            (group.epoch != proof->grant.epoch || strcmp(group.replica, proof->grant.replica) != 0);
 }
 
-/* A replica that is not primary any more says no as well: its word counts while it is. */
-static bool is_no_of_primary(const struct proof *proof)
+/* What the replica has told the watch since its last answer; NULL: nothing yet. */
+static const struct probe_state *said_since(const struct proof *proof)
 {
-    const struct probe_state *said = watch_said(proof->settle->keeper->watch, &proof->grant.subject,
-                                                proof->grant.replica, proof->answered_ms);
+    return watch_said(proof->settle->keeper->watch, &proof->grant.subject, proof->grant.replica,
+                      proof->answered_ms);
+}
 
-    return proof->found.opens == PROBE_OPENS_NO && said && said->role == PROBE_ROLE_PRIMARY;
+/* A replica that is not primary any more says no as well: its word counts while it is. */
+static bool is_of_primary(const struct proof *proof)
+{
+    const struct probe_state *said = said_since(proof);
+
+    return said && said->role == PROBE_ROLE_PRIMARY;
 }
 
 static void advance(struct proof *proof)
 {
     int64_t now_ms = clock_boot_ms();
     bool is_certain = proof->found.is_told && proof->same >= NO_TIMES;
+    bool is_no = is_certain && proof->found.opens == PROBE_OPENS_NO;
 
     if (proof->recorded_ms)
         return;
@@ -148,11 +155,14 @@ static void advance(struct proof *proof)
     } else if (is_past(proof)) {
         proof->found.is_told = false;
         end(proof, REASON_GRANT_UNPROVEN);
-    } else if (is_certain && is_no_of_primary(proof)) {
+    } else if (is_no && is_of_primary(proof)) {
         end(proof, REASON_GRANT_DISPROVED);
     } else if (now_ms - proof->since_ms >= PROVE_MS ||
                (is_certain && proof->found.opens == PROBE_OPENS_NO_CERTIFICATE)) {
         end(proof, REASON_GRANT_UNPROVEN);
+    } else if (is_no && !said_since(proof)) {
+        /* The watch asks in step with this: one more no would always come after what it heard. */
+        return;
     } else if (!proof->question && now_ms >= proof->next_ms) {
         ask(proof, now_ms);
     }
