@@ -99,6 +99,16 @@ class Case:
             self.wrong.append("the agent does not take a notify")
         self.expect_open("restored", node)
 
+    def ask_suspended(self):
+        """A promotion beside a copy that cannot be read now: escrowd asks whether it ever can."""
+        node, primary = self.other(), self.chain.primary()
+        third = next(n for n in NODES if n not in (node, primary))
+        self.sim("set", f"{third}.suspended", "on")
+        self.promote("suspended", node)
+        self.sim("set", f"{third}.suspended", "off")
+        if self.outcomes != ["suspended: open"]:
+            self.wrong.append(f"ends otherwise: {', '.join(self.outcomes)}")
+
     @staticmethod
     def says(line, node):
         """Which instance, what failed, and SQL Server's number, whatever its text is."""
@@ -177,7 +187,11 @@ def main():
             for line in chain.logs.lines[-40:]:
                 print("      " + line)
             sys.stdout.flush()
-    faults = [f"no case sets {value}" for value in settings.unseen(known, states)]
+    for name, value in defaults.items():
+        chain.sim("set", name, value)
+    case = Case(chain)
+    case.ask_suspended()
+    faults = case.wrong + [f"no case sets {value}" for value in settings.unseen(known, states)]
     faults += wire_faults(chain.sim, test_texts.read_lines(texts))
     for fault in faults:
         print(f"WRONG {fault}")
