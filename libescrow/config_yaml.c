@@ -64,7 +64,6 @@ static void refuse_syntax(struct config_loader *loader, const yaml_parser_t *par
 {
     const char *problem = parser->problem ? parser->problem : "unknown problem";
     char context[CONTEXT_MAX] = "";
-
     bool is_reader = parser->error == YAML_READER_ERROR;
     yaml_mark_t mark =
         is_reader ? mark_of_offset(loader, parser->problem_offset) : parser->problem_mark;
